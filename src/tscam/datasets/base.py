@@ -1,0 +1,116 @@
+"""What a data set is, and the readers that make one from a folder. Each reader turns its convention into ours, once."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from tscam.errors import DataError
+from tscam.registry import Registry
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Dataset:
+    """One split of a data set, column by column (a million pictures are a million short strings, not objects).
+
+    Attributes:
+        name: of its reader: `cub`, `imagenet`, `folder`.
+        split: which part this is.
+        root: the folder that was given.
+        image_root: the folder that `image_ids` are relative to.
+        class_names: the name of each class, by class id.
+        image_ids: path of each picture relative to `image_root`, with forward slashes; unique in the split.
+        labels: class id of each picture, from 0.
+        boxes: of each picture, float `(x0, y0, x1, y1)` half-open edges in pixels of the picture as displayed; `(0, 4)` for a
+            picture without boxes; None where the whole data set has none.
+        box_rule: how evaluation rounds these boxes to view pixels (`tscam.metrics.ts_cam`).
+        threshold: the published one, fraction of the map's maximum.
+        masks: path of each picture's segmentation mask; None where the data set has none.
+    """
+
+    name: str
+    split: str
+    root: Path
+    image_root: Path
+    class_names: tuple[str, ...]
+    image_ids: tuple[str, ...]
+    labels: Int[np.ndarray, " n"]
+    boxes: tuple[Float[np.ndarray, "m 4"], ...] | None
+    box_rule: Literal["cub", "ilsvrc"] = "ilsvrc"
+    threshold: float = 0.10
+    masks: tuple[Path, ...] | None = field(default=None)
+
+    def __len__(self) -> int:
+        return len(self.image_ids)
+
+    def path(self, index: int) -> Path:
+        """The file of a picture."""
+        return self.image_root / self.image_ids[index]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetReader:
+    """How one layout of a data set is read.
+
+    Attributes:
+        recognizes: does this folder look like that layout? Looks at names alone.
+        splits: names of the splits that the folder holds, the training split first.
+        read: folder and split → `Dataset`. Raises `DataError`, naming file and line.
+        training_split, test_split: which splits `train` and `evaluate` take unless told otherwise.
+    """
+
+    recognizes: Callable[[Path], bool]
+    splits: Callable[[Path], tuple[str, ...]]
+    read: Callable[[Path, str], Dataset]
+    training_split: str
+    test_split: str
+
+
+dataset_readers: Registry[DatasetReader] = Registry("dataset")
+
+
+def read_dataset(root: Path, *, name: str | None = None, split: str | None = None) -> Dataset:
+    """One split of the data set in a folder.
+
+    Args:
+        root: the folder.
+        name: of the reader; None looks at the folder.
+        split: None takes the reader's test split.
+
+    Raises:
+        DataError: the folder is missing or empty, holds no known layout, or its files are broken.
+        ConfigError: no reader of that name.
+    """
+    reader = dataset_readers[name or recognize(root)]
+    _require_folder(root)
+    chosen = split or reader.test_split
+    held = reader.splits(root)
+    if chosen not in held:
+        raise DataError(f"{root}: no split {chosen!r}; it holds {', '.join(held) or 'none'}")
+    return reader.read(root, chosen)
+
+
+def recognize(root: Path) -> str:
+    """The name of the reader whose layout the folder has.
+
+    Raises:
+        DataError: none fits.
+    """
+    _require_folder(root)
+    for name in dataset_readers:
+        if dataset_readers[name].recognizes(root):
+            return name
+    raise DataError(
+        f"{root}: no data set recognized; expected CUB's list files, ImageNet's train/ and val/, or a folder a class "
+        f"(readers: {', '.join(dataset_readers)})"
+    )
+
+
+def _require_folder(root: Path) -> None:
+    if not root.is_dir():
+        raise DataError(f"{root}: no such folder; --data takes the folder of a data set")
+    if not any(root.iterdir()):
+        raise DataError(f"{root}: an empty folder; --data takes the folder of a data set")

@@ -1,0 +1,64 @@
+"""Boxes and the view: arithmetic of rectangles, and the way between picture pixels and view pixels.
+
+A box is float `(x0, y0, x1, y1)`: half-open pixel edges, 0-based, in the frame that is named beside it.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+
+def box_area(boxes: Float[np.ndarray, "n 4"]) -> Float[np.ndarray, " n"]:
+    """Areas in square pixels; 0 for a box without width or height, never negative."""
+    sides = np.clip(boxes[:, 2:] - boxes[:, :2], 0.0, None)
+    return sides[:, 0] * sides[:, 1]
+
+
+def box_intersection(boxes: Float[np.ndarray, "n 4"], others: Float[np.ndarray, "m 4"]) -> Float[np.ndarray, "n m"]:
+    """Area that every box shares with every other box, in square pixels."""
+    low = np.maximum(boxes[:, None, :2], others[None, :, :2])
+    high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
+    sides = np.clip(high - low, 0.0, None)
+    return sides[..., 0] * sides[..., 1]
+
+
+def box_iou(boxes: Float[np.ndarray, "n 4"], others: Float[np.ndarray, "m 4"]) -> Float[np.ndarray, "n m"]:
+    """Intersection over union of every box with every other box.
+
+    Boxes are half-open: a box one pixel wide has `x1 - x0 == 1`.
+
+    Returns:
+        Values in [0, 1]; 0 where the union is empty, never NaN.
+    """
+    shared = box_intersection(boxes, others)
+    union = box_area(boxes)[:, None] + box_area(others)[None, :] - shared
+    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+
+
+@dataclass(frozen=True)
+class View:
+    """The whole picture, resized to what the network sees, aspect ignored.
+
+    Attributes:
+        picture_wh: width and height of the picture as displayed, in its own pixels.
+        view_wh: width and height of the network's input, in pixels.
+    """
+
+    picture_wh: tuple[int, int]
+    view_wh: tuple[int, int]
+
+    def to_view(self, boxes: Float[np.ndarray, "n 4"]) -> Float[np.ndarray, "n 4"]:
+        """Boxes in picture pixels → boxes in view pixels, not rounded."""
+        return boxes * self._scale(self.picture_wh, self.view_wh)
+
+    def to_picture(self, boxes: Float[np.ndarray, "n 4"]) -> Float[np.ndarray, "n 4"]:
+        """Boxes in view pixels → boxes in picture pixels, clipped to the picture, not rounded."""
+        width, height = self.picture_wh
+        scaled = boxes * self._scale(self.view_wh, self.picture_wh)
+        return np.clip(scaled, 0.0, np.array([width, height, width, height], dtype=float))
+
+    @staticmethod
+    def _scale(from_wh: tuple[int, int], to_wh: tuple[int, int]) -> Float[np.ndarray, " 4"]:
+        x, y = to_wh[0] / from_wh[0], to_wh[1] / from_wh[1]
+        return np.array([x, y, x, y])

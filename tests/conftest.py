@@ -1,0 +1,9 @@
+"""Every test runs with the shapes and types of all signatures checked, on one thread, without a network."""
+
+import os
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+from jaxtyping import install_import_hook
+
+install_import_hook("tscam", "beartype.beartype")
