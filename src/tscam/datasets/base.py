@@ -57,19 +57,44 @@ class DatasetReader:
 
     Attributes:
         recognizes: does this folder look like that layout? Looks at names alone.
-        splits: names of the splits that the folder holds, the training split first.
+        splits: names of the splits that the folder holds, of `train`, `val` and `test`, or `all` alone.
         read: folder and split → `Dataset`. Raises `DataError`, naming file and line.
-        training_split, test_split: which splits `train` and `evaluate` take unless told otherwise.
     """
 
     recognizes: Callable[[Path], bool]
     splits: Callable[[Path], tuple[str, ...]]
     read: Callable[[Path, str], Dataset]
-    training_split: str
-    test_split: str
+
+    def training_split(self, root: Path) -> str:
+        """The split that `train` takes unless told otherwise: `train`, else `all`.
+
+        Raises:
+            DataError: the folder holds neither.
+        """
+        return self._first_held(root, ("train", "all"), purpose="training")
+
+    def test_split(self, root: Path) -> str:
+        """The split that `evaluate` takes unless told otherwise: `test`, else `val`, else `all`.
+
+        Raises:
+            DataError: the folder holds none of them.
+        """
+        return self._first_held(root, ("test", "val", "all"), purpose="test")
+
+    def _first_held(self, root: Path, wanted: tuple[str, ...], *, purpose: str) -> str:
+        held = self.splits(root)
+        for split in wanted:
+            if split in held:
+                return split
+        raise DataError(
+            f"{root}: no {purpose} split; it holds {', '.join(held) or 'none'}, expected {' or '.join(wanted)}"
+        )
 
 
 dataset_readers: Registry[DatasetReader] = Registry("dataset")
+
+# Fits nearly every tree of pictures, ImageNet's too: asked last.
+_ASKED_LAST = "folder"
 
 
 def read_dataset(root: Path, *, name: str | None = None, split: str | None = None) -> Dataset:
@@ -81,16 +106,33 @@ def read_dataset(root: Path, *, name: str | None = None, split: str | None = Non
         split: None takes the reader's test split.
 
     Raises:
-        DataError: the folder is missing or empty, holds no known layout, or its files are broken.
+        DataError: the folder is missing or empty, holds no known layout, the split holds no picture, or its files are
+            broken.
         ConfigError: no reader of that name.
     """
-    reader = dataset_readers[name or recognize(root)]
-    _require_folder(root)
-    chosen = split or reader.test_split
+    reader = find_reader(root, name=name)
+    chosen = split or reader.test_split(root)
     held = reader.splits(root)
     if chosen not in held:
         raise DataError(f"{root}: no split {chosen!r}; it holds {', '.join(held) or 'none'}")
-    return reader.read(root, chosen)
+    dataset = reader.read(root, chosen)
+    if not len(dataset):
+        raise DataError(f"{root}: the split {chosen!r} holds no picture")
+    return dataset
+
+
+def find_reader(root: Path, *, name: str | None = None) -> DatasetReader:
+    """The reader of that name, or the one whose layout the folder has.
+
+    Raises:
+        DataError: the folder is missing or empty, or no layout fits.
+        ConfigError: no reader of that name.
+    """
+    if name is None:
+        return dataset_readers[recognize(root)]
+    reader = dataset_readers[name]
+    _require_folder(root)
+    return reader
 
 
 def recognize(root: Path) -> str:
@@ -100,7 +142,7 @@ def recognize(root: Path) -> str:
         DataError: none fits.
     """
     _require_folder(root)
-    for name in dataset_readers:
+    for name in sorted(dataset_readers, key=lambda name: (name == _ASKED_LAST, name)):
         if dataset_readers[name].recognizes(root):
             return name
     raise DataError(

@@ -1,0 +1,92 @@
+"""What a backbone is: pixels → features, and the registry of the families that are built by name."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal, Protocol
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from tscam.errors import ConfigError, did_you_mean
+from tscam.features import Features, Record
+from tscam.registry import Registry
+
+# Arguments of an architecture, such as `embed_dim`; they stand in a model folder as they are.
+ModelArgs = Mapping[str, int | float | str | bool]
+
+# Where a backbone's first weights come from: timm's hub, a file, or nowhere (random).
+StartWeights = Literal["pretrained"] | Path | None
+
+
+class Backbone(nn.Module):
+    """Pixels → features. A subclass sets the attributes and writes `forward`."""
+
+    serves: ClassVar[Record]  # what it can record
+    published_prefix: ClassVar[str]  # what its parameters' names have in front of their published names
+
+    num_features: int  # channels of a token
+    patch_hw: tuple[int, int]  # height and width of a patch in pixels
+    undecayed: frozenset[str]  # names of its parameters that are not decayed, whatever their shape
+    mean: tuple[float, float, float]  # of the pixels it was pretrained on: R G B, in [0, 1]
+    std: tuple[float, float, float]
+    classifier_bias: Float[Tensor, " c"] | None  # of the classifier that came with its start weights
+
+    def forward(self, pixels: Float[Tensor, "b 3 H W"], *, records: Record) -> Features:
+        """The features of a batch of views; only what `records` names is kept of the attention.
+
+        Raises:
+            ConfigError: a side of the view is not a multiple of the patch.
+        """
+        raise NotImplementedError
+
+
+class Builder(Protocol):
+    def __call__(
+        self, name: str, *, image_hw: tuple[int, int], weights: StartWeights, drop_path: float, args: ModelArgs
+    ) -> Backbone: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackboneFamily:
+    """Backbones that are built alike: the names of all members, and what builds one of them."""
+
+    names: Callable[[], tuple[str, ...]]
+    build: Builder
+
+
+backbone_families: Registry[BackboneFamily] = Registry("backbone family")
+
+
+def list_backbones() -> tuple[str, ...]:
+    """The names of all backbones, sorted."""
+    return tuple(sorted(name for family in backbone_families for name in backbone_families[family].names()))
+
+
+def create_backbone(
+    name: str,
+    *,
+    image_hw: tuple[int, int],
+    weights: StartWeights = None,
+    drop_path: float = 0.0,
+    args: ModelArgs | None = None,
+) -> Backbone:
+    """The backbone of that name for views of `image_hw` (height, width) pixels.
+
+    Args:
+        name: as in `list_backbones`, with or without timm's tag of the pretrained weights (`vit_….dino`).
+        image_hw: height and width of the view in pixels.
+        weights: start weights; position embeddings of another grid are resized.
+        drop_path: rate of stochastic depth at the last block, rising from 0 at the first.
+        args: changes to the architecture.
+
+    Raises:
+        ConfigError: no such backbone (near misses are named), or one that cannot serve, or a view that does not fit.
+        WeightsError: the weights cannot be read, fetched, or do not fit.
+    """
+    for family in backbone_families:
+        if name.split(".")[0] in backbone_families[family].names():
+            build = backbone_families[family].build
+            return build(name, image_hw=image_hw, weights=weights, drop_path=drop_path, args=args or {})
+    hint = did_you_mean(name, list_backbones()) or ";"
+    raise ConfigError(f"no backbone named {name!r}{hint} `tscam list backbones 'deit*'` shows those of a pattern")

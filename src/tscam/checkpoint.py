@@ -1,0 +1,192 @@
+"""Model ↔ files: the model folder, the authors' .pth files. Tensors and JSON alone; nothing in them is ever run."""
+
+import json
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save_file
+from torch import Tensor
+
+from tscam.backbones.tensors import SUFFIXES, read_tensors
+from tscam.errors import ConfigError, OutputError, WeightsError, one_line
+from tscam.model import LocalizationModel, ModelSpec
+
+FORMAT_VERSION = 1
+
+# The authors' models by width of a token; all have 12 blocks, patches of 16 pixels and heads of 64 channels.
+_AUTHORS_BACKBONES = {192: "deit_tiny_patch16_224", 384: "deit_small_patch16_224", 768: "deit_base_patch16_224"}
+_AUTHORS_BLOCKS, _AUTHORS_PATCH = 12, 16
+
+# Published thresholds by number of classes: ILSVRC's 1000; CUB's for all others.
+_AUTHORS_THRESHOLD = {1000: 0.12}
+
+
+def load_model(path: Path, *, method: str | None = None) -> LocalizationModel:
+    """The model of a model folder, a run folder (its best weights), or a checkpoint of the TS-CAM authors.
+
+    Args:
+        path: folder or file.
+        method: reads the maps by another method than the model's own.
+
+    Raises:
+        WeightsError: nothing there, an unknown layout, or damaged.
+        ConfigError: the method cannot read these weights.
+    """
+    if path.is_dir():
+        best = path / "weights" / "best"
+        model = _load_folder(best if best.is_dir() else path)
+    elif path.is_file():
+        model = _load_authors_file(path)
+    else:
+        raise WeightsError(f"{path}: no such file or folder; a MODEL is a model folder, a run folder, or a .pth file")
+    return model if method is None else model.with_method(method)
+
+
+def save_model(
+    model: LocalizationModel, folder: Path, *, metrics: Mapping[str, object] | None = None, base_model: str = ""
+) -> None:
+    """Writes a model folder: `model.safetensors`, `config.json`, `README.md`. A folder there is replaced as a whole.
+
+    Args:
+        metrics: what the model reached, with its protocol; stored as it is.
+        base_model: where its start weights came from, for the card.
+
+    Raises:
+        OutputError: it cannot be written; what was there before stays.
+    """
+    fresh, old = folder.with_name(f".{folder.name}.new"), folder.with_name(f".{folder.name}.old")
+    try:
+        shutil.rmtree(fresh, ignore_errors=True)
+        fresh.mkdir(parents=True)
+        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.tensors().items()}
+        save_file(weights, fresh / "model.safetensors", metadata={"format": "pt"})
+        config = json.dumps(_to_config(model, metrics or {}), indent=2, ensure_ascii=False)
+        (fresh / "config.json").write_text(config + "\n", encoding="utf-8")
+        (fresh / "README.md").write_text(_card(model, base_model), encoding="utf-8")
+        shutil.rmtree(old, ignore_errors=True)
+        if folder.exists():
+            folder.rename(old)
+        fresh.rename(folder)
+        shutil.rmtree(old, ignore_errors=True)
+    except OSError as fault:
+        raise OutputError(f"{folder}: the model cannot be written ({one_line(fault)}); free space there") from fault
+
+
+def _to_config(model: LocalizationModel, metrics: Mapping[str, object]) -> dict[str, object]:
+    spec, input_format = model.spec, model.input_format
+    return {
+        "architecture": spec.backbone,
+        "num_classes": len(spec.label_names),
+        "num_features": model.backbone.num_features,
+        "global_pool": "",
+        "label_names": list(spec.label_names),
+        "model_args": dict(spec.backbone_args),
+        "pretrained_cfg": {
+            "input_size": [3, *spec.image_hw],
+            "interpolation": "bilinear",
+            "mean": list(input_format.mean),
+            "std": list(input_format.std),
+            "crop_pct": 1.0,
+        },
+        "tscam": {
+            "format_version": FORMAT_VERSION,
+            "method": spec.method,
+            "head": "conv3x3",
+            "threshold": spec.threshold,
+            "metrics": dict(metrics),
+        },
+    }
+
+
+def _load_folder(folder: Path) -> LocalizationModel:
+    path = folder / "config.json"
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+        version = config["tscam"]["format_version"]
+        if version != FORMAT_VERSION:
+            raise WeightsError(f"{path}: format {version}, this tscam reads {FORMAT_VERSION}; update tscam")
+        spec = _to_spec(config)
+    except OSError as fault:
+        raise WeightsError(f"{folder}: not a model folder, it has no readable config.json") from fault
+    except (KeyError, TypeError, ValueError) as fault:
+        raise WeightsError(f"{path}: not the config of a model folder ({one_line(fault)})") from fault
+    model = LocalizationModel(spec)
+    model.load_tensors(read_tensors(folder / "model.safetensors"), source=str(folder / "model.safetensors"))
+    return model
+
+
+def _to_spec(config: dict[str, Any]) -> ModelSpec:
+    _, height, width = config["pretrained_cfg"]["input_size"]
+    return ModelSpec(
+        backbone=str(config["architecture"]),
+        method=str(config["tscam"]["method"]),
+        label_names=tuple(str(name) for name in config["label_names"]),
+        image_hw=(int(height), int(width)),
+        backbone_args=dict(config["model_args"]),
+        threshold=float(config["tscam"]["threshold"]),
+    )
+
+
+def _load_authors_file(path: Path) -> LocalizationModel:
+    if path.suffix not in SUFFIXES:
+        raise WeightsError(f"{path}: unknown ending {path.suffix!r}; a MODEL is a folder or ends in {', '.join(SUFFIXES)}")
+    tensors = read_tensors(path)
+    try:
+        model = LocalizationModel(_infer_spec(tensors, path))
+    except ConfigError as fault:
+        raise WeightsError(f"{path}: {fault}") from fault
+    model.load_tensors(tensors, source=str(path))
+    return model
+
+
+def _infer_spec(tensors: Mapping[str, Tensor], path: Path) -> ModelSpec:
+    """Architecture, grid, heads and classes of a TS-CAM checkpoint, from names and shapes alone."""
+    landmarks = ("patch_embed.proj.weight", "pos_embed", "head.weight")
+    missing = [name for name in landmarks if name not in tensors]
+    if missing:
+        raise WeightsError(
+            f"{path}: not a TS-CAM checkpoint on DeiT: missing {', '.join(missing)}; it holds "
+            f"{', '.join(sorted(tensors)[:4])} …"
+        )
+    embedding, positions, head = (tensors[name] for name in landmarks)
+    if head.ndim != 4:
+        raise WeightsError(
+            f"{path}: head.weight is {tuple(head.shape)}, a plain classifier's; TS-CAM's is a 3×3 convolution. "
+            "Train from this file with `tscam train … --weights`"
+        )
+    blocks = len({match[1] for name in tensors if (match := re.match(r"blocks\.(\d+)\.", name))})
+    width, patch = embedding.shape[0], embedding.shape[-1]
+    side = round((positions.shape[1] - 1) ** 0.5)
+    if width not in _AUTHORS_BACKBONES or (blocks, patch, side**2) != (
+        _AUTHORS_BLOCKS, _AUTHORS_PATCH, positions.shape[1] - 1,
+    ):  # fmt: skip
+        raise WeightsError(
+            f"{path}: {blocks} blocks, {width} channels, patch {patch}, {positions.shape[1]} positions are not one of "
+            f"the authors' models ({_AUTHORS_BLOCKS} blocks, 192, 384 or 768 channels, patch {_AUTHORS_PATCH}, a square grid)"
+        )
+    classes = head.shape[0]
+    return ModelSpec(
+        backbone=_AUTHORS_BACKBONES[width],
+        method="ts-cam",
+        label_names=tuple(str(number) for number in range(classes)),
+        image_hw=(side * patch, side * patch),
+        threshold=_AUTHORS_THRESHOLD.get(classes, 0.10),
+    )
+
+
+def _card(model: LocalizationModel, base_model: str) -> str:
+    spec = model.spec
+    base = f"base_model: {json.dumps(base_model)}\n" if base_model else ""
+    height, width = spec.image_hw
+    return (
+        "---\nlibrary_name: tscam\npipeline_tag: object-detection\nlicense: other\n"
+        f"tags: [weakly-supervised-object-localization, {spec.method}]\n{base}---\n\n"
+        f"# {spec.method} on {spec.backbone}\n\n"
+        f"Finds objects of {len(spec.label_names)} classes; trained from image-level labels alone. "
+        f"View {height}×{width} pixels, threshold {spec.threshold:g}.\n\n"
+        "```bash\ntscam localize PICTURES --model THIS_FOLDER --out DIR --draw\n```\n\n"
+        "Its license is that of the weights it started from and of the pictures it was trained on.\n"
+    )

@@ -1,0 +1,228 @@
+"""ImageNet (ILSVRC 2012, classification and localization), with list files or without, unpacked by hand or from Kaggle."""
+
+import re
+from array import array
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float
+
+from tscam.datasets.base import Dataset, DatasetReader, dataset_readers
+from tscam.datasets.box_files import xml_objects
+from tscam.datasets.listings import (
+    Box,
+    box_array,
+    box_of_edges,
+    finite_number,
+    folder_names,
+    list_lines,
+    picture_id,
+    picture_names,
+    whole_number,
+)
+from tscam.errors import DataError
+
+# Where `train/` and `val/` may lie below the folder that is given; the latter two are Kaggle's tree.
+_PICTURES = (".", "ILSVRC/Data/CLS-LOC", "Data/CLS-LOC")
+_LISTS: dict[str, str] = {"train": "ILSVRC2012_list/train.txt", "val": "ILSVRC2012_list/val_folder_new.txt"}
+_SOLUTION = "LOC_val_solution.csv"
+_ANNOTATIONS = ("ILSVRC/Annotations/CLS-LOC/val", "Annotations/CLS-LOC/val", "Annotations/val")
+
+_WNID = re.compile(r"n\d{8}")
+
+_NO_BOXES = np.zeros((0, 4))
+_NO_BOXES.setflags(write=False)
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """The pictures of a split: columns, for 1.28 million of them."""
+
+    ids: list[str] = field(default_factory=list)
+    labels: array[int] = field(default_factory=lambda: array("i"))
+    boxes: list[Float[np.ndarray, "m 4"]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Annotation:
+    """What the official annotations say of a picture of `val/`."""
+
+    wnid: str
+    boxes: Float[np.ndarray, "m 4"]
+
+
+def _read(root: Path, split: str) -> Dataset:
+    """One split.
+
+    Pictures and labels come from `ILSVRC2012_list/train.txt` and `val_folder_new.txt` (`wnid/name.JPEG label`, then
+    `x1 y1 x2 y2` of each box); where a list is missing, from the folders `train/<wnid>` and `val/<wnid>`. A flat `val/`
+    takes its labels from the annotations: `LOC_val_solution.csv`, else the XML files of
+    `ILSVRC/Annotations/CLS-LOC/val`, `Annotations/CLS-LOC/val` or `Annotations/val`, which also give the boxes where
+    there is no list. Class names are wnids: numbered as in `train.txt`, else sorted as in `train/`, else as in the list
+    of `val`, else sorted as in `val/` or the annotations.
+
+    Coordinates are taken as edges as they stand, as every evaluator does, though they were drawn as pixels.
+
+    Raises:
+        DataError: a line of a list is broken, or lists and folders do not agree.
+    """
+    folder = _pictures_folder(root, split)
+    if folder is None:
+        raise DataError(f"{root}: no folder {split}/; expected {split}/<wnid>/*.JPEG")
+    class_names = _class_names(root)
+    if (root / _LISTS[split]).exists():
+        columns, _ = _read_list(root / _LISTS[split], class_names)
+    else:
+        columns = _read_folder(folder, class_names, annotations=_annotations(root) if split == "val" else None)
+    return Dataset(
+        name="imagenet",
+        split=split,
+        root=root,
+        image_root=folder,
+        class_names=class_names,
+        image_ids=tuple(columns.ids),
+        labels=np.array(columns.labels, dtype=np.int64),
+        boxes=tuple(columns.boxes) if any(map(len, columns.boxes)) else None,
+        box_rule="ilsvrc",
+        threshold=0.12,
+    )
+
+
+def _recognizes(root: Path) -> bool:
+    if any((root / path).is_file() for path in _LISTS.values()) or any((root / path).is_dir() for path in _PICTURES[1:]):
+        return True
+    folders = (_pictures_folder(root, split) for split in ("train", "val"))
+    return any(_WNID.fullmatch(name) for folder in folders if folder for name in folder_names(folder))
+
+
+def _splits(root: Path) -> tuple[str, ...]:
+    return tuple(split for split in ("train", "val") if _pictures_folder(root, split))
+
+
+def _pictures_folder(root: Path, split: str) -> Path | None:
+    return next((root / path / split for path in _PICTURES if (root / path / split).is_dir()), None)
+
+
+def _class_names(root: Path) -> tuple[str, ...]:
+    """The same for both splits, whichever is asked for."""
+    train, val = _pictures_folder(root, "train"), _pictures_folder(root, "val")
+    if (root / _LISTS["train"]).exists():
+        return _read_list(root / _LISTS["train"], None)[1]
+    if train and (names := folder_names(train)):
+        return tuple(names)
+    if (root / _LISTS["val"]).exists():
+        return _read_list(root / _LISTS["val"], None)[1]
+    if val and (names := folder_names(val)):
+        return tuple(names)
+    return tuple(sorted({annotation.wnid for annotation in _annotations(root).values()}))
+
+
+def _read_list(path: Path, class_names: Sequence[str] | None) -> tuple[_Columns, tuple[str, ...]]:
+    """The pictures of a list, and the names of its classes: those given, else by its own numbers."""
+    columns = _Columns()
+    names = dict(enumerate(class_names)) if class_names is not None else {}
+    numbers = {name: number for number, name in names.items()}
+    taken: set[str] = set()
+    for where, text in list_lines(path):
+        values = text.split()
+        image_id = picture_id(values[0], where)
+        wnid, separator, _ = image_id.partition("/")
+        if not separator or len(values) < 2:
+            raise DataError(f"{where}: {text!r:.80}; expected 'wnid/name.JPEG label' and the edges of its boxes")
+        label = whole_number(values[1], where)
+        if class_names is None:
+            names.setdefault(label, wnid)
+            numbers.setdefault(wnid, label)
+        if names.get(label) != wnid or numbers.get(wnid) != label:
+            known = f"{wnid} is class {numbers[wnid]}" if wnid in numbers else f"{wnid} is none of {len(names)} classes"
+            raise DataError(f"{where}: label {label} for a picture of {wnid}, but {known} of this data set")
+        if image_id in taken:
+            raise DataError(f"{where}: {image_id!r} is listed twice")
+        taken.add(image_id)
+        columns.ids.append(image_id)
+        columns.labels.append(label)
+        columns.boxes.append(_boxes_of_numbers(values[2:], where))
+    if sorted(names) != list(range(len(names))):
+        raise DataError(f"{path}: labels run from {min(names)} to {max(names)} with gaps; expected 0, 1, 2 …")
+    return columns, tuple(names[number] for number in range(len(names)))
+
+
+def _boxes_of_numbers(texts: Sequence[str], where: str) -> Float[np.ndarray, "m 4"]:
+    if not texts:
+        return _NO_BOXES  # One array for all of them: a million empty ones take 100 MB.
+    if len(texts) % 4:
+        raise DataError(f"{where}: {len(texts)} numbers after the label; expected x1 y1 x2 y2 of each box")
+    numbers = [finite_number(text, where) for text in texts]
+    return box_array([box_of_edges(numbers[start : start + 4], where) for start in range(0, len(numbers), 4)])
+
+
+def _read_folder(
+    folder: Path, class_names: Sequence[str], *, annotations: Mapping[str, _Annotation] | None
+) -> _Columns:
+    """The pictures of a folder: a folder a class, or flat with the labels of the annotations."""
+    columns = _Columns()
+    numbers = {name: number for number, name in enumerate(class_names)}
+    known = annotations or {}
+    wnids = folder_names(folder)
+    if not wnids and annotations == {}:
+        raise DataError(
+            f"{folder}: neither folders of classes nor labels; expected val/<wnid>/*.JPEG, {_SOLUTION} or {_ANNOTATIONS[0]}"
+        )
+    for wnid, name in ((wnid, name) for wnid in wnids or [""] for name in picture_names(folder / wnid)):
+        annotation = known.get(Path(name).stem) if known else None
+        if not wnid and annotation is None:
+            raise DataError(f"{folder / name}: no label in the annotations; remove the picture or sort it by class")
+        if wnid and annotation and annotation.wnid != wnid:
+            raise DataError(f"{folder / wnid / name}: annotated as {annotation.wnid}; expected the wnid of its folder")
+        of_class = wnid or (annotation.wnid if annotation else "")
+        if of_class not in numbers:
+            raise DataError(f"{folder / wnid / name}: {of_class} is none of the {len(numbers)} classes of this data set")
+        columns.ids.append(f"{wnid}/{name}" if wnid else name)
+        columns.labels.append(numbers[of_class])
+        columns.boxes.append(annotation.boxes if annotation else _NO_BOXES)
+    return columns
+
+
+def _annotations(root: Path) -> dict[str, _Annotation]:
+    """The official annotations by the name of the picture without suffix; empty where there are none."""
+    if (root / _SOLUTION).exists():
+        return _solution(root / _SOLUTION)
+    for path in _ANNOTATIONS:
+        if (root / path).is_dir():
+            files = sorted((root / path).glob("*.xml"))
+            return {file.stem: _annotation([(found.name, found.edges) for found in xml_objects(file)], str(file)) for file in files}
+    return {}
+
+
+def _solution(path: Path) -> dict[str, _Annotation]:
+    """Kaggle's CSV: `ImageId,PredictionString`, the latter `wnid x1 y1 x2 y2` of each box."""
+    annotations: dict[str, _Annotation] = {}
+    for where, text in list_lines(path):
+        name, _, rest = text.partition(",")
+        if (name, rest) == ("ImageId", "PredictionString"):
+            continue
+        values = rest.split()
+        if len(values) % 5:
+            raise DataError(f"{where}: {len(values)} values; expected 'ImageId,wnid x1 y1 x2 y2' of each box")
+        objects = [
+            (values[start], box_of_edges([finite_number(text, where) for text in values[start + 1 : start + 5]], where))
+            for start in range(0, len(values), 5)
+        ]
+        if picture_id(name, where) in annotations:
+            raise DataError(f"{where}: {name!r} is listed twice")
+        annotations[name] = _annotation(objects, where)
+    return annotations
+
+
+def _annotation(objects: Sequence[tuple[str, Box]], where: str) -> _Annotation:
+    wnids = sorted({name for name, _ in objects})
+    if len(wnids) != 1:
+        raise DataError(f"{where}: objects of {', '.join(wnids) or 'no class'}; expected those of one class")
+    return _Annotation(wnids[0], box_array([box for _, box in objects]))
+
+
+dataset_readers.register("imagenet")(DatasetReader(recognizes=_recognizes, splits=_splits, read=_read))

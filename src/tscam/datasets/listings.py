@@ -1,0 +1,146 @@
+"""List files and folders as the readers meet them: lines, numbers, picture ids, names; each refusal names file and line."""
+
+import math
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from jaxtyping import Float
+
+from tscam.errors import DataError, one_line
+from tscam.image import PICTURE_SUFFIXES
+
+Box = tuple[float, float, float, float]
+
+# A longer line is no line of a list: a binary file, or an attack on memory.
+_LONGEST_LINE = 2**20
+
+# Absolute paths (of Windows too), `..` between separators, NUL.
+_LEADS_OUT = re.compile(r"^[/\\]|^[A-Za-z]:|(^|[/\\])\.\.([/\\]|$)|\0")
+
+
+def list_lines(path: Path) -> Iterator[tuple[str, str]]:
+    """`path:line` and the text, without the blanks around it, of every line of a list file that holds text.
+
+    Raises:
+        DataError: no such file, or a line that is not UTF-8 text or longer than a mebibyte.
+    """
+    require_list_file(path)
+    try:
+        with path.open("rb") as file:
+            for number, raw in enumerate(iter(lambda: file.readline(_LONGEST_LINE + 1), b""), start=1):
+                where = f"{path}:{number}"
+                if len(raw) > _LONGEST_LINE:
+                    raise DataError(f"{where}: a line of more than {_LONGEST_LINE} bytes; expected a list file")
+                text = _decoded(raw, where).strip(" \t\r\n")
+                if text:
+                    yield where, text
+    except OSError as fault:
+        raise DataError(f"{path}: cannot be read ({one_line(fault)}); check its permissions") from fault
+
+
+def require_list_file(path: Path) -> None:
+    """Raises `DataError` unless this is a file; a pipe of that name would block for ever."""
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; the data set is not whole without it")
+
+
+def picture_id(text: str, where: str) -> str:
+    """A picture's path below its folder, with forward slashes and without `./`.
+
+    Raises:
+        DataError: empty, absolute, or leading out of the folder by `..`.
+    """
+    if not text or _LEADS_OUT.search(text):
+        raise DataError(f"{where}: {text!r:.200} leads out of the data set; expected a path below its folder of pictures")
+    return str(PurePosixPath(text)) if "./" in text or "//" in text else text
+
+
+def whole_number(text: str, where: str) -> int:
+    """A whole number. Raises `DataError` for anything else."""
+    try:
+        return int(text)
+    except ValueError:
+        raise DataError(f"{where}: {text!r:.80} is not a whole number") from None
+
+
+def finite_number(value: object, where: str) -> float:
+    """A number, given as text or as one of JSON's. Raises `DataError` for anything else, NaN and infinity included."""
+    try:
+        number = float(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else math.nan
+    except (ValueError, OverflowError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise DataError(f"{where}: {value!r:.80} is not a finite number")
+    return number
+
+
+def box_of_edges(edges: Sequence[float], where: str) -> Box:
+    """A box from its left, top, right and bottom edge; one without area is let through, for `check_dataset` to list.
+
+    Raises:
+        DataError: not four edges, or right of left or bottom of top in the wrong order.
+    """
+    if len(edges) != 4:
+        raise DataError(f"{where}: {len(edges)} numbers for a box; expected x0 y0 x1 y1")
+    x0, y0, x1, y1 = edges
+    if x1 < x0 or y1 < y0:
+        raise DataError(f"{where}: box ({x0:g}, {y0:g}, {x1:g}, {y1:g}) runs backwards; expected x0 < x1 and y0 < y1")
+    return x0, y0, x1, y1
+
+
+def box_array(boxes: Sequence[Box]) -> Float[np.ndarray, "n 4"]:
+    """Boxes as an array, `(0, 4)` where there are none."""
+    return np.array(boxes, dtype=float).reshape(-1, 4)
+
+
+def folder_names(folder: Path) -> list[str]:
+    """Names of the folders in a folder, sorted; links are followed, hidden ones left out.
+
+    Raises:
+        DataError: the folder cannot be listed, or a name in it is not UTF-8.
+    """
+    return _names(folder, lambda entry: Path(entry.path).is_dir())
+
+
+def picture_names(folder: Path) -> list[str]:
+    """Names of the pictures in a folder by their suffix, sorted; hidden ones (macOS's `._x.jpg`) left out.
+
+    Raises:
+        DataError: the folder cannot be listed, or a name in it is not UTF-8.
+    """
+    return _names(folder, lambda entry: has_picture_suffix(entry.name))
+
+
+def has_picture_suffix(name: str) -> bool:
+    """Does a file's name end as a picture's does?"""
+    return os.path.splitext(name)[1].lower() in PICTURE_SUFFIXES  # noqa: PTH122 - a million names: no objects.
+
+
+def _names(folder: Path, is_wanted: Callable[[os.DirEntry[str]], bool]) -> list[str]:
+    try:
+        with os.scandir(folder) as entries:
+            names = sorted(entry.name for entry in entries if not entry.name.startswith(".") and is_wanted(entry))
+    except OSError as fault:
+        raise DataError(f"{folder}: cannot be listed ({one_line(fault)}); expected a folder") from fault
+    for name in names:
+        if not name.isascii() and not _is_utf8(name):
+            raise DataError(f"{folder}: the name {os.fsencode(name)!r} is not UTF-8; rename it")
+    return names
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _decoded(raw: bytes, where: str) -> str:
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise DataError(f"{where}: not UTF-8 text; expected a list file") from None

@@ -1,0 +1,48 @@
+"""The 3×3 convolution over patch tokens whose mean over the grid is the class score: pooled, never dense.
+
+A mean of a convolution is linear in nine shifted sums of the tokens, so a score costs 9·d·c multiplications in place of
+9·d·c·h·w, and maps are computed for the chosen classes alone.
+"""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class PatchHead(nn.Conv2d):
+    """The head of TS-CAM, with the parameters of a 3×3 convolution (padding 1, with bias) from d channels to c classes.
+
+    Equal to the dense convolution to float rounding.
+
+    Source:
+        Gao et al., ICCV 2021, section 3.3; started as PyTorch starts a convolution, as in their code.
+    """
+
+    def __init__(self, num_features: int, num_classes: int) -> None:
+        super().__init__(num_features, num_classes, kernel_size=3, padding=1)
+
+    def pooled(self, tokens: Float[Tensor, "b h w d"]) -> Float[Tensor, "b c"]:
+        """The mean over the grid of the convolution: the logits."""
+        # Under each of the nine weights the convolution sees the grid less its last row or column, all of it, or less
+        # its first: zero padding adds nothing to the sums.
+        exact = torch.promote_types(tokens.dtype, torch.float32)  # bfloat16 tokens are summed in float32
+        rows = torch.stack([part.sum(dim=1, dtype=exact) for part in (tokens[:, :-1], tokens, tokens[:, 1:])], dim=2)
+        sums = torch.stack([part.sum(dim=1) for part in (rows[:, :-1], rows, rows[:, 1:])], dim=2)  # [b 3 3 d]
+        means = sums / (tokens.shape[1] * tokens.shape[2])
+        return F.linear(means.flatten(1), self.weight.permute(0, 2, 3, 1).flatten(1), self.bias)
+
+    def maps(self, tokens: Float[Tensor, "b h w d"], classes: Int[Tensor, "b k"]) -> Float[Tensor, "b k h w"]:
+        """The convolution's output, bias included, for the chosen classes of each picture: their semantic maps."""
+        batch, chosen = classes.shape
+        grid = tokens.shape[1:3]
+        # `fold` adds at each place what its neighbours give it; a convolution takes from them, hence the flip.
+        weights = self.weight[classes].flip(-2, -1).flatten(3)  # [b k d 9]
+        given = torch.einsum("bkdn,bpd->bknp", weights, tokens.flatten(1, 2))
+        folded = F.fold(given.flatten(0, 1), output_size=grid, kernel_size=3, padding=1)
+        return folded.view(batch, chosen, *grid) + self._bias[classes][:, :, None, None]
+
+    @property
+    def _bias(self) -> Tensor:
+        assert self.bias is not None
+        return self.bias

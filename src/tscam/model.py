@@ -1,0 +1,141 @@
+"""A localization model: a backbone and a method. Knows nothing of files, pictures, boxes or metrics."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from tscam.backbones import create_backbone
+from tscam.backbones.base import ModelArgs, StartWeights
+from tscam.backbones.tensors import require_same_layout
+from tscam.errors import ConfigError, WeightsError
+from tscam.image import InputFormat
+from tscam.methods import methods
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSpec:
+    """All that is needed to build a model again, weights aside.
+
+    Attributes:
+        backbone, method: names in their registries.
+        label_names: the name of each class, in the order of the logits.
+        image_hw: height and width of the view, in pixels.
+        backbone_args: changes to the backbone's architecture.
+        threshold: fraction of a map's maximum above which is object.
+    """
+
+    backbone: str
+    method: str
+    label_names: tuple[str, ...]
+    image_hw: tuple[int, int]
+    backbone_args: ModelArgs = field(default_factory=dict)
+    threshold: float = 0.10
+
+
+class LocalizationModel(nn.Module):
+    """Pixels → class scores; and, where asked, maps of chosen classes."""
+
+    def __init__(self, spec: ModelSpec, *, weights: StartWeights = None, drop_path: float = 0.0) -> None:
+        super().__init__()
+        if not spec.label_names:
+            raise ConfigError("a model of no classes; expected at least one label name")
+        self.spec = spec
+        self.backbone = create_backbone(
+            spec.backbone, image_hw=spec.image_hw, weights=weights, drop_path=drop_path, args=spec.backbone_args
+        )
+        self.method = methods[spec.method](self.backbone.num_features, len(spec.label_names))
+        if self.backbone.classifier_bias is not None:
+            self.method.start_from(self.backbone.classifier_bias)
+
+    @property
+    def input_format(self) -> InputFormat:
+        """The view that the model was made for, and the normalization of its backbone."""
+        return InputFormat(size_hw=self.spec.image_hw, mean=self.backbone.mean, std=self.backbone.std)
+
+    def forward(self, pixels: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "b c"]:
+        """Logits. Nothing is recorded but what the method needs in training."""
+        return self.method.logits(self.backbone(pixels, records=self.method.training_records))
+
+    def localize(
+        self, pixels: Float[Tensor, "b 3 H W"], *, top_k: int, labels: Int[Tensor, " b"] | None = None
+    ) -> tuple[Float[Tensor, "b c"], Int[Tensor, "b k"], Float[Tensor, "b k h w"]]:
+        """Logits, the chosen classes, and their raw maps on the patch grid.
+
+        Chosen are the `top_k` most likely classes (all, where there are fewer), best first, then the label if given.
+        """
+        features = self.backbone(pixels, records=self.method.records | self.method.training_records)
+        logits = self.method.logits(features)
+        chosen = logits.topk(min(top_k, logits.shape[1]), dim=1).indices
+        if labels is not None:
+            chosen = torch.cat([chosen, labels[:, None]], dim=1)
+        return logits, chosen, self.method.maps(features, chosen)
+
+    def with_method(self, name: str) -> "LocalizationModel":
+        """The same weights read by another method.
+
+        Raises:
+            ConfigError: no such method, or one with other parameters.
+        """
+        if name == self.spec.method:
+            return self
+        other = LocalizationModel(replace(self.spec, method=name))
+        try:
+            other.load_tensors(self.tensors(), source=f"method {name!r}")
+        except WeightsError as fault:
+            raise ConfigError(f"weights trained for {self.spec.method!r} cannot be read so: {fault}") from fault
+        return other
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All weights under their published names, the authors' and timm's."""
+        return {self._published(name): tensor for name, tensor in self.state_dict().items()}
+
+    def load_tensors(self, tensors: Mapping[str, Tensor], *, source: str) -> None:
+        """Takes weights under their published names.
+
+        Raises:
+            WeightsError: names the missing, left over or misshapen ones and `source`.
+        """
+        own = {self._published(name): name for name in self.state_dict()}
+        require_same_layout(tensors, self.tensors(), source=source)
+        self.load_state_dict({own[name]: tensor for name, tensor in tensors.items()})
+
+    def _published(self, name: str) -> str:
+        return name.removeprefix("method.").removeprefix("backbone.").removeprefix(self.backbone.published_prefix)
+
+
+def create_model(
+    backbone: str,
+    *,
+    label_names: Sequence[str] | int,
+    method: str = "ts-cam",
+    image_size: int | tuple[int, int] = 224,
+    weights: StartWeights = None,
+    drop_path: float = 0.0,
+    backbone_args: ModelArgs | None = None,
+) -> LocalizationModel:
+    """A new model, ready to be trained.
+
+    Args:
+        backbone, method: names, as `tscam list backbones` and `tscam list methods` show them.
+        label_names: the name of each class, or just how many there are.
+        image_size: side of the view, or its height and width, in pixels; multiples of the patch.
+        weights: `"pretrained"` (timm's hub), the path of a weight file, or None for random ones.
+        drop_path: rate of stochastic depth.
+        backbone_args: changes to the backbone's architecture.
+
+    Raises:
+        ConfigError: an unknown name, or a size that does not fit.
+        WeightsError: weights that cannot be had or do not fit.
+    """
+    names = tuple(str(i) for i in range(label_names)) if isinstance(label_names, int) else tuple(label_names)
+    spec = ModelSpec(
+        backbone=backbone,
+        method=method,
+        label_names=names,
+        image_hw=(image_size, image_size) if isinstance(image_size, int) else image_size,
+        backbone_args=dict(backbone_args or {}),
+    )
+    return LocalizationModel(spec, weights=weights, drop_path=drop_path)
