@@ -1,1 +1,70 @@
-"""x"""
+"""tscam: object boxes, masks and localization maps from image-level labels alone.
+
+The public names are loaded when they are first used, so that importing the package imports no PyTorch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tscam import backbones, datasets, formats, methods, metrics
+    from tscam.config import EvaluateConfig, LocalizeConfig, TrainConfig, train_config
+    from tscam.drawing import draw
+    from tscam.errors import TscamError
+    from tscam.evaluation import evaluate
+    from tscam.formats import write_annotations
+    from tscam.localization import Localization
+    from tscam.localizer import Localizer, load, localize
+    from tscam.model import create_model
+    from tscam.training.loop import train
+
+__all__ = [
+    "EvaluateConfig",
+    "Localization",
+    "LocalizeConfig",
+    "Localizer",
+    "TrainConfig",
+    "TscamError",
+    "backbones",
+    "create_model",
+    "datasets",
+    "draw",
+    "evaluate",
+    "formats",
+    "load",
+    "localize",
+    "methods",
+    "metrics",
+    "train",
+    "train_config",
+    "write_annotations",
+]
+
+_HOME = {
+    "EvaluateConfig": "config",
+    "Localization": "localization",
+    "LocalizeConfig": "config",
+    "Localizer": "localizer",
+    "TrainConfig": "config",
+    "TscamError": "errors",
+    "create_model": "model",
+    "draw": "drawing",
+    "evaluate": "evaluation",
+    "load": "localizer",
+    "localize": "localizer",
+    "train": "training.loop",
+    "train_config": "config",
+    "write_annotations": "formats",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(import_module(f"tscam.{_HOME[name]}"), name)
+    if name in __all__:
+        return import_module(f"tscam.{name}")
+    raise AttributeError(f"module 'tscam' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

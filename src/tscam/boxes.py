@@ -18,25 +18,28 @@ def localization_map(raw: Float[np.ndarray, "h w"], *, size_wh: tuple[int, int])
     span = np.float32(high) - np.float32(low)
     if not span > 0 or not np.isfinite(span):
         return np.zeros_like(resized)
-    return (resized - np.float32(low)) / span
+    resized -= np.float32(low)
+    resized /= span
+    return resized
 
 
 def mask_above(map_: Float[np.ndarray, "H W"], *, threshold: float) -> UInt8[np.ndarray, "H W"]:
-    """1 where the localization map lies above `threshold` times its maximum, else 0.
+    """255 where the localization map lies above `threshold` times its maximum, else 0.
 
-    The map is cut to eight bits first and the level to a whole number, as in the original: of all thresholds at most
-    256 differ.
+    Map and level are cut to whole numbers of 0…255 first, as in the original: of all thresholds at most 256 differ.
     """
-    levels = (map_ * np.float32(255)).astype(np.uint8)
-    level = int(threshold * levels.max(initial=0))
-    return cv2.threshold(levels, level, 1, cv2.THRESH_BINARY)[1].astype(np.uint8, copy=False)
+    scaled = np.ascontiguousarray(map_, dtype=np.float32) * np.float32(255)
+    level = int(threshold * int(scaled.max(initial=0.0)))
+    # A value cut to a whole number is above the level where the value itself reaches the next one.
+    return np.asarray(cv2.compare(scaled, float(level + 1), cv2.CMP_GE), dtype=np.uint8)
 
 
 def boxes_above(map_: Float[np.ndarray, "H W"], *, threshold: float) -> Float[np.ndarray, "n 4"]:
     """Boxes around the regions of a localization map above the threshold, in view pixels, largest region first.
 
     The size of a region is the area of its contour polygon, and equal ones keep OpenCV's order. Holes count as regions,
-    as in the original; they are never larger than what is around them. A flat map gives no box.
+    as in the original; they are never larger than what is around them. A map of zeros, which is what
+    `localization_map` makes of a flat one, gives no box.
 
     Source:
         Gao et al., ICCV 2021 (`get_bboxes`); Choe et al., CVPR 2020, use the same contours.

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch import Tensor
 from tscam.backbones.tensors import SUFFIXES, read_tensors
 from tscam.errors import ConfigError, OutputError, WeightsError, one_line
 from tscam.model import LocalizationModel, ModelSpec
+from tscam.writing import claim_output
 
 FORMAT_VERSION = 1
 
@@ -75,6 +77,41 @@ def save_model(
         raise OutputError(f"{folder}: the model cannot be written ({one_line(fault)}); free space there") from fault
 
 
+def convert_weights(model: Path, *, out: Path, labels: Path | None = None, overwrite: bool = False) -> Path:
+    """Turns a checkpoint of the TS-CAM authors into a model folder; returns its absolute path.
+
+    Args:
+        model: the authors' file.
+        out: the folder, new.
+        labels: a text file with the name of each class, a line a class; without it the classes are numbers from 0.
+
+    Raises:
+        WeightsError: the file is not such a checkpoint.
+        ConfigError: the labels cannot be read, or there are more or fewer of them than classes.
+        OutputError: the folder is in use or cannot be written.
+    """
+    converted = load_model(model)
+    if labels is not None:
+        converted.spec = replace(converted.spec, label_names=_read_labels(labels, len(converted.spec.label_names)))
+    folder = claim_output(out, overwrite=overwrite)
+    save_model(converted, folder)
+    return folder
+
+
+def _read_labels(path: Path, classes: int) -> tuple[str, ...]:
+    try:
+        names = tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+    except (OSError, ValueError) as fault:
+        raise ConfigError(
+            f"{path}: cannot be read as text ({one_line(fault)}); expected a class name a line"
+        ) from fault
+    if len(names) != classes:
+        raise ConfigError(
+            f"{path}: {len(names)} names, the model has {classes} classes; expected a name a line for each"
+        )
+    return names
+
+
 def _to_config(model: LocalizationModel, metrics: Mapping[str, object]) -> dict[str, object]:
     spec, input_format = model.spec, model.input_format
     return {
@@ -132,7 +169,9 @@ def _to_spec(config: dict[str, Any]) -> ModelSpec:
 
 def _load_authors_file(path: Path) -> LocalizationModel:
     if path.suffix not in SUFFIXES:
-        raise WeightsError(f"{path}: unknown ending {path.suffix!r}; a MODEL is a folder or ends in {', '.join(SUFFIXES)}")
+        raise WeightsError(
+            f"{path}: unknown ending {path.suffix!r}; a MODEL is a folder or ends in {', '.join(SUFFIXES)}"
+        )
     tensors = read_tensors(path)
     try:
         model = LocalizationModel(_infer_spec(tensors, path))

@@ -323,7 +323,7 @@ def _percent(score: float) -> str:
     return ">99%" if 0.99 < score < 1 else f"{score:.0%}"
 
 
-def _shortened(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
+def _shortened(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
     """The text, or its beginning and its end around an ellipsis, so that it fits: the score at the end stays."""
     if len(text) <= 1000 and font.getlength(text) <= width:
         return text
@@ -335,7 +335,7 @@ def _shortened(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
     return "…"
 
 
-def _wrapped(text: str, font: ImageFont.FreeTypeFont, width: float, *, most: int = 4) -> list[str]:
+def _wrapped(text: str, font: ImageFont.FreeTypeFont, width: int, *, most: int = 4) -> list[str]:
     """The words in at most `most` lines; the last takes what is left over."""
     lines: list[str] = []
     words = text.split(" ")

@@ -24,6 +24,10 @@ class WeightsError(TscamError):
     """Weights or a model that cannot be read, or that do not fit."""
 
 
+class TrainingError(TscamError):
+    """Training that cannot go on."""
+
+
 class OutputError(TscamError):
     """A place where the result cannot be written."""
 

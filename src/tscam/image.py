@@ -4,25 +4,30 @@ Every picture that the package reads comes through `read_image`, so that trainin
 same upright RGB picture and refuse the same files.
 """
 
+import logging
 import stat
 import struct
 import warnings
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
-from PIL import Image, ImageOps
+from jaxtyping import Float, Shaped, UInt8
+from PIL import ExifTags, Image, ImageOps
 
 from tscam.errors import ImageError, one_line
 from tscam.geometry import View
 
 # The suffixes that a folder is searched for; what a file holds is decided by its content.
-PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".ppm", ".pgm"})
+PICTURE_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".ppm", ".pgm"}
+)
 
-# Decoders that may run. No SVG, EPS or PDF: those are programs, not pictures.
-_DECODERS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM")
+# Decoders that may run; JPEG's reads MPO, too. No SVG, EPS or PDF: those are programs, not pictures.
+_DECODERS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM")
 
 # What Pillow's decoders raise on broken files: OSError alone misses about one in a hundred fuzzed files.
 _DECODING_FAULTS = (
@@ -30,8 +35,11 @@ _DECODING_FAULTS = (
     MemoryError, struct.error, zlib.error, Image.DecompressionBombError,
 )  # fmt: skip
 
-# Pillow refuses pictures of more than about 179 million pixels; its warning at half of that is nobody's to act on.
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+# Where Pillow's warnings come from: broken metadata, and sizes at half of what it refuses. Nobody is to act on them.
+_PILLOW = r"PIL\."
+
+# Nor is what Pillow logs of broken files: without a handler Python prints it between our own lines.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,13 +69,9 @@ def read_image(path: Path) -> Image.Image:
     Raises:
         ImageError: not a file, empty, not a picture of a known kind, damaged, or of more than 179 million pixels.
     """
-    _require_file(path)
-    try:
-        with Image.open(path, formats=_DECODERS) as file:
-            file.load()
-            return _as_rgb(ImageOps.exif_transpose(file))
-    except _DECODING_FAULTS as fault:
-        raise ImageError(f"{path}: not a readable picture ({one_line(fault)}); repair or remove the file") from fault
+    with _opened(path) as file:
+        file.load()
+        return _as_rgb(ImageOps.exif_transpose(file))
 
 
 def image_size_wh(path: Path) -> tuple[int, int]:
@@ -76,14 +80,8 @@ def image_size_wh(path: Path) -> tuple[int, int]:
     Raises:
         ImageError: as `read_image`, as far as the header shows it.
     """
-    _require_file(path)
-    try:
-        with Image.open(path, formats=_DECODERS) as file:
-            width, height = file.size
-            turned = file.getexif().get(0x0112, 1) in (5, 6, 7, 8)
-            return (height, width) if turned else (width, height)
-    except _DECODING_FAULTS as fault:
-        raise ImageError(f"{path}: not a readable picture ({one_line(fault)}); repair or remove the file") from fault
+    with _opened(path) as file:
+        return _displayed_wh(file)
 
 
 def verify_image(path: Path) -> tuple[int, int]:
@@ -92,14 +90,11 @@ def verify_image(path: Path) -> tuple[int, int]:
     Raises:
         ImageError: as `read_image`.
     """
-    size_wh = image_size_wh(path)
-    try:
-        with Image.open(path, formats=_DECODERS) as file:
-            file.draft("RGB", (1, 1))  # A JPEG is decoded at an eighth of its size: all its bytes are still read.
-            file.load()
-    except _DECODING_FAULTS as fault:
-        raise ImageError(f"{path}: not a readable picture ({one_line(fault)}); repair or remove the file") from fault
-    return size_wh
+    with _opened(path) as file:
+        size_wh = _displayed_wh(file)
+        file.draft("RGB", (1, 1))  # A JPEG is decoded at an eighth of its size: all its bytes are still read.
+        file.load()
+        return size_wh
 
 
 def preprocess(picture: Image.Image, *, to: InputFormat) -> tuple[Float[np.ndarray, "3 H W"], View]:
@@ -116,20 +111,56 @@ def preprocess(picture: Image.Image, *, to: InputFormat) -> tuple[Float[np.ndarr
 
 def normalize(picture: Image.Image, *, to: InputFormat) -> Float[np.ndarray, "3 H W"]:
     """Channels first, scaled to [0, 1], less the mean, over the standard deviation; float32. Does not resize."""
-    pixels = np.asarray(picture, dtype=np.float32) / np.float32(255)
-    pixels = (pixels - np.array(to.mean, dtype=np.float32)) / np.array(to.std, dtype=np.float32)
+    mean, std = np.array(to.mean, dtype=np.float32), np.array(to.std, dtype=np.float32)
+    pixels = (np.asarray(picture, dtype=np.float32) / np.float32(255) - mean) / std
     return np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+
+def printable(path: Path) -> str:
+    """A path as text of one line: as it is, or quoted where it holds a line break or what else does not print."""
+    text = str(path)
+    return text if text.isprintable() else repr(text)
 
 
 def _require_file(path: Path) -> None:
     try:
         status = path.stat()
     except (OSError, ValueError) as fault:  # ValueError: a NUL in the name.
-        raise ImageError(f"{str(path)!r}: cannot be opened ({one_line(fault)}); check the path") from fault
+        raise ImageError(f"{printable(path)}: cannot be opened ({one_line(fault)}); check the path") from fault
     if not stat.S_ISREG(status.st_mode):  # A pipe would block for ever.
-        raise ImageError(f"{path}: not a file; expected a picture")
+        raise ImageError(f"{printable(path)}: not a file; expected a picture")
     if status.st_size == 0:
-        raise ImageError(f"{path}: an empty file; expected a picture")
+        raise ImageError(f"{printable(path)}: an empty file; expected a picture")
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """An open picture; what its decoder raises in the block becomes an `ImageError`."""
+    _require_file(path)
+    _silence_pillow()
+    try:
+        with Image.open(path, formats=_DECODERS) as file:
+            yield file
+    except _DECODING_FAULTS as fault:
+        reason = one_line(fault)
+        raise ImageError(f"{printable(path)}: not a readable picture ({reason}); repair or remove the file") from fault
+
+
+def _silence_pillow() -> None:
+    """Looked at for each picture, since tests and programs reset filters; `catch_warnings` is not safe in threads."""
+    if not any(action == "ignore" and _pattern(module) == _PILLOW for action, _, _, module, _ in warnings.filters):
+        warnings.filterwarnings("ignore", module=_PILLOW)
+
+
+def _pattern(module: object) -> object:
+    return getattr(module, "pattern", None)
+
+
+def _displayed_wh(file: Image.Image) -> tuple[int, int]:
+    width, height = file.size
+    is_turned = file.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
+    # Pillow gives a TIFF's size as displayed, the others' as stored.
+    return (height, width) if is_turned and file.format != "TIFF" else (width, height)
 
 
 def _as_rgb(picture: Image.Image) -> Image.Image:
@@ -142,9 +173,9 @@ def _as_rgb(picture: Image.Image) -> Image.Image:
     return picture.convert("RGB")
 
 
-def _eight_bits(values: np.ndarray) -> np.ndarray:
-    """Grey values of sixteen or thirty-two bits, scaled by the range they use: 255, 65535, or 1 for floats."""
-    values = np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
-    top = values.max(initial=0.0)
-    full = 65535.0 if top > 255 else 255.0
-    return np.clip(np.rint(values * (255.0 / full)), 0, 255).astype(np.uint8)
+def _eight_bits(values: Shaped[np.ndarray, "H W"]) -> UInt8[np.ndarray, "H W"]:
+    """Grey values of more than eight bits, scaled by the range they use: up to 1 (floats alone), 255 or 65535."""
+    finite = np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+    top = finite.max(initial=0.0)
+    full = 65535.0 if top > 255 else 1.0 if top <= 1 and values.dtype.kind == "f" else 255.0
+    return np.clip(np.rint(finite * (255.0 / full)), 0, 255).astype(np.uint8)

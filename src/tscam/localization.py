@@ -51,13 +51,13 @@ class Localization:
     objects: tuple[LocalizedObject, ...]
 
     def to_json(self) -> str:
-        """One line of JSON, without the line's end."""
+        """One line of JSON, ASCII, without the line's end."""
         objects = [
             {
                 "label": found.label,
                 "class_id": found.class_id,
                 "score": round(found.score, 6),
-                "box": [round(edge, 3) for edge in found.box],
+                "box": [round(edge, 4) for edge in found.box],
                 "map": {"grid": list(found.map.shape), "uint8": base64.b64encode(found.map.tobytes()).decode()},
             }
             for found in self.objects
@@ -70,7 +70,7 @@ class Localization:
             "reason": self.reason,
             "objects": objects,
         }
-        return json.dumps(fields, ensure_ascii=False)
+        return json.dumps(fields)
 
 
 def read_localizations(path: Path) -> Iterator[Localization]:
@@ -80,11 +80,11 @@ def read_localizations(path: Path) -> Iterator[Localization]:
         DataError: the file is missing, or a line of it is not a localization (named by its number).
     """
     try:
-        with path.open(encoding="utf-8") as lines:
+        with path.open("rb") as lines:
             for number, line in enumerate(lines, start=1):
                 try:
                     yield _from_fields(json.loads(line))
-                except (ValueError, KeyError, TypeError) as fault:
+                except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as fault:
                     raise DataError(f"{path}:{number}: not a localization ({one_line(fault)})") from fault
     except OSError as fault:
         raise DataError(f"{path}: cannot be read ({one_line(fault)}); expected a localizations.jsonl") from fault
@@ -121,10 +121,13 @@ def _objects(rows: Iterable[dict]) -> Iterator[LocalizedObject]:  # type: ignore
     for row in rows:
         x0, y0, x1, y1 = (float(edge) for edge in row["box"])
         values = np.frombuffer(base64.b64decode(row["map"]["uint8"], validate=True), dtype=np.uint8)
+        rows, columns = row["map"]["grid"]
+        if not np.isfinite([x0, y0, x1, y1, float(row["score"])]).all():
+            raise ValueError("a box or score that is not a finite number")
         yield LocalizedObject(
             label=str(row["label"]),
             class_id=int(row["class_id"]),
             score=float(row["score"]),
             box=(x0, y0, x1, y1),
-            map=values.reshape(row["map"]["grid"]),
+            map=values.reshape(rows, columns),
         )

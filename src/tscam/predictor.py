@@ -4,7 +4,7 @@ A PyTorch model and an ONNX model are both predictors, so boxes, metrics, annota
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -33,6 +33,7 @@ class Prediction:
         return exponentials / exponentials.sum()
 
 
+@runtime_checkable
 class Predictor(Protocol):
     """Pixels → predictions."""
 

@@ -1,5 +1,6 @@
 """Files that are whole or not there, and folders that are claimed for a result; knows nothing of what is in them."""
 
+import contextlib
 import csv
 import io
 import json
@@ -33,17 +34,16 @@ def write_text_atomically(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, content: Mapping[str, object] | Sequence[object], *, indent: int | None = None) -> None:
-    """Write JSON atomically: plain Python numbers, other characters than ASCII escaped, so that any reader's encoding
-    will do.
+    """Write JSON atomically, in ASCII alone: what lies beyond is escaped, so that any reader's encoding will do.
 
     Raises:
         OutputError: as `write_text_atomically`.
-        TypeError, ValueError: something that JSON does not know, NumPy's numbers, NaN and infinity among it.
+        TypeError, ValueError: a value that JSON does not know, such as one of NumPy, NaN or infinity.
     """
     write_text_atomically(path, json.dumps(content, indent=indent, allow_nan=False) + "\n")
 
 
-def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[str | float | None]]) -> None:
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[str | int | float | None]]) -> None:
     """Write comma-separated values atomically; None is an empty cell.
 
     A text that a spreadsheet would run as a formula gets an apostrophe in front; numbers are written as they are.
@@ -51,11 +51,7 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[str | f
     Raises:
         OutputError: as `write_text_atomically`.
     """
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([_harmless(cell) for cell in header])
-    writer.writerows([_harmless(cell) for cell in row] for row in rows)
-    write_text_atomically(path, text.getvalue())
+    write_text_atomically(path, "".join(_csv_line(cells) for cells in (header, *rows)))
 
 
 def claim_output(folder: Path, *, overwrite: bool) -> Path:
@@ -70,7 +66,8 @@ def claim_output(folder: Path, *, overwrite: bool) -> Path:
             root, the home, the current folder or a parent of these.
     """
     try:
-        claimed = Path(os.path.abspath(folder))  # noqa: PTH100  `Path.absolute` keeps `..`.
+        # Not `os.path.abspath`: it would take `link/..` for the folder that the link is in.
+        claimed = folder.resolve() if ".." in folder.parts else folder.absolute()
         if claimed.exists() and not claimed.is_dir():
             raise OutputError(f"{folder}: a file; the output is a folder, choose another name")
         claimed.mkdir(parents=True, exist_ok=True)
@@ -80,7 +77,7 @@ def claim_output(folder: Path, *, overwrite: bool) -> Path:
                     f"{folder}: the folder is not empty; choose another one, or empty it with --overwrite"
                 )
             _empty(claimed)
-    except (OSError, ValueError) as fault:  # ValueError: a NUL in the name.
+    except (OSError, ValueError, RuntimeError) as fault:  # A NUL in the name; links in a circle.
         raise OutputError(
             f"{str(folder)!r}: cannot be used for output ({one_line(fault)}); choose another place"
         ) from fault
@@ -100,7 +97,8 @@ def _replace(path: Path, content: bytes) -> None:
     except BaseException:
         beside.unlink(missing_ok=True)
         raise
-    if os.name == "posix":  # The new name itself must reach the disk; elsewhere a folder cannot be opened.
+    # The new name must reach the disk too; Windows and some network disks have no such call, and the file is whole.
+    with contextlib.suppress(OSError):
         handle = os.open(path.parent, os.O_RDONLY)
         try:
             os.fsync(handle)
@@ -108,15 +106,23 @@ def _replace(path: Path, content: bytes) -> None:
             os.close(handle)
 
 
-def _harmless(cell: str | float | None) -> str | float | None:
+def _csv_line(cells: Sequence[str | int | float | None]) -> str:
+    text = io.StringIO(newline="")
+    # Python's writer quotes a lone return only where its line end has one; the line itself then ends in "\n".
+    csv.writer(text, lineterminator="\r\n").writerow([_harmless(cell) for cell in cells])
+    return text.getvalue().removesuffix("\r\n") + "\n"
+
+
+def _harmless(cell: str | int | float | None) -> str | int | float | None:
     return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA_STARTS) else cell
 
 
 def _empty(folder: Path) -> None:
     real = folder.resolve()
-    for kept in (Path.home().resolve(), Path.cwd().resolve()):
+    home = Path(os.path.expanduser("~")).resolve()  # noqa: PTH111  `Path.home` fails for a user without a home.
+    for kept in (home, Path.cwd().resolve()):
         if real == kept or real in kept.parents:  # The root is a parent of every folder.
-            raise OutputError(f"{folder}: --overwrite would empty it, and {kept} is in it; choose another folder")
+            raise OutputError(f"{folder}: --overwrite would empty {kept}; choose another folder")
     for entry in real.iterdir():
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal, Protocol
+from typing import ClassVar, Literal, Protocol, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -41,6 +41,7 @@ class Backbone(nn.Module):
         raise NotImplementedError
 
 
+@runtime_checkable
 class Builder(Protocol):
     def __call__(
         self, name: str, *, image_hw: tuple[int, int], weights: StartWeights, drop_path: float, args: ModelArgs

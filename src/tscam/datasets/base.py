@@ -24,8 +24,8 @@ class Dataset:
         class_names: the name of each class, by class id.
         image_ids: path of each picture relative to `image_root`, with forward slashes; unique in the split.
         labels: class id of each picture, from 0.
-        boxes: of each picture, float `(x0, y0, x1, y1)` half-open edges in pixels of the picture as displayed; `(0, 4)` for a
-            picture without boxes; None where the whole data set has none.
+        boxes: of each picture, float `(x0, y0, x1, y1)` half-open edges in pixels of the picture as displayed; `(0, 4)`
+            for a picture without boxes; None where the whole data set has none.
         box_rule: how evaluation rounds these boxes to view pixels (`tscam.metrics.ts_cam`).
         threshold: the published one, fraction of the map's maximum.
         masks: path of each picture's segmentation mask; None where the data set has none.
@@ -38,7 +38,7 @@ class Dataset:
     class_names: tuple[str, ...]
     image_ids: tuple[str, ...]
     labels: Int[np.ndarray, " n"]
-    boxes: tuple[Float[np.ndarray, "m 4"], ...] | None
+    boxes: tuple[Float[np.ndarray, "_ 4"], ...] | None
     box_rule: Literal["cub", "ilsvrc"] = "ilsvrc"
     threshold: float = 0.10
     masks: tuple[Path, ...] | None = field(default=None)

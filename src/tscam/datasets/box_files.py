@@ -1,4 +1,4 @@
-"""Files that hold boxes of pictures: CSV, COCO JSON, Pascal VOC XML. Each reader turns its convention into ours, once."""
+"""Files that hold boxes: CSV, COCO JSON, Pascal VOC XML. Each function turns a convention into ours, once."""
 
 import csv
 import json
@@ -30,8 +30,8 @@ class BoxRow(NamedTuple):
     box: Box
 
 
-class XmlObject(NamedTuple):
-    """An `<object>` of a Pascal VOC or ImageNet XML file: the name of its class, and xmin, ymin, xmax, ymax as written."""
+class NamedBox(NamedTuple):
+    """An object of an annotation: the name of its class, and xmin, ymin, xmax, ymax as they are written."""
 
     name: str
     edges: Box
@@ -101,7 +101,7 @@ def voc_boxes(folder: Path) -> Iterator[BoxRow]:
             yield BoxRow(str(path), image, box_of_edges((x0 - 1, y0 - 1, x1, y1), str(path)))
 
 
-def xml_objects(path: Path) -> list[XmlObject]:
+def xml_objects(path: Path) -> list[NamedBox]:
     """The objects of an annotation in Pascal VOC's form, which ImageNet's has too; edges as they are written.
 
     A file with a document type is refused: entities, which make small files large and read other files, need one.
@@ -121,13 +121,13 @@ def xml_objects(path: Path) -> list[XmlObject]:
         tree = ET.fromstring(text)
     except (OSError, UnicodeDecodeError, ValueError, ET.ParseError) as fault:
         raise DataError(f"{path}: not a readable XML file ({one_line(fault)}); expected UTF-8 text") from fault
-    return [_xml_object(entry, f"{path}: object {number}") for number, entry in enumerate(tree.findall("object"), 1)]
+    return [_named_box(entry, f"{path}: object {number}") for number, entry in enumerate(tree.findall("object"), 1)]
 
 
-def _xml_object(entry: ET.Element, where: str) -> XmlObject:
+def _named_box(entry: ET.Element, where: str) -> NamedBox:
     texts = [(entry.findtext(f"bndbox/{side}") or "").strip() for side in ("xmin", "ymin", "xmax", "ymax")]
     x0, y0, x1, y1 = (finite_number(text, where) for text in texts)
-    return XmlObject((entry.findtext("name") or "").strip(), box_of_edges((x0, y0, x1, y1), where))
+    return NamedBox((entry.findtext("name") or "").strip(), box_of_edges((x0, y0, x1, y1), where))
 
 
 def _json(path: Path) -> object:

@@ -94,9 +94,7 @@ def _pictures(path: Path) -> dict[str, str]:
     return pictures
 
 
-def _column(
-    path: Path, parse: Callable[[str, str], Cell], *, of: Mapping[str, str], whole: bool
-) -> dict[str, Cell]:
+def _column(path: Path, parse: Callable[[str, str], Cell], *, of: Mapping[str, str], whole: bool) -> dict[str, Cell]:
     """What a list says of each picture; a `whole` list says something of every one."""
     column: dict[str, Cell] = {}
     for where, number, text in _rows(path):

@@ -1,20 +1,17 @@
-"""ImageNet (ILSVRC 2012, classification and localization), with list files or without, unpacked by hand or from Kaggle."""
+"""ImageNet (ILSVRC 2012, classification and localization) with list files or without, and as it comes from Kaggle."""
 
 import re
 from array import array
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, MutableSequence, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
 
 from tscam.datasets.base import Dataset, DatasetReader, dataset_readers
-from tscam.datasets.box_files import xml_objects
+from tscam.datasets.box_files import NamedBox, xml_objects
 from tscam.datasets.listings import (
-    Box,
     box_array,
     box_of_edges,
     finite_number,
@@ -25,12 +22,15 @@ from tscam.datasets.listings import (
     whole_number,
 )
 from tscam.errors import DataError
+from tscam.image import printable
 
 # Where `train/` and `val/` may lie below the folder that is given; the latter two are Kaggle's tree.
 _PICTURES = (".", "ILSVRC/Data/CLS-LOC", "Data/CLS-LOC")
-_LISTS: dict[str, str] = {"train": "ILSVRC2012_list/train.txt", "val": "ILSVRC2012_list/val_folder_new.txt"}
+_LISTS = {"train": "ILSVRC2012_list/train.txt", "val": "ILSVRC2012_list/val_folder_new.txt"}
 _SOLUTION = "LOC_val_solution.csv"
 _ANNOTATIONS = ("ILSVRC/Annotations/CLS-LOC/val", "Annotations/CLS-LOC/val", "Annotations/val")
+
+_MOST_CLASSES = 10**6
 
 _WNID = re.compile(r"n\d{8}")
 
@@ -43,8 +43,8 @@ class _Columns:
     """The pictures of a split: columns, for 1.28 million of them."""
 
     ids: list[str] = field(default_factory=list)
-    labels: array[int] = field(default_factory=lambda: array("i"))
-    boxes: list[Float[np.ndarray, "m 4"]] = field(default_factory=list)
+    labels: MutableSequence[int] = field(default_factory=lambda: array("i"))
+    boxes: list[Float[np.ndarray, "_ 4"]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -73,11 +73,12 @@ def _read(root: Path, split: str) -> Dataset:
     folder = _pictures_folder(root, split)
     if folder is None:
         raise DataError(f"{root}: no folder {split}/; expected {split}/<wnid>/*.JPEG")
-    class_names = _class_names(root)
     if (root / _LISTS[split]).exists():
-        columns, _ = _read_list(root / _LISTS[split], class_names)
+        columns, class_names = _read_list(root / _LISTS[split], None if split == "train" else _class_names(root))
     else:
-        columns = _read_folder(folder, class_names, annotations=_annotations(root) if split == "val" else None)
+        class_names = _class_names(root)
+        read_folder = _read_class_folders if folder_names(folder) else _read_flat_folder
+        columns = read_folder(folder, class_names, _annotations(root) if split == "val" else {})
     return Dataset(
         name="imagenet",
         split=split,
@@ -93,7 +94,9 @@ def _read(root: Path, split: str) -> Dataset:
 
 
 def _recognizes(root: Path) -> bool:
-    if any((root / path).is_file() for path in _LISTS.values()) or any((root / path).is_dir() for path in _PICTURES[1:]):
+    if any((root / path).is_file() for path in _LISTS.values()) or any(
+        (root / path).is_dir() for path in _PICTURES[1:]
+    ):
         return True
     folders = (_pictures_folder(root, split) for split in ("train", "val"))
     return any(_WNID.fullmatch(name) for folder in folders if folder for name in folder_names(folder))
@@ -134,12 +137,15 @@ def _read_list(path: Path, class_names: Sequence[str] | None) -> tuple[_Columns,
         if not separator or len(values) < 2:
             raise DataError(f"{where}: {text!r:.80}; expected 'wnid/name.JPEG label' and the edges of its boxes")
         label = whole_number(values[1], where)
-        if class_names is None:
+        if class_names is None and 0 <= label < _MOST_CLASSES:
             names.setdefault(label, wnid)
             numbers.setdefault(wnid, label)
-        if names.get(label) != wnid or numbers.get(wnid) != label:
-            known = f"{wnid} is class {numbers[wnid]}" if wnid in numbers else f"{wnid} is none of {len(names)} classes"
-            raise DataError(f"{where}: label {label} for a picture of {wnid}, but {known} of this data set")
+        if label not in names:
+            raise DataError(f"{where}: label {label}; expected 0 to {len(names) - 1 if class_names else _MOST_CLASSES}")
+        if names[label] != wnid:
+            raise DataError(f"{where}: label {label} is that of {names[label]}, but the picture is of {wnid}")
+        if numbers[wnid] != label:
+            raise DataError(f"{where}: label {label}, but {wnid} has the label {numbers[wnid]}")
         if image_id in taken:
             raise DataError(f"{where}: {image_id!r} is listed twice")
         taken.add(image_id)
@@ -160,30 +166,43 @@ def _boxes_of_numbers(texts: Sequence[str], where: str) -> Float[np.ndarray, "m 
     return box_array([box_of_edges(numbers[start : start + 4], where) for start in range(0, len(numbers), 4)])
 
 
-def _read_folder(
-    folder: Path, class_names: Sequence[str], *, annotations: Mapping[str, _Annotation] | None
-) -> _Columns:
-    """The pictures of a folder: a folder a class, or flat with the labels of the annotations."""
+def _read_class_folders(folder: Path, class_names: Sequence[str], annotations: Mapping[str, _Annotation]) -> _Columns:
     columns = _Columns()
     numbers = {name: number for number, name in enumerate(class_names)}
-    known = annotations or {}
-    wnids = folder_names(folder)
-    if not wnids and annotations == {}:
-        raise DataError(
-            f"{folder}: neither folders of classes nor labels; expected val/<wnid>/*.JPEG, {_SOLUTION} or {_ANNOTATIONS[0]}"
-        )
-    for wnid, name in ((wnid, name) for wnid in wnids or [""] for name in picture_names(folder / wnid)):
-        annotation = known.get(Path(name).stem) if known else None
-        if not wnid and annotation is None:
-            raise DataError(f"{folder / name}: no label in the annotations; remove the picture or sort it by class")
-        if wnid and annotation and annotation.wnid != wnid:
-            raise DataError(f"{folder / wnid / name}: annotated as {annotation.wnid}; expected the wnid of its folder")
-        of_class = wnid or (annotation.wnid if annotation else "")
-        if of_class not in numbers:
-            raise DataError(f"{folder / wnid / name}: {of_class} is none of the {len(numbers)} classes of this data set")
-        columns.ids.append(f"{wnid}/{name}" if wnid else name)
-        columns.labels.append(numbers[of_class])
-        columns.boxes.append(annotation.boxes if annotation else _NO_BOXES)
+    for wnid in folder_names(folder):
+        if wnid not in numbers:
+            raise DataError(
+                f"{folder / wnid}: {wnid} is none of the {len(numbers)} classes of this data set; remove it"
+            )
+        for name in picture_names(folder / wnid):
+            annotation = annotations.get(Path(name).stem) if annotations else None
+            if annotation and annotation.wnid != wnid:
+                raise DataError(
+                    f"{printable(folder / wnid / name)}: annotated as {annotation.wnid}; sort it into that folder"
+                )
+            columns.ids.append(f"{wnid}/{name}")
+            columns.labels.append(numbers[wnid])
+            columns.boxes.append(annotation.boxes if annotation else _NO_BOXES)
+    return columns
+
+
+def _read_flat_folder(folder: Path, class_names: Sequence[str], annotations: Mapping[str, _Annotation]) -> _Columns:
+    columns = _Columns()
+    numbers = {name: number for number, name in enumerate(class_names)}
+    for name in picture_names(folder):
+        annotation = annotations.get(Path(name).stem)
+        if annotation is None:
+            raise DataError(
+                f"{printable(folder / name)}: no label; expected pictures in {folder.name}/<wnid>/, "
+                f"or {_SOLUTION} or {_ANNOTATIONS[0]}/ with an entry for it"
+            )
+        if annotation.wnid not in numbers:
+            raise DataError(
+                f"{printable(folder / name)}: {annotation.wnid} is none of the {len(numbers)} classes of this data set"
+            )
+        columns.ids.append(name)
+        columns.labels.append(numbers[annotation.wnid])
+        columns.boxes.append(annotation.boxes)
     return columns
 
 
@@ -194,7 +213,7 @@ def _annotations(root: Path) -> dict[str, _Annotation]:
     for path in _ANNOTATIONS:
         if (root / path).is_dir():
             files = sorted((root / path).glob("*.xml"))
-            return {file.stem: _annotation([(found.name, found.edges) for found in xml_objects(file)], str(file)) for file in files}
+            return {file.stem: _annotation(xml_objects(file), str(file)) for file in files}
     return {}
 
 
@@ -208,21 +227,21 @@ def _solution(path: Path) -> dict[str, _Annotation]:
         values = rest.split()
         if len(values) % 5:
             raise DataError(f"{where}: {len(values)} values; expected 'ImageId,wnid x1 y1 x2 y2' of each box")
-        objects = [
-            (values[start], box_of_edges([finite_number(text, where) for text in values[start + 1 : start + 5]], where))
-            for start in range(0, len(values), 5)
-        ]
+        objects = []
+        for start in range(0, len(values), 5):
+            edges = [finite_number(value, where) for value in values[start + 1 : start + 5]]
+            objects.append(NamedBox(values[start], box_of_edges(edges, where)))
         if picture_id(name, where) in annotations:
             raise DataError(f"{where}: {name!r} is listed twice")
         annotations[name] = _annotation(objects, where)
     return annotations
 
 
-def _annotation(objects: Sequence[tuple[str, Box]], where: str) -> _Annotation:
-    wnids = sorted({name for name, _ in objects})
+def _annotation(objects: Sequence[NamedBox], where: str) -> _Annotation:
+    wnids = sorted({found.name for found in objects})
     if len(wnids) != 1:
         raise DataError(f"{where}: objects of {', '.join(wnids) or 'no class'}; expected those of one class")
-    return _Annotation(wnids[0], box_array([box for _, box in objects]))
+    return _Annotation(wnids[0], box_array([found.edges for found in objects]))
 
 
 dataset_readers.register("imagenet")(DatasetReader(recognizes=_recognizes, splits=_splits, read=_read))

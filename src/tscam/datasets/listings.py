@@ -1,24 +1,21 @@
-"""List files and folders as the readers meet them: lines, numbers, picture ids, names; each refusal names file and line."""
+"""Lines, numbers, picture ids and boxes of list files, and names in folders; each refusal names file and line."""
 
 import math
 import os
-import re
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 from jaxtyping import Float
 
 from tscam.errors import DataError, one_line
-from tscam.image import PICTURE_SUFFIXES
+from tscam.image import PICTURE_SUFFIXES, printable
 
 Box = tuple[float, float, float, float]
 
 # A longer line is no line of a list: a binary file, or an attack on memory.
 _LONGEST_LINE = 2**20
-
-# Absolute paths (of Windows too), `..` between separators, NUL.
-_LEADS_OUT = re.compile(r"^[/\\]|^[A-Za-z]:|(^|[/\\])\.\.([/\\]|$)|\0")
 
 
 def list_lines(path: Path) -> Iterator[tuple[str, str]]:
@@ -28,13 +25,14 @@ def list_lines(path: Path) -> Iterator[tuple[str, str]]:
         DataError: no such file, or a line that is not UTF-8 text or longer than a mebibyte.
     """
     require_list_file(path)
+    name = printable(path)
     try:
         with path.open("rb") as file:
-            for number, raw in enumerate(iter(lambda: file.readline(_LONGEST_LINE + 1), b""), start=1):
-                where = f"{path}:{number}"
+            for number, raw in enumerate(iter(partial(file.readline, _LONGEST_LINE + 1), b""), start=1):
+                where = f"{name}:{number}"
                 if len(raw) > _LONGEST_LINE:
                     raise DataError(f"{where}: a line of more than {_LONGEST_LINE} bytes; expected a list file")
-                text = _decoded(raw, where).strip(" \t\r\n")
+                text = _decoded(raw, where).strip(" \t\r\n\ufeff")  # Some editors begin a file with U+FEFF.
                 if text:
                     yield where, text
     except OSError as fault:
@@ -53,8 +51,10 @@ def picture_id(text: str, where: str) -> str:
     Raises:
         DataError: empty, absolute, or leading out of the folder by `..`.
     """
-    if not text or _LEADS_OUT.search(text):
-        raise DataError(f"{where}: {text!r:.200} leads out of the data set; expected a path below its folder of pictures")
+    if _leads_out(text):
+        raise DataError(
+            f"{where}: {text!r:.200} leads out of the data set; expected a path below its folder of pictures"
+        )
     return str(PurePosixPath(text)) if "./" in text or "//" in text else text
 
 
@@ -131,6 +131,13 @@ def _names(folder: Path, is_wanted: Callable[[os.DirEntry[str]], bool]) -> list[
     return names
 
 
+def _leads_out(text: str) -> bool:
+    """Empty, absolute (a drive of Windows too), `..` between separators, or NUL."""
+    if text[:1] in ("", "/", "\\") or text[1:2] == ":" or "\0" in text:
+        return True
+    return ".." in text and ".." in text.replace("\\", "/").split("/")
+
+
 def _is_utf8(name: str) -> bool:
     try:
         name.encode("utf-8")
@@ -141,6 +148,6 @@ def _is_utf8(name: str) -> bool:
 
 def _decoded(raw: bytes, where: str) -> str:
     try:
-        return raw.decode("utf-8-sig")
+        return raw.decode()
     except UnicodeDecodeError:
         raise DataError(f"{where}: not UTF-8 text; expected a list file") from None

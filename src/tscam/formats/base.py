@@ -35,7 +35,7 @@ def write_annotations(
     Args:
         localizations: of one model, each picture once; bad images are left out.
         out: the folder, made if need be; files of the same names are replaced.
-        to: name of the format: `coco`.
+        to: name of a registered format, such as `coco`.
         class_names: all classes, in the order of their ids; None lists the classes that occur.
 
     Raises:
@@ -54,13 +54,13 @@ def class_table(labels: Iterable[tuple[int, str]], *, class_names: Sequence[str]
     """
     table = dict(enumerate(class_names or ()))
     for class_id, label in sorted(set(labels)):
-        if class_id < 0:
-            raise DataError(f"class id {class_id} of {label!r}: below 0; expected ids from 0")
-        named = label if class_names is None else "no name in class_names"
-        if table.setdefault(class_id, named) != label:
+        if class_id < 0 or (class_names is not None and class_id >= len(class_names)):
+            allowed = "expected ids from 0" if class_names is None else f"class_names has {len(class_names)}, from 0"
+            raise DataError(f"class id {class_id} of {label!r}: {allowed}; give the class names of the model")
+        if table.setdefault(class_id, label) != label:
             raise DataError(
-                f"class {class_id}: {table[class_id]!r}, but localizations call it {label!r}; "
-                "write the localizations of one model, with that model's class names"
+                f"class {class_id}: both {table[class_id]!r} and {label!r}; write the localizations of one model, with "
+                "the class names of that model"
             )
     return table
 
@@ -80,9 +80,7 @@ def relative_names(images: Sequence[str]) -> tuple[Path, list[str]]:
             raise DataError(f"{image}: localized twice; keep one line a picture")
         seen.add(path)
     try:
-        folder = Path(os.path.commonpath({os.path.dirname(path) for path in paths}) if paths else os.getcwd())  # noqa: PTH
+        folder = Path(os.path.commonpath({os.path.dirname(path) for path in paths} or {os.getcwd()}))  # noqa: PTH109, PTH120
     except ValueError as fault:
-        raise DataError(
-            f"{images[0]}: on another drive than other pictures; write each drive's by themselves"
-        ) from fault
+        raise DataError(f"{images[0]}: not on the drive of all other pictures; write one drive at a time") from fault
     return folder, [Path(path).relative_to(folder).as_posix() for path in paths]

@@ -56,13 +56,13 @@ def write_coco(
 
 
 def _annotation(found: LocalizedObject, localization: Localization) -> dict[str, object]:
-    x0, x1 = (min(max(edge, 0.0), float(localization.width)) for edge in found.box[0::2])
-    y0, y1 = (min(max(edge, 0.0), float(localization.height)) for edge in found.box[1::2])
+    most = (localization.width, localization.height) * 2
+    x0, y0, x1, y1 = (min(max(float(edge), 0.0), float(side)) for edge, side in zip(found.box, most, strict=True))
     width, height = x1 - x0, y1 - y0
     return {
         "category_id": found.class_id + 1,
         "bbox": [x0, y0, width, height],
         "area": width * height,
         "iscrowd": 0,
-        "score": found.score,
+        "score": float(found.score),
     }

@@ -8,9 +8,7 @@ from tscam.features import Features, Record
 from tscam.methods.base import Method, methods
 
 
-def couple(
-    semantic_maps: Float[Tensor, "b k h w"], attention: Float[Tensor, "b h w"]
-) -> Float[Tensor, "b k h w"]:
+def couple(semantic_maps: Float[Tensor, "b k h w"], attention: Float[Tensor, "b h w"]) -> Float[Tensor, "b k h w"]:
     """Each class's semantic map times the same attention map, place by place.
 
     Source:

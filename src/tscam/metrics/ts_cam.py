@@ -69,9 +69,7 @@ class TsCamResult:
     errors: dict[str, int]
 
 
-def ground_truth_in_view(
-    boxes: Float[np.ndarray, "m 4"], *, view: View, rule: BoxRule
-) -> Int[np.ndarray, "m 4"]:
+def ground_truth_in_view(boxes: Float[np.ndarray, "m 4"], *, view: View, rule: BoxRule) -> Int[np.ndarray, "m 4"]:
     """Ground-truth boxes as the protocol compares them: whole view pixels, the last one inside.
 
     Args:
@@ -164,9 +162,7 @@ def _overlaps(box: Float[np.ndarray, " 4"], truths: Int[np.ndarray, "m 4"]) -> _
     shared = np.clip(sides, 0, None).prod(axis=1).astype(float)
     area_box = (box[2:] - box[:2] + 1).prod()
     area_truths = (truths[:, 2:] - truths[:, :2] + 1).prod(axis=1)
-    return _Overlaps(
-        iou=shared / (area_box + area_truths - shared), iog=shared / area_truths, iob=shared / area_box
-    )
+    return _Overlaps(iou=shared / (area_box + area_truths - shared), iog=shared / area_truths, iob=shared / area_box)
 
 
 def _outcome(box: Float[np.ndarray, " 4"], truths: Int[np.ndarray, "m 4"]) -> Outcome:

@@ -1,0 +1,227 @@
+"""The command line: parse, call, print. A verb is a function; what it does lives elsewhere and is imported when run."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import App, ArgumentCollection, CycloptsError, Parameter
+from cyclopts.config import Dict
+
+from tscam.config import EvaluateConfig, LocalizeConfig, Precision, TrainConfig, read_recipe
+from tscam.errors import TscamError
+
+# The fields of a verb's settings are flags of their own.
+Flags = Parameter(name="*")
+# What a recipe brings is not known when help is asked, so no defaults are shown.
+RecipeFlags = Parameter(name="*", show_default=False)
+
+
+def _fill_from_recipe(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
+    """Settings that the command line of `train` leaves open come from its recipe."""
+    given = [token.value for argument in arguments if argument.name == "RECIPE" for token in argument.tokens]
+    if given:
+        Dict(read_recipe(given[0]), source=given[0], use_commands_as_keys=False)(app, commands, arguments)
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("tscam")
+
+
+app = App(
+    name="tscam",
+    help="Object boxes from image-level labels alone.",
+    help_epilogue="Any verb takes --debug, which shows the traceback of an error.",
+    help_format="plaintext",  # rich's markdown alone takes a quarter of a second to import
+    version=_version,
+    config=_fill_from_recipe,
+)
+
+
+@app.command
+def demo(*, out: Path | None = None) -> None:
+    """Draw a few pictures, train a tiny model on their class labels, evaluate, localize: the main job in a minute.
+
+    Parameters
+    ----------
+    out
+        Folder of the result, new; `tscam-demo` or the next free name when not given.
+    """
+    from tscam.demo import run_demo
+    from tscam.terminal import training
+
+    with training() as on_progress:
+        result = run_demo(out, on_progress=on_progress)
+    print(result.summary)
+    print(result.out)
+
+
+@app.command
+def check(data: Path, /, *, dataset: str | None = None) -> None:
+    """Is this data set whole? Counts, unreadable and missing files by name, boxes outside, files in two splits.
+
+    Parameters
+    ----------
+    data
+        Folder of the data set.
+    dataset
+        Its reader; looked at when not given.
+    """
+    from tscam.datasets import check_dataset
+    from tscam.terminal import counting
+
+    with counting("pictures") as on_progress:
+        found = check_dataset(data, name=dataset, on_progress=on_progress)
+    print(found.describe())
+    if not found.usable:
+        raise TscamError(f"{data}: not usable as it is; mend what is listed above")
+
+
+@app.command
+def train(recipe: Annotated[str, Parameter(name="RECIPE")], /, *, config: Annotated[TrainConfig, RecipeFlags]) -> None:
+    """Train from image-level labels alone.
+
+    Parameters
+    ----------
+    recipe
+        One of `tscam list recipes`, or a YAML file; flags go before what it says.
+    """
+    from tscam.terminal import training
+    from tscam.training.loop import train
+
+    with training() as on_progress:
+        print(train(config, on_progress=on_progress))
+
+
+@app.command
+def evaluate(model: Path, /, *, config: Annotated[EvaluateConfig, Flags]) -> None:
+    """Score a model on a data set with boxes, under the protocol `ts-cam`.
+
+    Parameters
+    ----------
+    model
+        A model folder, a run folder (its best weights), or the authors' .pth file.
+    """
+    from tscam.evaluation import evaluate
+    from tscam.terminal import counting
+
+    with counting("evaluating") as on_progress:
+        found = evaluate(model, config, on_progress=on_progress)
+    print(found.describe())
+    print(found.out)
+
+
+@app.command
+def localize(pictures: list[Path], /, *, model: Path, config: Annotated[LocalizeConfig, Flags]) -> None:
+    """Find the objects of pictures.
+
+    Parameters
+    ----------
+    pictures
+        Picture files, or folders of them.
+    model
+        A model folder, a run folder (its best weights), or the authors' .pth file.
+    """
+    from tscam.localizer import localize
+    from tscam.terminal import counting
+
+    with counting("localizing") as on_progress:
+        print(localize(pictures, model=model, config=config, on_progress=on_progress))
+
+
+@app.command
+def convert_weights(model: Path, /, *, out: Path, labels: Path | None = None, overwrite: bool = False) -> None:
+    """Turn a checkpoint of the TS-CAM authors into a model folder.
+
+    Parameters
+    ----------
+    model
+        The authors' .pth file.
+    out
+        Folder of the model, new.
+    labels
+        Text file with the name of each class, a line a class.
+    overwrite
+        Replace what is in `out`.
+    """
+    from tscam.checkpoint import convert_weights
+
+    print(convert_weights(model, out=out, labels=labels, overwrite=overwrite))
+
+
+@app.command
+def benchmark(
+    model: str,
+    /,
+    *,
+    batch_size: int = 8,
+    image_size: int = 224,
+    num_classes: int = 1000,
+    device: str | None = None,
+    precision: Precision = "fp32",
+    threads: int | None = None,
+) -> None:
+    """Images/s and peak memory of classifier, logits + maps, and boxes, as ratios in one run.
+
+    Parameters
+    ----------
+    model
+        A backbone's name, or a model as for `evaluate`.
+    batch_size
+        Pictures at once.
+    image_size
+        Side of the view in pixels, for a backbone.
+    num_classes
+        For a backbone.
+    device
+        As PyTorch names it; the GPU where there is one.
+    precision
+        Of the matrix products.
+    threads
+        Of the processor; all when not given.
+    """
+    from tscam.benchmark import benchmark
+
+    print(
+        benchmark(
+            model, batch_size=batch_size, image_size=image_size, num_classes=num_classes, device=device,
+            precision=precision, threads=threads,
+        ).describe()
+    )  # fmt: skip
+
+
+@app.command(name="list")
+def list_names(kind: Literal["methods", "backbones", "datasets", "recipes", "formats"], pattern: str = "*", /) -> None:
+    """The names that other verbs take.
+
+    Parameters
+    ----------
+    kind
+        Which names.
+    pattern
+        Only those that fit, such as `'deit*'`.
+    """
+    from tscam.listing import names_of
+
+    for name in names_of(kind, pattern=pattern):
+        print(name)
+
+
+def main() -> None:
+    """Runs the command line. A user's mistake is one line and exit code 2."""
+    arguments = sys.argv[1:]
+    debug = "--debug" in arguments
+    try:
+        app([argument for argument in arguments if argument != "--debug"], exit_on_error=False, print_error=False)
+    except (TscamError, CycloptsError) as fault:
+        if debug:
+            sys.excepthook(type(fault), fault, fault.__traceback__)
+        print(f"tscam: {fault}".strip(), file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,225 @@
+"""Is a data set whole? Counts, missing and broken files, boxes outside the picture, pictures shared by splits."""
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from tscam.datasets.base import Dataset, find_reader, recognize
+from tscam.errors import DataError, ImageError, one_line
+from tscam.geometry import box_area
+from tscam.image import printable, verify_image
+from tscam.loading import Progress, read_ahead
+
+# Annotators count the last pixel as inside, or not: neither is an error.
+_EDGE_TOLERANCE = 1.0
+
+_NAMED_AT_MOST = 3
+
+_MISSING = "no such file"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitCheck:
+    """What was found in one split; pictures are named by their ids.
+
+    Attributes:
+        pictures: their number.
+        classes: number of classes with a picture in this split.
+        per_class: fewest, median and most pictures of a class, over all classes of the data set.
+        with_boxes: number of pictures with a box; None where the data set has no boxes.
+        missing: pictures whose file is not there.
+        unreadable: pictures that are there and cannot be read, each with the reason.
+        boxes_outside: pictures with a box that leaves the picture, by more than a pixel at the right or the bottom.
+        boxes_without_area: pictures with a box that has no width or no height.
+        missing_masks: pictures whose mask is not there, in a data set with masks.
+    """
+
+    split: str
+    pictures: int
+    classes: int
+    per_class: tuple[int, float, int]
+    with_boxes: int | None
+    missing: tuple[str, ...]
+    unreadable: tuple[tuple[str, str], ...]
+    boxes_outside: tuple[str, ...]
+    boxes_without_area: tuple[str, ...]
+    missing_masks: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetCheck:
+    """What was found in a data set.
+
+    Attributes:
+        name: of its reader.
+        root: the folder that was given.
+        classes: number of classes.
+        splits: what was found in each split.
+        shared: pairs `(split: id, split: id)` of pictures of different splits whose files have the same content.
+        untrained_classes: classes without a picture to train on.
+    """
+
+    name: str
+    root: Path
+    classes: int
+    splits: tuple[SplitCheck, ...]
+    shared: tuple[tuple[str, str], ...]
+    untrained_classes: tuple[str, ...]
+
+    @property
+    def usable(self) -> bool:
+        """Every split holds pictures and all of them can be read. What else is listed are warnings."""
+        return bool(self.splits) and not any(
+            held.missing or held.unreadable or not held.pictures for held in self.splits
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class _Inspection:
+    """The files of a split: size in pixels and in bytes of each, and by index why it cannot be read."""
+
+    sizes_wh: Int[np.ndarray, "n 2"]
+    byte_counts: Int[np.ndarray, " n"]
+    reasons: dict[int, str]
+
+
+def check_dataset(root: Path, *, name: str | None = None, on_progress: Progress | None = None) -> DatasetCheck:
+    """Read every split of a data set and decode every picture of it.
+
+    Raises:
+        DataError: the folder holds no known layout, or a list file is broken.
+        ConfigError: no reader of that name.
+    """
+    reader = find_reader(root, name=name)
+    datasets = [reader.read(root, split) for split in reader.splits(root)]
+    inspections = []
+    total = sum(map(len, datasets))
+    before = 0
+    for dataset in datasets:
+        inspections.append(_inspect(dataset, os.cpu_count() or 1, on_progress, before=before, total=total))
+        before += len(dataset)
+    return DatasetCheck(
+        name=name or recognize(root),
+        root=root,
+        classes=len(datasets[0].class_names) if datasets else 0,
+        splits=tuple(map(_check_split, datasets, inspections)),
+        shared=tuple(_shared(datasets, inspections)),
+        untrained_classes=_untrained_classes(datasets),
+    )
+
+
+def verify_pictures(dataset: Dataset, *, workers: int, on_progress: Progress | None = None) -> list[tuple[str, str]]:
+    """Decode every picture of a split in threads.
+
+    Returns:
+        The id of each picture that cannot be read, and the reason.
+    """
+    inspection = _inspect(dataset, workers, on_progress, before=0, total=len(dataset))
+    return [(dataset.image_ids[index], reason) for index, reason in inspection.reasons.items()]
+
+
+def require_usable(dataset: Dataset, *, workers: int, on_progress: Progress | None = None) -> None:
+    """Refuse a split with pictures that cannot be read, before hours of work end at one of them.
+
+    Raises:
+        DataError: names the first of them and their number.
+    """
+    bad = verify_pictures(dataset, workers=workers, on_progress=on_progress)
+    if bad:
+        named = ", ".join(f"{image_id!r} ({reason})" for image_id, reason in bad[:_NAMED_AT_MOST])
+        rest = f" and {len(bad) - _NAMED_AT_MOST} more" if len(bad) > _NAMED_AT_MOST else ""
+        raise DataError(
+            f"{dataset.root}: {len(bad)} of {len(dataset)} pictures of the split {dataset.split!r} cannot be read: "
+            f"{named}{rest}; replace them or take them out of the data set (tscam check lists all)"
+        )
+
+
+def _inspect(dataset: Dataset, workers: int, on_progress: Progress | None, *, before: int, total: int) -> _Inspection:
+    count = len(dataset)
+    sizes_wh, byte_counts = np.zeros((count, 2), dtype=np.int64), np.zeros(count, dtype=np.int64)
+    reasons: dict[int, str] = {}
+    paths = map(dataset.path, range(count))
+    for index, seen in enumerate(read_ahead(paths, _size_or_reason, workers=workers, depth=16 * workers)):
+        if isinstance(seen, str):
+            reasons[index] = seen
+        else:
+            sizes_wh[index], byte_counts[index] = seen
+        if on_progress:
+            on_progress(before + index + 1, total)
+    return _Inspection(sizes_wh, byte_counts, reasons)
+
+
+def _size_or_reason(path: Path) -> tuple[tuple[int, int], int] | str:
+    """Size in pixels and in bytes of a picture, or why it cannot be read."""
+    try:
+        return verify_image(path), path.stat().st_size
+    except ImageError as fault:
+        missing = isinstance(fault.__cause__, FileNotFoundError)
+        return _MISSING if missing else str(fault).removeprefix(f"{printable(path)}: ")
+
+
+def _check_split(dataset: Dataset, inspection: _Inspection) -> SplitCheck:
+    ids, reasons = dataset.image_ids, inspection.reasons
+    counts = np.bincount(dataset.labels, minlength=len(dataset.class_names))
+    boxes = dataset.boxes or ()
+    return SplitCheck(
+        split=dataset.split,
+        pictures=len(dataset),
+        classes=int((counts > 0).sum()),
+        per_class=(int(counts.min()), float(np.median(counts)), int(counts.max())) if len(counts) else (0, 0.0, 0),
+        with_boxes=None if dataset.boxes is None else sum(len(of_picture) > 0 for of_picture in boxes),
+        missing=tuple(ids[index] for index, reason in reasons.items() if reason == _MISSING),
+        unreadable=tuple((ids[index], reason) for index, reason in reasons.items() if reason != _MISSING),
+        boxes_outside=tuple(
+            ids[index]
+            for index, of_picture in enumerate(boxes)
+            if index not in reasons and _leaves(of_picture, inspection.sizes_wh[index])
+        ),
+        boxes_without_area=tuple(
+            ids[index] for index, of_picture in enumerate(boxes) if (box_area(of_picture) == 0).any()
+        ),
+        missing_masks=tuple(ids[index] for index, mask in enumerate(dataset.masks or ()) if not mask.is_file()),
+    )
+
+
+def _leaves(boxes: Float[np.ndarray, "m 4"], size_wh: Int[np.ndarray, " 2"]) -> bool:
+    return bool((boxes[:, :2] < 0).any() or (boxes[:, 2:] > size_wh + _EDGE_TOLERANCE).any())
+
+
+def _shared(datasets: Sequence[Dataset], inspections: Sequence[_Inspection]) -> Iterator[tuple[str, str]]:
+    """Each picture whose content an earlier split holds too, after the first that holds it."""
+    in_splits = Counter(
+        size for seen in inspections for size in np.unique(seen.byte_counts[seen.byte_counts > 0]).tolist()
+    )
+    sizes = [size for size, splits in in_splits.items() if splits > 1]
+    first: dict[bytes, tuple[Dataset, str]] = {}
+    for dataset, seen in zip(datasets, inspections, strict=True):
+        candidates = np.flatnonzero(np.isin(seen.byte_counts, sizes)).tolist()
+        digests = read_ahead(map(dataset.path, candidates), _digest, workers=os.cpu_count() or 1, depth=64)
+        for index, digest in zip(candidates, digests, strict=True):
+            holder, image_id = first.setdefault(digest, (dataset, dataset.image_ids[index]))
+            if holder is not dataset:
+                yield f"{holder.split}: {image_id}", f"{dataset.split}: {dataset.image_ids[index]}"
+
+
+def _digest(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").digest()
+    except OSError as fault:
+        raise DataError(f"{printable(path)}: cannot be read any more ({one_line(fault)}); check again") from fault
+
+
+def _untrained_classes(datasets: Sequence[Dataset]) -> tuple[str, ...]:
+    """Classes without a picture in the training split; none where there is no training split."""
+    for dataset in datasets:
+        if dataset.split in ("train", "all"):
+            trained = set(dataset.labels.tolist())
+            return tuple(name for number, name in enumerate(dataset.class_names) if number not in trained)
+    return ()

@@ -1,0 +1,86 @@
+"""Progress as a person sees it: bars on a terminal, plain lines otherwise. Used by the command line alone."""
+
+import sys
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+if TYPE_CHECKING:
+    from tscam.training.progress import Progress as TrainingProgress
+
+_LINE_EVERY_S = 10.0  # between plain lines
+
+
+@contextmanager
+def counting(what: str) -> Generator[Callable[[int, int], None]]:
+    """A bar or lines for work that is done in a known number of pieces: gives what takes `(done, of)`."""
+    if not sys.stderr.isatty():
+        yield _Lines(what)
+        return
+    with _bar() as bar:
+        task = bar.add_task(what, total=None)
+
+        def show(done: int, of: int) -> None:
+            bar.update(task, completed=done, total=of)
+
+        yield show
+
+
+@contextmanager
+def training() -> Generator[Callable[["TrainingProgress"], None]]:
+    """A bar or lines for `train`, and a line that stays for each epoch."""
+    if not sys.stderr.isatty():
+        lines = _Lines("")
+        yield lambda at: print(_epoch(at), file=sys.stderr) if at.row else lines.say(_step(at), at.step == 1)
+        return
+    with _bar() as bar:
+        task = bar.add_task("training", total=None)
+
+        def show(at: "TrainingProgress") -> None:
+            if at.row:
+                bar.console.print(_epoch(at), highlight=False)
+            done = (at.epoch - 1) * at.steps + at.step
+            bar.update(task, completed=done, total=at.epochs * at.steps, description=_step(at))
+
+        yield show
+
+
+def _bar() -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=Console(stderr=True))
+
+
+class _Lines:
+    """A line every few seconds, and one at the end."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._last = time.monotonic()
+
+    def __call__(self, done: int, of: int) -> None:
+        self.say(f"{self._what} {done}/{of}", done == of)
+
+    def say(self, text: str, now: bool) -> None:
+        if now or time.monotonic() - self._last >= _LINE_EVERY_S:
+            self._last = time.monotonic()
+            print(text, file=sys.stderr, flush=True)
+
+
+def _step(at: "TrainingProgress") -> str:
+    left = timedelta(seconds=round(at.seconds_left))
+    return (
+        f"epoch {at.epoch}/{at.epochs} step {at.step}/{at.steps} loss {at.loss:.4f} rate {at.learning_rate:.2g} "
+        f"{at.images_per_second:.1f} images/s, {left} left"
+    )
+
+
+def _epoch(at: "TrainingProgress") -> str:
+    assert at.row is not None
+    scores = {"top-1 cls": at.row.top1_cls, "top-1 loc": at.row.top1_loc, "GT-known loc": at.row.gt_known_loc}
+    shown = " ".join(f"{name} {score:.1f} %" for name, score in scores.items() if score is not None)
+    return f"epoch {at.epoch}/{at.epochs} done: loss {at.loss:.4f} {shown}{' (best so far)' if at.is_best else ''}"

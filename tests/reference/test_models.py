@@ -1,0 +1,105 @@
+"""Weights, logits, attention and maps agree with the official implementation, and so do three training steps."""
+
+import numpy as np
+import pytest
+import torch
+
+from reference.figures import arrays, largest_difference, seeded_weights, table
+from tscam.features import Features, Record
+from tscam.methods.head import PatchHead
+from tscam.model import LocalizationModel, create_model
+from tscam.training.optimizer import create_optimizer
+
+SMALL = arrays("deit_tiny_grid.npz")
+FULL_SIZE = [("tiny", 224), ("small", 224), ("base", 224), ("base", 384)]
+
+
+def small_model() -> LocalizationModel:
+    model = create_model(
+        "deit_tiny_patch16_224", label_names=7, image_size=64,
+        backbone_args={"embed_dim": 48, "depth": 3, "num_heads": 3},
+    )  # fmt: skip
+    shapes = {name.removeprefix("trained."): SMALL[name].shape for name in SMALL if name.startswith("trained.")}
+    model.load_tensors(seeded_weights(shapes, seed=7, scale=0.15), source="the rule")
+    return model
+
+
+def small_features(model: LocalizationModel) -> Features:
+    with torch.inference_mode():
+        return model.eval().backbone(torch.from_numpy(SMALL["input"]), records=Record.CLASS_ATTENTION)
+
+
+def test_the_small_models_tokens_and_attention_rows_agree() -> None:
+    features = small_features(small_model())
+    assert largest_difference(features.patch_tokens.flatten(1, 2).numpy(), SMALL["patch_tokens"]) < 1e-5
+    assert largest_difference(features.prefix_tokens[:, 0].numpy(), SMALL["cls_token"]) < 1e-5
+    assert features.class_attention is not None
+    for layer, rows in enumerate(features.class_attention):
+        assert largest_difference(rows.numpy(), SMALL[f"attention.{layer}"][:, :, 0]) < 1e-5
+
+
+def test_the_small_models_logits_and_maps_agree() -> None:
+    model = small_model()
+    features = small_features(model)
+    every_class = torch.arange(7).expand(3, 7)
+    with torch.inference_mode():
+        logits = model.method.logits(features)
+        semantic_maps = model.method.head.maps(features.patch_tokens, every_class)
+        maps = model.method.maps(features, every_class)
+    assert largest_difference(logits.numpy(), SMALL["logits"]) < 1e-5
+    assert largest_difference(semantic_maps.numpy(), SMALL["semantic_maps"]) < 1e-5
+    assert largest_difference(maps.numpy(), SMALL["cams"]) < 1e-5
+
+
+def test_three_training_steps_give_the_official_losses_and_weights() -> None:
+    model = small_model().train()
+    optimizer = create_optimizer(model, learning_rate=5e-5, head_learning_rate=None, weight_decay=0.05)
+    groups = [[group["weight_decay"], len(group["params"])] for group in optimizer.param_groups]
+    assert groups == SMALL["optimizer.groups"].tolist()
+    pixels, labels = torch.from_numpy(SMALL["input"]), torch.from_numpy(SMALL["train.target"])
+    losses = []
+    for _ in range(3):
+        loss = model.method.loss(model(pixels), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert largest_difference(np.array(losses), SMALL["train.losses"]) < 1e-5
+    for name, tensor in model.tensors().items():
+        ours, theirs = tensor.numpy(), SMALL[f"trained.{name}"]
+        if name.endswith("attn.qkv.bias"):
+            # A bias of the keys moves every logit of a softmax row alike: its gradient is zero but for rounding, of
+            # which AdamW makes steps of up to the learning rate in either direction. The middle third is such noise.
+            assert np.abs(ours - theirs)[48:96].max() < 2 * 3 * 5e-5
+            ours, theirs = np.delete(ours, np.s_[48:96]), np.delete(theirs, np.s_[48:96])
+        assert largest_difference(ours, theirs) < 1e-5, name
+
+
+@pytest.mark.parametrize(("size", "image_size"), FULL_SIZE)
+def test_full_size_models_have_the_official_names_and_shapes_and_agree(size: str, image_size: int) -> None:
+    name = f"deit_tscam_{size}_patch16_{image_size}"
+    model = create_model(f"deit_{size}_patch16_{image_size}", label_names=200, image_size=image_size).eval()
+    shapes = table("state_dict_shapes.json")[name]
+    assert {key: list(tensor.shape) for key, tensor in model.tensors().items()} == shapes
+
+    model.load_tensors(seeded_weights(shapes, seed=8, scale=0.02), source="the rule")
+    pixels = np.random.RandomState(9).standard_normal((1, 3, image_size, image_size)).astype(np.float32)
+    with torch.inference_mode():
+        logits, classes, maps = model.localize(torch.from_numpy(pixels), top_k=200)
+    by_class = maps[0, classes[0].argsort()].numpy()
+    figures = arrays(f"{name}.npz")
+    assert largest_difference(logits.numpy(), figures["logits"]) < 1e-4
+    assert largest_difference(by_class[None, :8], figures["cams_first8"]) < 1e-4
+    assert largest_difference(by_class.sum(axis=(1, 2))[None], figures["cams_sum"]) < 1e-4
+    assert largest_difference(np.abs(by_class).max(axis=(1, 2))[None], figures["cams_absmax"]) < 1e-4
+
+
+@pytest.mark.parametrize("grid", [(1, 1), (1, 5), (4, 1), (2, 2), (3, 4), (14, 14), (5, 8)])
+def test_the_pooled_head_equals_the_dense_convolution(grid: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    head, tokens = PatchHead(6, 5).double(), torch.randn(2, *grid, 6, dtype=torch.float64)
+    dense = head(tokens.permute(0, 3, 1, 2))
+    classes = torch.tensor([[4, 0, 4], [1, 2, 3]])
+    chosen = torch.stack([dense[picture, ids] for picture, ids in enumerate(classes)])
+    assert torch.allclose(head.pooled(tokens), dense.mean(dim=(2, 3)), rtol=0, atol=1e-14)
+    assert torch.allclose(head.maps(tokens, classes), chosen, rtol=0, atol=1e-14)

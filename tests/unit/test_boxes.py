@@ -1,0 +1,152 @@
+"""Raw map → localization map → boxes: exact rectangles, the paper's cut, and a naive implementation to agree with."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tscam.boxes import boxes_above, localization_map, mask_above
+
+SEEDS = st.integers(0, 2**32 - 1)
+
+
+def naive_mask(map_: np.ndarray, threshold: float) -> list[list[bool]]:
+    """The formula pixel by pixel: 8-bit levels above the whole part of threshold × highest level."""
+    levels = [[int(np.float32(value) * np.float32(255)) for value in row] for row in map_]
+    level = int(threshold * max(max(row) for row in levels))
+    return [[value > level for value in row] for row in levels]
+
+
+def naive_regions(inside: list[list[bool]], *, diagonal: bool) -> list[set[tuple[int, int]]]:
+    """Connected pixels (y, x), grown one from another."""
+    height, width = len(inside), len(inside[0])
+    left = {(y, x) for y, x in product(range(height), range(width)) if inside[y][x]}
+    steps = [(dy, dx) for dy, dx in product((-1, 0, 1), repeat=2) if diagonal or 0 in (dy, dx)]
+    regions = []
+    while left:
+        region, edge = set(), [left.pop()]
+        while edge:
+            y, x = edge.pop()
+            region.add((y, x))
+            near = {(y + dy, x + dx) for dy, dx in steps} & left
+            left -= near
+            edge.extend(near)
+        regions.append(region)
+    return regions
+
+
+def naive_boxes(map_: np.ndarray, threshold: float) -> list[tuple[int, int, int, int]]:
+    """Around each region; and around each hole with the pixels that rim it, since its contour runs on them."""
+    inside = naive_mask(map_, threshold)
+    height, width = map_.shape
+    boxes = [bounds(region, 0) for region in naive_regions(inside, diagonal=True)]
+    for region in naive_regions([[not value for value in row] for row in inside], diagonal=False):
+        if all(0 < y < height - 1 and 0 < x < width - 1 for y, x in region):
+            boxes.append(bounds(region, 1))
+    return sorted(boxes)
+
+
+def bounds(region: set[tuple[int, int]], rim: int) -> tuple[int, int, int, int]:
+    ys, xs = [y for y, _ in region], [x for _, x in region]
+    return min(xs) - rim, min(ys) - rim, max(xs) + 1 + rim, max(ys) + 1 + rim
+
+
+def random_map(seed: int, *, height: int = 19, width: int = 26) -> np.ndarray:
+    """Smooth enough to have regions, rough enough to have holes."""
+    random = np.random.default_rng(seed)
+    grid = random.random((int(random.integers(2, 9)), int(random.integers(2, 9))))
+    return localization_map(grid, size_wh=(width, height))
+
+
+def test_a_localization_map_is_resized_first_and_normalized_after() -> None:
+    raw = np.array([[0.0, 4.0]])
+    # At three pixels the outer centres lie 1/6 inside the picture: 0, 2, 4 before normalization.
+    assert localization_map(raw, size_wh=(3, 1)).tolist() == [[0.0, 0.5, 1.0]]
+    # At one pixel every maximum is gone before normalization could see it.
+    assert localization_map(raw, size_wh=(1, 2)).tolist() == [[0.0], [0.0]]
+
+
+@given(seed=SEEDS, scale=st.floats(1e-3, 1e3), shift=st.floats(-1e2, 1e2))
+def test_a_localization_map_fills_zero_to_one_whatever_the_scale_of_the_raw_map(
+    seed: int, scale: float, shift: float
+) -> None:
+    raw = np.random.default_rng(seed).random((5, 7)) * scale + shift
+    map_ = localization_map(raw, size_wh=(31, 20))
+    assert map_.dtype == np.float32
+    assert map_.shape == (20, 31)
+    assert (float(map_.min()), float(map_.max())) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize("level", [-2.0, 0.0, 0.5, 1e30])
+def test_a_flat_map_becomes_zeros_and_gives_no_box(level: float) -> None:
+    map_ = localization_map(np.full((5, 7), level), size_wh=(31, 20))
+    assert not map_.any()
+    assert boxes_above(map_, threshold=0.2).shape == (0, 4)
+    assert boxes_above(map_, threshold=0.0).shape == (0, 4)
+
+
+def test_a_map_that_is_not_finite_becomes_zeros() -> None:
+    raw = np.array([[0.0, np.inf], [1.0, 2.0]])
+    assert not localization_map(raw, size_wh=(2, 2)).any()
+
+
+def test_known_rectangles_come_back_exactly_and_the_largest_first() -> None:
+    map_ = np.zeros((40, 60), dtype=np.float32)
+    map_[2:5, 50:60] = 0.6  # 10×3, at the right border
+    map_[10:38, 4:31] = 0.9  # 27×28
+    map_[20:33, 40:47] = 1.0  # 7×13: the highest, not the largest
+    assert boxes_above(map_, threshold=0.5).tolist() == [[4, 10, 31, 38], [40, 20, 47, 33], [50, 2, 60, 5]]
+
+
+def test_a_single_pixel_is_a_box_of_one_by_one() -> None:
+    map_ = np.zeros((5, 7))
+    map_[3, 6] = 1.0
+    assert boxes_above(map_, threshold=0.1).tolist() == [[6, 3, 7, 4]]
+
+
+def test_pixels_that_touch_at_a_corner_are_one_region() -> None:
+    assert boxes_above(np.eye(4, 6), threshold=0.5).tolist() == [[0, 0, 4, 4]]
+
+
+def test_a_hole_counts_as_a_smaller_region_with_the_pixels_around_it() -> None:
+    map_ = np.zeros((12, 15))
+    map_[1:11, 2:14] = 1.0
+    map_[4:7, 5:10] = 0.0
+    assert boxes_above(map_, threshold=0.5).tolist() == [[2, 1, 14, 11], [4, 3, 11, 8]]
+
+
+def test_the_mask_begins_above_the_level_not_at_it() -> None:
+    levels = np.array([[50, 51, 52, 255]], dtype=np.float32) / np.float32(255)
+    assert mask_above(levels, threshold=0.2).tolist() == [[0, 0, 1, 1]]
+
+
+def test_the_level_is_a_fraction_of_the_maps_own_maximum() -> None:
+    levels = np.array([[9, 10, 11, 50]], dtype=np.float32) / np.float32(255)
+    assert mask_above(levels, threshold=0.2).tolist() == [[0, 0, 1, 1]]
+
+
+@settings(max_examples=60)
+@given(seed=SEEDS, thresholds=st.tuples(st.floats(0, 1), st.floats(0, 1)))
+def test_a_higher_threshold_never_adds_a_pixel(seed: int, thresholds: tuple[float, float]) -> None:
+    low, high = sorted(thresholds)
+    map_ = random_map(seed)
+    assert (mask_above(map_, threshold=high) <= mask_above(map_, threshold=low)).all()
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=SEEDS, threshold=st.floats(0, 1))
+def test_masks_and_boxes_agree_with_a_naive_implementation(seed: int, threshold: float) -> None:
+    map_ = random_map(seed)
+    assert mask_above(map_, threshold=threshold).tolist() == naive_mask(map_, threshold)
+    boxes = boxes_above(map_, threshold=threshold)
+    assert sorted(tuple(box) for box in boxes.tolist()) == naive_boxes(map_, threshold)
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=SEEDS, threshold=st.floats(0, 1))
+def test_pure_noise_agrees_with_a_naive_implementation_too(seed: int, threshold: float) -> None:
+    map_ = np.random.default_rng(seed).random((9, 13), dtype=np.float32)
+    boxes = boxes_above(map_, threshold=threshold)
+    assert sorted(tuple(box) for box in boxes.tolist()) == naive_boxes(map_, threshold)

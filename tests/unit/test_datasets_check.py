@@ -1,0 +1,173 @@
+"""What `check_dataset` finds: counts, missing and broken files, boxes outside, the same file in two splits."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from data_sets import draw_picture, write_cub, write_folder
+from tscam.datasets import check_dataset, read_dataset, require_usable, verify_pictures
+from tscam.errors import DataError
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    write_folder(tmp_path, class_names=("cat", "dog"), splits={"train": 3, "test": 2}, boxes="csv")
+    return tmp_path
+
+
+def add_box(root: Path, row: str) -> None:
+    with (root / "boxes.csv").open("a") as file:
+        file.write(f"\n{row}")
+
+
+def test_a_whole_data_set_is_usable_and_counted(root: Path) -> None:
+    for name in ("4.png", "5.png"):
+        draw_picture(root / "train" / "dog" / name, class_id=1, seed=int(name[0]))
+    found = check_dataset(root)
+    assert found.usable
+    assert (found.name, found.root, found.classes) == ("folder", root, 2)
+    train, test = found.splits
+    assert (train.split, train.pictures, train.classes, train.per_class) == ("train", 8, 2, (3, 4.0, 5))
+    assert (test.split, test.pictures, test.classes, test.per_class) == ("test", 4, 2, (2, 2.0, 2))
+    assert (train.with_boxes, test.with_boxes) == (6, 4)
+    assert not found.shared
+    assert not found.untrained_classes
+
+
+def test_without_boxes_their_number_is_none(tmp_path: Path) -> None:
+    write_folder(tmp_path, boxes=None)
+    assert check_dataset(tmp_path).splits[0].with_boxes is None
+
+
+def test_a_missing_picture_is_named_and_fatal(tmp_path: Path) -> None:
+    root = write_cub(tmp_path)
+    (root / "images" / "002.Bird_2" / "Bird_2_0001.jpg").unlink()
+    (root / "images" / "002.Bird_2" / "Bird_2_0001.jpg").symlink_to(root / "nowhere")
+    found = check_dataset(root)
+    assert found.splits[0].missing == ("002.Bird_2/Bird_2_0001.jpg",)
+    assert found.splits[0].unreadable == ()
+    assert not found.usable
+
+
+def test_a_truncated_picture_is_named_with_its_reason_and_fatal(root: Path) -> None:
+    path = root / "test" / "dog" / "dog_1_0.png"
+    path.write_bytes(path.read_bytes()[:-200])
+    test = check_dataset(root).splits[1]
+    assert [image_id for image_id, _ in test.unreadable] == ["test/dog/dog_1_0.png"]
+    assert "truncated" in test.unreadable[0][1]
+    assert str(root) not in test.unreadable[0][1]
+    assert not check_dataset(root).usable
+
+
+def test_a_split_without_pictures_is_not_usable(root: Path) -> None:
+    for path in (root / "test").rglob("*.png"):
+        path.unlink()
+    (root / "boxes.csv").unlink()
+    found = check_dataset(root)
+    assert found.splits[1].per_class == (0, 0.0, 0)
+    assert not found.usable
+
+
+@pytest.mark.parametrize(
+    ("edges", "is_outside"),
+    [("0,0,{w},{h}", False), ("1,2,{w1},{h1}", False), ("-1,0,9,9", True), ("0,-0.5,9,9", True), ("0,0,{w2},9", True),
+     ("0,0,9,{h2}", True)],
+)  # fmt: skip
+def test_a_box_may_leave_the_picture_by_its_last_pixel(root: Path, edges: str, *, is_outside: bool) -> None:
+    image_id = "test/cat/cat_1_1.png"
+    with Image.open(root / image_id) as picture:
+        w, h = picture.size
+    add_box(root, f"{image_id},{edges.format(w=w, h=h, w1=w + 1, h1=h + 1, w2=w + 2, h2=h + 2)}")
+    found = check_dataset(root)
+    assert found.splits[1].boxes_outside == ((image_id,) if is_outside else ())
+    assert found.usable
+
+
+def test_boxes_are_compared_with_the_picture_as_displayed(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    (tmp_path / "cat").mkdir()
+    Image.new("RGB", (80, 40)).save(tmp_path / "cat" / "turned.jpg", exif=exif)
+    (tmp_path / "boxes.csv").write_text("image,x0,y0,x1,y1\ncat/turned.jpg,0,0,40,80")
+    assert check_dataset(tmp_path).splits[0].boxes_outside == ()
+    (tmp_path / "boxes.csv").write_text("image,x0,y0,x1,y1\ncat/turned.jpg,0,0,80,40")
+    assert check_dataset(tmp_path).splits[0].boxes_outside == ("cat/turned.jpg",)
+
+
+def test_a_box_without_area_is_listed(root: Path) -> None:
+    add_box(root, "train/dog/dog_0_1.png,5,6,5,9")
+    found = check_dataset(root)
+    assert found.splits[0].boxes_without_area == ("train/dog/dog_0_1.png",)
+    assert found.usable
+
+
+def test_the_same_content_in_two_splits_is_listed_once_a_file(root: Path) -> None:
+    (root / "boxes.csv").unlink()
+    for name in ("copy.png", "again.png"):
+        shutil.copy(root / "train" / "cat" / "cat_0_2.png", root / "test" / "dog" / name)
+    shutil.copy(root / "train" / "cat" / "cat_0_0.png", root / "train" / "cat" / "within.png")
+    found = check_dataset(root)
+    assert found.shared == (
+        ("train: train/cat/cat_0_2.png", "test: test/dog/again.png"),
+        ("train: train/cat/cat_0_2.png", "test: test/dog/copy.png"),
+    )
+    assert found.usable
+
+
+def test_files_of_one_size_and_other_content_are_not_the_same(tmp_path: Path) -> None:
+    for split, level in (("train", 3), ("test", 4)):
+        (tmp_path / split / "cat").mkdir(parents=True)
+        Image.fromarray(np.full((20, 30), level, dtype=np.uint8)).save(tmp_path / split / "cat" / "a.bmp")
+    assert check_dataset(tmp_path).shared == ()
+
+
+def test_a_class_without_training_pictures_is_listed(root: Path) -> None:
+    draw_picture(root / "test" / "emu" / "1.png", class_id=2)
+    (root / "train" / "owl").mkdir()
+    assert check_dataset(root).untrained_classes == ("emu", "owl")
+
+
+def test_missing_masks_are_listed_and_not_fatal(tmp_path: Path) -> None:
+    root = write_cub(tmp_path, masks=True)
+    (root / "segmentations" / "001.Bird_1" / "Bird_1_0002.png").unlink()
+    found = check_dataset(root)
+    assert found.splits[1].missing_masks == ("001.Bird_1/Bird_1_0002.jpg",)
+    assert found.usable
+
+
+def test_progress_counts_the_pictures_of_all_splits(root: Path) -> None:
+    calls: list[tuple[int, int]] = []
+    check_dataset(root, on_progress=lambda done, total: calls.append((done, total)))
+    assert calls == [(done, 10) for done in range(1, 11)]
+
+
+def test_pictures_are_verified_in_their_order_whatever_the_number_of_threads(root: Path) -> None:
+    dataset = read_dataset(root, split="train")
+    dataset.path(4).write_bytes(b"")
+    dataset.path(1).write_bytes(b"GIF89a")
+    for workers in (1, 3):
+        bad = verify_pictures(dataset, workers=workers)
+        assert [image_id for image_id, _ in bad] == [dataset.image_ids[1], dataset.image_ids[4]]
+        assert bad[1][1] == "an empty file; expected a picture"
+
+
+def test_an_unusable_split_is_refused_with_the_first_of_its_faults(root: Path) -> None:
+    dataset = read_dataset(root, split="train")
+    require_usable(dataset, workers=2)
+    for index in range(5):
+        dataset.path(index).unlink()
+    refusal = (
+        r"5 of 6 pictures of the split 'train' cannot be read: 'train/cat/cat_0_0.png' \(no such file\), .* and 2 more"
+    )
+    with pytest.raises(DataError, match=refusal):
+        require_usable(dataset, workers=2)
+
+
+def test_a_broken_list_ends_the_check(tmp_path: Path) -> None:
+    root = write_cub(tmp_path)
+    (root / "train_test_split.txt").write_text("1 x\n")
+    with pytest.raises(DataError, match=r"train_test_split\.txt:1: split 'x'"):
+        check_dataset(root)

@@ -1,0 +1,306 @@
+"""Pictures of every odd kind have a defined result: upright RGB, or an `ImageError` of one line."""
+
+import io
+import os
+import struct
+import time
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from torchvision import transforms  # type: ignore[import-untyped]
+
+from tscam.errors import ImageError
+from tscam.image import InputFormat, image_size_wh, normalize, preprocess, read_image, verify_image
+
+# 31 wide, 20 high, every corner another colour: no turn of it looks like another.
+ASYMMETRIC = np.zeros((20, 31, 3), dtype=np.uint8)
+ASYMMETRIC[:7, :11] = (255, 0, 0)
+ASYMMETRIC[:7, 20:] = (0, 255, 0)
+ASYMMETRIC[13:, :11] = (0, 0, 255)
+
+# What a viewer makes of the stored pixels, by EXIF orientation.
+DISPLAYED = {
+    1: ASYMMETRIC,
+    2: ASYMMETRIC[:, ::-1],
+    3: ASYMMETRIC[::-1, ::-1],
+    4: ASYMMETRIC[::-1],
+    5: ASYMMETRIC.transpose(1, 0, 2),
+    6: np.rot90(ASYMMETRIC, -1),
+    7: np.rot90(ASYMMETRIC, 2).transpose(1, 0, 2),
+    8: np.rot90(ASYMMETRIC, 1),
+}
+
+
+def pixels_of(path: Path) -> np.ndarray:
+    picture = read_image(path)
+    assert picture.mode == "RGB"
+    assert image_size_wh(path) == verify_image(path) == picture.size
+    return np.asarray(picture)
+
+
+def refusal_of(path: Path) -> str:
+    """The one line with which a file is refused, by each of the three functions."""
+    lines = set()
+    for function in (read_image, image_size_wh, verify_image):
+        with pytest.raises(ImageError) as refused:
+            function(path)
+        lines.add(str(refused.value))
+    assert len(lines) == 1
+    assert "\n" not in min(lines)
+    return lines.pop()
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["png", "tiff", "webp"])
+def test_a_picture_is_turned_as_it_is_displayed(tmp_path: Path, kind: str, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / f"x.{kind}"
+    Image.fromarray(ASYMMETRIC).save(path, exif=exif, lossless=True)
+    np.testing.assert_array_equal(pixels_of(path), DISPLAYED[orientation])
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["jpg", "avif"])
+def test_a_lossy_picture_is_turned_too(tmp_path: Path, kind: str, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(ASYMMETRIC).save(tmp_path / f"x.{kind}", exif=exif, quality=95)
+    error = np.abs(pixels_of(tmp_path / f"x.{kind}").astype(int) - DISPLAYED[orientation])
+    assert error.mean() < 12
+
+
+def test_grey_is_repeated_in_three_channels(tmp_path: Path) -> None:
+    Image.new("L", (5, 3), 77).save(tmp_path / "x.png")
+    np.testing.assert_array_equal(pixels_of(tmp_path / "x.png"), np.full((3, 5, 3), 77))
+
+
+def test_black_and_white_is_read(tmp_path: Path) -> None:
+    Image.new("1", (9, 3), 1).save(tmp_path / "x.png")
+    np.testing.assert_array_equal(pixels_of(tmp_path / "x.png"), np.full((3, 9, 3), 255))
+
+
+def test_cmyk_is_ink_on_white(tmp_path: Path) -> None:
+    Image.new("CMYK", (5, 3), (255, 0, 0, 0)).save(tmp_path / "x.tiff")
+    np.testing.assert_array_equal(pixels_of(tmp_path / "x.tiff")[0, 0], (0, 255, 255))
+    Image.new("CMYK", (16, 8), (0, 255, 0, 0)).save(tmp_path / "x.jpg")
+    assert np.abs(pixels_of(tmp_path / "x.jpg")[0, 0].astype(int) - (255, 0, 255)).max() <= 3
+
+
+@pytest.mark.parametrize("kind", ["png", "tiff", "pgm"])
+def test_sixteen_bits_are_scaled_and_not_clipped(tmp_path: Path, kind: str) -> None:
+    levels = np.array([[0, 257, 32768, 65535]], dtype=np.uint16)
+    Image.fromarray(levels).save(tmp_path / f"x.{kind}")
+    assert pixels_of(tmp_path / f"x.{kind}")[0, :, 0].tolist() == [0, 1, 128, 255]
+
+
+def test_floats_up_to_one_are_scaled_and_nan_is_black(tmp_path: Path) -> None:
+    Image.fromarray(np.array([[0.0, 0.5, 1.0, np.nan]], dtype=np.float32)).save(tmp_path / "x.tiff")
+    assert pixels_of(tmp_path / "x.tiff")[0, :, 0].tolist() == [0, 128, 255, 0]
+
+
+def test_transparent_palette_colours_are_laid_on_white(tmp_path: Path) -> None:
+    picture = Image.new("P", (2, 1))
+    picture.putpalette([10, 20, 30, 200, 0, 0])
+    picture.putpixel((1, 0), 1)
+    for name in ("x.png", "x.gif"):
+        picture.save(tmp_path / name, transparency=0)
+        assert pixels_of(tmp_path / name).tolist() == [[[255, 255, 255], [200, 0, 0]]]
+
+
+def test_half_transparent_black_on_white_is_grey(tmp_path: Path) -> None:
+    Image.new("RGBA", (2, 3), (0, 0, 0, 128)).save(tmp_path / "x.png")
+    np.testing.assert_array_equal(pixels_of(tmp_path / "x.png"), np.full((3, 2, 3), 127))
+    Image.new("LA", (2, 3), (255, 0)).save(tmp_path / "x.png")
+    np.testing.assert_array_equal(pixels_of(tmp_path / "x.png"), np.full((3, 2, 3), 255))
+
+
+@pytest.mark.parametrize("kind", ["gif", "webp", "png", "tiff", "avif"])
+def test_an_animation_is_its_first_frame(tmp_path: Path, kind: str) -> None:
+    frames = [Image.new("RGB", (16, 12), colour) for colour in ("red", "lime", "blue")]
+    frames[0].save(tmp_path / f"x.{kind}", save_all=True, append_images=frames[1:])
+    red, green, blue = pixels_of(tmp_path / f"x.{kind}")[6, 8].tolist()
+    assert red > 245
+    assert green < 10
+    assert blue < 10
+
+
+@pytest.mark.parametrize("size_wh", [(1, 1), (1, 20000), (20000, 1)])
+def test_the_narrowest_pictures_have_a_view(tmp_path: Path, size_wh: tuple[int, int]) -> None:
+    Image.new("RGB", size_wh, (255, 255, 255)).save(tmp_path / "x.png")
+    pixels, view = preprocess(read_image(tmp_path / "x.png"), to=InputFormat(size_hw=(6, 4)))
+    assert pixels.shape == (3, 6, 4)
+    assert view.to_picture(np.array([[0.0, 0.0, 4.0, 6.0]])).tolist() == [[0, 0, *size_wh]]
+
+
+@pytest.mark.parametrize("name", ["a\nb.png", "🦊 fox.png", "ä'\"%s.png", "-rf.png"])
+def test_odd_names_are_only_names(tmp_path: Path, name: str) -> None:
+    Image.new("RGB", (4, 3)).save(tmp_path / name)
+    assert pixels_of(tmp_path / name).shape == (3, 4, 3)
+    (tmp_path / name).write_bytes(b"GIF89a")
+    assert "not a readable picture" in refusal_of(tmp_path / name)
+
+
+def test_what_is_not_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "folder.jpg").mkdir()
+    (tmp_path / "link.jpg").symlink_to(tmp_path / "nowhere.jpg")
+    (tmp_path / "loop.jpg").symlink_to(tmp_path / "loop.jpg")
+    os.mkfifo(tmp_path / "pipe.jpg")
+    assert refusal_of(tmp_path / "folder.jpg").endswith("folder.jpg: not a file; expected a picture")
+    assert refusal_of(tmp_path / "pipe.jpg").endswith("pipe.jpg: not a file; expected a picture")
+    for name in ("link.jpg", "loop.jpg", "nowhere.jpg", "a\0.jpg"):
+        assert "cannot be opened" in refusal_of(tmp_path / name)
+
+
+def test_an_empty_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.jpg").touch()
+    assert refusal_of(tmp_path / "x.jpg") == f"{tmp_path / 'x.jpg'}: an empty file; expected a picture"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'/>",
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n%%EOF\n",
+        b"%PDF-1.4\n%%EOF\n",
+        b"8BPS\0\1\0\0\0\0\0\0\0\3\0\0\0\1\0\0\0\1\0\10\0\3" + b"\0" * 40,
+        b"hello",
+    ],
+)
+def test_programs_and_other_files_named_like_pictures_are_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "x.jpg").write_bytes(content)
+    assert "cannot identify" in refusal_of(tmp_path / "x.jpg")
+
+
+def enormous(kind: str) -> bytes:
+    """The header of a picture of 100,000 × 100,000 pixels."""
+    if kind == "png":
+        header = b"IHDR" + struct.pack(">IIBBBBB", 100_000, 100_000, 8, 2, 0, 0, 0)
+        checked = struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
+        return b"\x89PNG\r\n\x1a\n" + checked + struct.pack(">I", 9) + b"IDAT" + bytes(9)
+    if kind == "bmp":
+        return b"BM" + struct.pack("<IHHIIiiHHIIiiII", 54, 0, 0, 54, 40, 100_000, 100_000, 1, 24, 0, 0, 0, 0, 0, 0)
+    if kind == "ppm":
+        return b"P6 100000 100000 255\n"
+    small = io.BytesIO()
+    Image.new("RGB", (9, 7)).save(small, "TIFF")
+    content = small.getvalue()
+    for tag, size in ((256, 9), (257, 7)):
+        at = next(i for kind in (3, 4) if (i := content.find(struct.pack("<HHI", tag, kind, 1))) >= 0)
+        assert size in content[at + 8 : at + 10]
+        content = content[:at] + struct.pack("<HHII", tag, 4, 1, 100_000) + content[at + 12 :]
+    return content
+
+
+@pytest.mark.parametrize("kind", ["png", "bmp", "ppm", "tiff"])
+def test_an_enormous_header_is_refused_at_once(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "x.jpg").write_bytes(enormous(kind))
+    before = time.perf_counter()
+    assert "DecompressionBombError" in refusal_of(tmp_path / "x.jpg")
+    assert time.perf_counter() - before < 1
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_truncated_jpeg_is_found_without_decoding_it_at_full_size(tmp_path: Path, *, progressive: bool) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, size=(120, 200, 3), dtype=np.uint8)
+    path = tmp_path / "x.jpg"
+    Image.fromarray(noise).save(path, progressive=progressive)
+    assert verify_image(path) == (200, 120)
+    path.write_bytes(path.read_bytes()[:-500])
+    assert image_size_wh(path) == (200, 120)
+    for function in (read_image, verify_image):
+        with pytest.raises(ImageError, match="truncated"):
+            function(path)
+
+
+def test_broken_metadata_does_not_spoil_a_picture(tmp_path: Path) -> None:
+    path = tmp_path / "x.jpg"
+    Image.fromarray(ASYMMETRIC).save(path, exif=b"Exif\0\0II*\0\x08\0\0\0\x40\0\x12\x01\x03\0")
+    assert read_image(path).size == (31, 20)
+
+
+def naive_resize(pixels: np.ndarray, size: int) -> np.ndarray:
+    """Rows of `pixels [n w]` to length `size`: triangle filter, widened where the picture shrinks."""
+    width = pixels.shape[1]
+    scale = width / size
+    resized = np.zeros((pixels.shape[0], size))
+    for i in range(size):
+        weights = [max(0.0, 1 - abs((j + 0.5 - (i + 0.5) * scale) / max(scale, 1.0))) for j in range(width)]
+        for j in range(width):
+            resized[:, i] += pixels[:, j] * weights[j] / sum(weights)
+    return resized
+
+
+def test_preprocess_resizes_with_antialiasing_then_normalizes() -> None:
+    picture = Image.fromarray(np.random.default_rng(1).integers(0, 256, size=(20, 31, 3), dtype=np.uint8))
+    to = InputFormat(size_hw=(28, 12), mean=(0.1, 0.2, 0.3), std=(0.5, 0.25, 0.2))
+    pixels, view = preprocess(picture, to=to)
+    assert (view.picture_wh, view.view_wh) == ((31, 20), (12, 28))
+    for channel in range(3):
+        levels = naive_resize(naive_resize(np.asarray(picture)[..., channel].astype(float), 12).T, 28).T
+        expected = (levels / 255 - to.mean[channel]) / to.std[channel]
+        np.testing.assert_allclose(pixels[channel], expected, atol=1.01 / 255 / to.std[channel])
+
+
+@pytest.mark.parametrize("size_hw", [(224, 224), (28, 412)])
+def test_preprocess_is_torchvisions(size_hw: tuple[int, int]) -> None:
+    picture = Image.fromarray(np.random.default_rng(2).integers(0, 256, size=(200, 310, 3), dtype=np.uint8))
+    to = InputFormat(size_hw=size_hw)
+    reference = transforms.Compose(
+        [transforms.Resize(size_hw), transforms.ToTensor(), transforms.Normalize(to.mean, to.std)]
+    )
+    np.testing.assert_allclose(preprocess(picture, to=to)[0], reference(picture).numpy(), atol=1e-6)
+
+
+def test_normalize_keeps_the_size() -> None:
+    white = Image.new("RGB", (3, 2), "white")
+    pixels = normalize(white, to=InputFormat(size_hw=(9, 9), mean=(0.5, 0.0, 1.0), std=(0.5, 1.0, 2.0)))
+    np.testing.assert_allclose(pixels, np.broadcast_to([[[1.0]], [[1.0]], [[0.0]]], (3, 2, 3)))
+
+
+def picture_bytes(kind: str) -> bytes:
+    noise = np.random.default_rng(3).integers(0, 256, size=(40, 56, 3), dtype=np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    file = io.BytesIO()
+    Image.fromarray(noise).save(file, kind, **({} if kind in ("GIF", "BMP") else {"exif": exif}))
+    return file.getvalue()
+
+
+def mutated(content: bytes, random: np.random.Generator) -> bytes:
+    """Bytes changed (in the header more often), cut off, doubled or left out."""
+    damaged = bytearray(content)
+    reach = len(damaged) if random.random() < 0.5 else min(len(damaged), 120)
+    for position in random.integers(0, reach, size=random.integers(1, 9)):
+        damaged[position] = random.integers(0, 256)
+    start, stop = sorted(random.integers(0, len(damaged), size=2).tolist())
+    match random.integers(0, 5):
+        case 0:
+            del damaged[start:]
+        case 1:
+            del damaged[start:stop]
+        case 2:
+            damaged[start:start] = damaged[start:stop]
+    return bytes(damaged)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"])
+def test_damaged_files_are_read_or_refused_and_nothing_else(tmp_path: Path, kind: str) -> None:
+    random = np.random.default_rng(list(kind.encode()))
+    content = picture_bytes(kind)
+    refused = 0
+    for _ in range(60):
+        path = tmp_path / "x.jpg"
+        path.write_bytes(mutated(content, random))
+        before = time.perf_counter()
+        for function in (read_image, image_size_wh, verify_image):
+            try:
+                result = function(path)
+                assert not isinstance(result, Image.Image) or result.mode == "RGB"
+            except ImageError:
+                refused += 1
+        assert time.perf_counter() - before < 2
+    assert refused > 0

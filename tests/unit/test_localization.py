@@ -1,0 +1,124 @@
+"""A localization survives its JSON line, a broken line is named by its number, and a grid map keeps its shape."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tscam.errors import DataError
+from tscam.localization import Localization, LocalizedObject, grid_map, read_localizations
+
+
+def example(image: str = "a/fox.jpg") -> Localization:
+    found = LocalizedObject(
+        label='red "fox"\t<b>, лиса',
+        class_id=3,
+        score=0.123457,
+        box=(1.5, 2.25, 30.125, 19.999),
+        map=np.array([[0, 7, 255], [1, 128, 9]], dtype=np.uint8),
+    )
+    return Localization(image=image, width=31, height=20, status="ok", reason="", objects=(found, found))
+
+
+def fields(localization: Localization) -> tuple[object, ...]:
+    objects = [(o.label, o.class_id, o.score, o.box, o.map.shape, o.map.tolist()) for o in localization.objects]
+    head = (localization.image, localization.width, localization.height, localization.status, localization.reason)
+    return (*head, objects)
+
+
+def write_lines(path: Path, *lines: str) -> Path:
+    path.write_bytes("".join(f"{line}\n" for line in lines).encode())
+    return path
+
+
+@pytest.mark.parametrize("image", ["a/fox.jpg", "🦊\nfox.jpg", "a\r\nb\u2028c\x85d\0.jpg", "=cmd|'/c'!A1", "../x", ""])
+def test_a_json_line_gives_back_what_was_written(image: str, tmp_path: Path) -> None:
+    written = example(image)
+    line = written.to_json()
+    assert "\n" not in line
+    assert "\r" not in line
+    (read,) = read_localizations(write_lines(tmp_path / "l.jsonl", line))
+    assert fields(read) == fields(written)
+
+
+@given(
+    image=st.text(st.characters(exclude_categories=["Cs"])), reason=st.text(st.characters(exclude_categories=["Cs"]))
+)
+def test_any_text_survives_the_json_line(image: str, reason: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    written = Localization(image=image, width=0, height=0, status="bad_image", reason=reason, objects=())
+    path = write_lines(tmp_path_factory.mktemp("lines") / "l.jsonl", written.to_json(), written.to_json())
+    assert [fields(read) for read in read_localizations(path)] == [fields(written)] * 2
+
+
+def test_a_line_keeps_six_decimals_of_a_score_and_three_of_an_edge() -> None:
+    found = LocalizedObject(
+        label="a", class_id=0, score=1 / 3, box=(1 / 3, 0.0, 2 / 3, 5.0), map=np.zeros((2, 3), np.uint8)
+    )
+    line = Localization(image="a", width=7, height=5, status="ok", reason="", objects=(found,)).to_json()
+    (written,) = json.loads(line)["objects"]
+    assert written["score"] == 0.333333
+    assert written["box"] == [0.333, 0.0, 0.667, 5.0]
+
+
+def broken(**changes: object) -> str:
+    return json.dumps({**json.loads(example().to_json()), **changes})
+
+
+def broken_object(**changes: object) -> str:
+    (found, _) = json.loads(example().to_json())["objects"]
+    return broken(objects=[{**found, **changes}])
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "{",
+        example().to_json()[:-40],
+        "[]",
+        "3",
+        "null",
+        "{}",
+        broken(status="fine"),
+        broken(width="wide"),
+        broken(objects=5),
+        broken(objects=[5]),
+        broken_object(box=[1, 2, 3]),
+        broken_object(score=None),
+        broken_object(map={"grid": [2, 3], "uint8": "AAAA"}),
+        broken_object(map={"grid": [2, 3], "uint8": "no base64!"}),
+    ],
+)
+def test_a_broken_line_is_named_by_its_number(line: str, tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "l.jsonl", example().to_json(), line)
+    reading = read_localizations(path)
+    next(reading)
+    with pytest.raises(DataError, match=r"l\.jsonl:2: not a localization") as caught:
+        next(reading)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"l\.jsonl: cannot be read"):
+        list(read_localizations(tmp_path / "l.jsonl"))
+
+
+def test_a_known_map_is_spread_over_the_eight_bits() -> None:
+    raw = np.array([[-1.0, 0.0, 1.0], [-0.5, 0.5, 0.25]])
+    assert grid_map(raw).tolist() == [[0, 128, 255], [64, 191, 159]]
+
+
+@pytest.mark.parametrize("level", [-3.0, 0.0, 1e-9, 7.5])
+def test_a_flat_map_becomes_zeros(level: float) -> None:
+    assert grid_map(np.full((2, 3), level)).tolist() == [[0, 0, 0], [0, 0, 0]]
+
+
+@given(st.lists(st.floats(-1e6, 1e6, width=32), min_size=6, max_size=6))
+def test_a_grid_map_keeps_the_order_of_the_raw_map_and_uses_the_whole_range(values: list[float]) -> None:
+    raw = np.array(values).reshape(2, 3)
+    levels = grid_map(raw).ravel()[np.argsort(values)].astype(int)
+    assert (np.diff(levels) >= 0).all()
+    assert (levels[0], levels[-1]) == ((0, 255) if raw.max() > raw.min() else (0, 0))
