@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -104,7 +105,8 @@ def benchmark(
         ours = load_model(Path(model))
     spec = ours.spec
     classes, (height, width) = len(spec.label_names), spec.image_hw
-    bare = timm.create_model(spec.backbone, num_classes=classes, **{"img_size": spec.image_hw, **spec.backbone_args})
+    settings: dict[str, Any] = {"img_size": spec.image_hw, **spec.backbone_args}
+    bare = timm.create_model(spec.backbone, num_classes=classes, **settings)
     bare, ours = bare.to(where).eval(), ours.to(where).eval()
     pixels = torch.randn(batch_size, 3, height, width, device=where)
 
@@ -118,9 +120,10 @@ def benchmark(
     with torch.inference_mode(), amp:
         peaks = [_peak_mib(run, where) for run in (classify, localize)]
         pairs = [(_seconds(classify, where), _seconds(localize, where)) for _ in range(_ROUNDS)]
-    cores = f", {torch.get_num_threads()} threads" if where.type == "cpu" else f" ({torch.cuda.get_device_name(where)})"
+    on = f"{torch.get_num_threads()} threads" if where.type == "cpu" else torch.cuda.get_device_name(where)
+    view = f"{height}×{width}, {classes} classes, batch {batch_size}"
     return Benchmark(
-        subject=f"{spec.backbone}, {height}×{width}, {classes} classes, batch {batch_size}, {precision}, {where}{cores}",
+        subject=f"{spec.backbone}, {view}, {precision}, {where} ({on})",
         batch_size=batch_size,
         classifier=Timing(seconds=statistics.median(a for a, _ in pairs), peak_mib=peaks[0]),
         localization=Timing(seconds=statistics.median(b for _, b in pairs), peak_mib=peaks[1]),

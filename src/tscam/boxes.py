@@ -2,7 +2,7 @@
 
 import cv2
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Float32, UInt8
 
 
 def localization_map(raw: Float[np.ndarray, "h w"], *, size_wh: tuple[int, int]) -> Float[np.ndarray, "H W"]:
@@ -13,7 +13,8 @@ def localization_map(raw: Float[np.ndarray, "h w"], *, size_wh: tuple[int, int])
     Source:
         Gao et al., ICCV 2021: resized first, normalized after. Their 0/0 on a flat map is zeros here.
     """
-    resized = cv2.resize(np.ascontiguousarray(raw, dtype=np.float32), size_wh, interpolation=cv2.INTER_LINEAR)
+    exact = np.ascontiguousarray(raw, dtype=np.float32)
+    resized: Float32[np.ndarray, "H W"] = np.asarray(cv2.resize(exact, size_wh, interpolation=cv2.INTER_LINEAR))
     low, high, _, _ = cv2.minMaxLoc(resized)
     span = np.float32(high) - np.float32(low)
     if not span > 0 or not np.isfinite(span):
@@ -24,14 +25,14 @@ def localization_map(raw: Float[np.ndarray, "h w"], *, size_wh: tuple[int, int])
 
 
 def mask_above(map_: Float[np.ndarray, "H W"], *, threshold: float) -> UInt8[np.ndarray, "H W"]:
-    """255 where the localization map lies above `threshold` times its maximum, else 0.
+    """1 where the localization map lies above `threshold` times its maximum, else 0.
 
     Map and level are cut to whole numbers of 0…255 first, as in the original: of all thresholds at most 256 differ.
     """
     scaled = np.ascontiguousarray(map_, dtype=np.float32) * np.float32(255)
     level = int(threshold * int(scaled.max(initial=0.0)))
     # A value cut to a whole number is above the level where the value itself reaches the next one.
-    return np.asarray(cv2.compare(scaled, float(level + 1), cv2.CMP_GE), dtype=np.uint8)
+    return (scaled >= level + 1).view(np.uint8)
 
 
 def boxes_above(map_: Float[np.ndarray, "H W"], *, threshold: float) -> Float[np.ndarray, "n 4"]:

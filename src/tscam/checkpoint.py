@@ -1,6 +1,7 @@
 """Model ↔ files: the model folder, the authors' .pth files. Tensors and JSON alone; nothing in them is ever run."""
 
 import json
+import math
 import re
 import shutil
 from collections.abc import Mapping
@@ -8,10 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
 from tscam.backbones.tensors import SUFFIXES, read_tensors
+from tscam.config import require_threshold
 from tscam.errors import ConfigError, OutputError, WeightsError, one_line
 from tscam.model import LocalizationModel, ModelSpec
 from tscam.writing import claim_output
@@ -59,7 +62,7 @@ def save_model(
     Raises:
         OutputError: it cannot be written; what was there before stays.
     """
-    fresh, old = folder.with_name(f".{folder.name}.new"), folder.with_name(f".{folder.name}.old")
+    fresh = folder.with_name(f".{folder.name}.new")
     try:
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir(parents=True)
@@ -67,14 +70,28 @@ def save_model(
         save_file(weights, fresh / "model.safetensors", metadata={"format": "pt"})
         config = json.dumps(_to_config(model, metrics or {}), indent=2, ensure_ascii=False)
         (fresh / "config.json").write_text(config + "\n", encoding="utf-8")
+        # safetensors makes files that their owner alone may read.
+        shutil.copymode(fresh / "config.json", fresh / "model.safetensors")
         (fresh / "README.md").write_text(_card(model, base_model), encoding="utf-8")
-        shutil.rmtree(old, ignore_errors=True)
-        if folder.exists():
-            folder.rename(old)
-        fresh.rename(folder)
-        shutil.rmtree(old, ignore_errors=True)
-    except OSError as fault:
+        _replace_folder(folder, fresh)
+    except (OSError, SafetensorError) as fault:
         raise OutputError(f"{folder}: the model cannot be written ({one_line(fault)}); free space there") from fault
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _replace_folder(folder: Path, fresh: Path) -> None:
+    old = folder.with_name(f".{folder.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        folder.rename(old)
+    try:
+        fresh.rename(folder)
+    except OSError:
+        if old.exists():
+            old.rename(folder)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def convert_weights(model: Path, *, out: Path, labels: Path | None = None, overwrite: bool = False) -> Path:
@@ -144,19 +161,25 @@ def _load_folder(folder: Path) -> LocalizationModel:
         config = json.loads(path.read_text(encoding="utf-8"))
         version = config["tscam"]["format_version"]
         if version != FORMAT_VERSION:
-            raise WeightsError(f"{path}: format {version}, this tscam reads {FORMAT_VERSION}; update tscam")
+            raise WeightsError(f"{path}: format {version!r}, this tscam reads {FORMAT_VERSION}; update tscam")
         spec = _to_spec(config)
     except OSError as fault:
         raise WeightsError(f"{folder}: not a model folder, it has no readable config.json") from fault
-    except (KeyError, TypeError, ValueError) as fault:
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as fault:
         raise WeightsError(f"{path}: not the config of a model folder ({one_line(fault)})") from fault
-    model = LocalizationModel(spec)
+    try:
+        require_threshold(spec.threshold)
+        model = LocalizationModel(spec)
+    except ConfigError as fault:
+        raise WeightsError(f"{path}: {fault}") from fault
     model.load_tensors(read_tensors(folder / "model.safetensors"), source=str(folder / "model.safetensors"))
     return model
 
 
 def _to_spec(config: dict[str, Any]) -> ModelSpec:
     _, height, width = config["pretrained_cfg"]["input_size"]
+    if not isinstance(config["label_names"], list):
+        raise TypeError("label_names is not a list")
     return ModelSpec(
         backbone=str(config["architecture"]),
         method=str(config["tscam"]["method"]),
@@ -191,6 +214,11 @@ def _infer_spec(tensors: Mapping[str, Tensor], path: Path) -> ModelSpec:
             f"{', '.join(sorted(tensors)[:4])} …"
         )
     embedding, positions, head = (tensors[name] for name in landmarks)
+    if (embedding.ndim, positions.ndim) != (4, 3):
+        raise WeightsError(
+            f"{path}: patch_embed.proj.weight is {tuple(embedding.shape)}, pos_embed {tuple(positions.shape)}; "
+            "a TS-CAM checkpoint on DeiT has four and three axes there"
+        )
     if head.ndim != 4:
         raise WeightsError(
             f"{path}: head.weight is {tuple(head.shape)}, a plain classifier's; TS-CAM's is a 3×3 convolution. "
@@ -198,13 +226,13 @@ def _infer_spec(tensors: Mapping[str, Tensor], path: Path) -> ModelSpec:
         )
     blocks = len({match[1] for name in tensors if (match := re.match(r"blocks\.(\d+)\.", name))})
     width, patch = embedding.shape[0], embedding.shape[-1]
-    side = round((positions.shape[1] - 1) ** 0.5)
+    side = math.isqrt(max(positions.shape[1] - 1, 0))
     if width not in _AUTHORS_BACKBONES or (blocks, patch, side**2) != (
         _AUTHORS_BLOCKS, _AUTHORS_PATCH, positions.shape[1] - 1,
     ):  # fmt: skip
         raise WeightsError(
             f"{path}: {blocks} blocks, {width} channels, patch {patch}, {positions.shape[1]} positions are not one of "
-            f"the authors' models ({_AUTHORS_BLOCKS} blocks, 192, 384 or 768 channels, patch {_AUTHORS_PATCH}, a square grid)"
+            f"the authors' models ({_AUTHORS_BLOCKS} blocks, 192, 384 or 768 channels, patch {_AUTHORS_PATCH})"
         )
     classes = head.shape[0]
     return ModelSpec(

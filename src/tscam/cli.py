@@ -1,6 +1,8 @@
 """The command line: parse, call, print. A verb is a function; what it does lives elsewhere and is imported when run."""
 
+import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -20,7 +22,12 @@ def _fill_from_recipe(app: App, commands: tuple[str, ...], arguments: ArgumentCo
     """Settings that the command line of `train` leaves open come from its recipe."""
     given = [token.value for argument in arguments if argument.name == "RECIPE" for token in argument.tokens]
     if given:
-        Dict(read_recipe(given[0]), source=given[0], use_commands_as_keys=False)(app, commands, arguments)
+        # A mapping as the JSON that its flag takes: cyclopts would look for a flag for each of its keys.
+        settings = {
+            key: json.dumps(value) if isinstance(value, Mapping) else value
+            for key, value in read_recipe(given[0]).items()
+        }
+        Dict(settings, source=given[0], use_commands_as_keys=False)(app, commands, arguments)
 
 
 def _version() -> str:
@@ -79,7 +86,12 @@ def check(data: Path, /, *, dataset: str | None = None) -> None:
 
 
 @app.command
-def train(recipe: Annotated[str, Parameter(name="RECIPE")], /, *, config: Annotated[TrainConfig, RecipeFlags]) -> None:
+def train(
+    recipe: Annotated[str, Parameter(name="RECIPE")],  # noqa: ARG001  Read by `_fill_from_recipe`.
+    /,
+    *,
+    config: Annotated[TrainConfig, RecipeFlags],
+) -> None:
     """Train from image-level labels alone.
 
     Parameters

@@ -77,6 +77,9 @@ class TrainConfig:
         _require(0 <= self.drop_path < 1, f"drop_path {self.drop_path}; expected from 0 to below 1")
         _require(self.weight_decay >= 0, f"weight_decay {self.weight_decay}; expected 0 or more")
         _require(self.workers >= 0, f"workers {self.workers}; expected 0 or more")
+        head = self.head_learning_rate
+        _require(head is None or head > 0, f"head_learning_rate {head}; expected more than 0")
+        _require(0 <= self.seed < 2**32, f"seed {self.seed}; expected 0 to {2**32 - 1}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +115,7 @@ class EvaluateConfig:
     def __post_init__(self) -> None:
         require_threshold(self.threshold)
         _require(self.batch_size > 0, f"batch_size {self.batch_size}; expected more than 0")
+        _require(self.workers >= 0, f"workers {self.workers}; expected 0 or more")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,6 +152,7 @@ class LocalizeConfig:
         require_threshold(self.threshold)
         _require(self.top_k > 0, f"top_k {self.top_k}; expected 1 or more")
         _require(self.batch_size > 0, f"batch_size {self.batch_size}; expected more than 0")
+        _require(self.workers >= 0, f"workers {self.workers}; expected 0 or more")
 
 
 def require_threshold(threshold: float | None) -> None:
@@ -226,8 +231,13 @@ def _setting(key: str, value: object, *, source: str) -> object:
     try:
         return _converted(value, kinds[key])
     except (TypeError, ValueError):
-        kind = getattr(kinds[key], "__name__", str(kinds[key]))
-        raise ConfigError(f"{source}: {key} is {value!r}; expected {kind}") from None
+        raise ConfigError(f"{source}: {key} is {value!r}; expected {_kind_name(kinds[key])}") from None
+
+
+def _kind_name(kind: Any) -> str:
+    if get_origin(kind) is Literal:
+        return " or ".join(get_args(kind))
+    return kind.__name__ if isinstance(kind, type) else str(kind)
 
 
 def _converted(value: object, kind: Any) -> object:

@@ -36,16 +36,10 @@ def run_demo(out: Path | None = None, *, on_progress: Callable[[Progress], None]
     data, run = folder / "pictures", folder / "run"
     draw_pictures(data)
     train(train_config("demo/vit-tiny", data=data, out=run), on_progress=on_progress)
-    threshold = 0.3
-    evaluation = evaluate(run, EvaluateConfig(data=data, out=folder / "evaluation", threshold=threshold, device="cpu"))
-    shown = [
-        path for of_class in sorted((data / "test").iterdir()) for path in sorted(of_class.iterdir())[:_DRAWN_A_CLASS]
-    ]
-    localize(
-        shown,
-        model=run,
-        config=LocalizeConfig(out=folder / "localized", threshold=threshold, draw=True, to=("coco",), device="cpu"),
-    )
+    evaluation = evaluate(run, EvaluateConfig(data=data, out=folder / "evaluation", device="cpu"))
+    classes = sorted((data / "test").iterdir())
+    shown = [path for pictures in classes for path in sorted(pictures.iterdir())[:_DRAWN_A_CLASS]]
+    localize(shown, model=run, config=LocalizeConfig(out=folder / "localized", draw=True, to=("coco",), device="cpu"))
     summary = (
         "The pictures are drawn and the model is tiny: this shows the way, not what TS-CAM can do.\n"
         f"{evaluation.describe()}\n"

@@ -19,7 +19,7 @@ Canvas = Float[np.ndarray, "h w"]
 _PATTERNS: dict[str, tuple[Callable[[Canvas, Canvas], Bool[np.ndarray, "h w"]], str, str]] = {
     "bee": (lambda u, v: np.sin(14 * u) + 0 * v > 0, "#f2b632", "#2b2118"),
     "ladybird": (lambda u, v: np.hypot((4 * u) % 1.6 - 0.8, (3 * v) % 1.6 - 0.8) < 0.45, "#c8321f", "#1d1514"),
-    "rose chafer": (lambda u, v: abs(v) + 0 * u < 0.08, "#2f9e57", "#a5e6a1"),
+    "violet ground beetle": (lambda u, v: abs(v) + 0 * u < 0.1, "#6b3fa0", "#d9a7f0"),
     "stag beetle": (lambda u, v: np.sin(9 * v) * np.sin(3 * u) > 0.55, "#4a2a17", "#8a5a33"),
     "soldier beetle": (lambda u, v: u + 0 * v < -0.25, "#e0782a", "#23262b"),
     "blue leaf beetle": (lambda u, v: np.sin(16 * v + 6 * u) > 0.2, "#2447a8", "#64c8e8"),

@@ -89,7 +89,7 @@ def evaluate(model: Path, config: EvaluateConfig, *, on_progress: Progress | Non
         load_model(model, method=config.method), device=config.device, precision=config.precision
     )
     require_same_classes(predictor, dataset)
-    require_usable(dataset, workers=config.workers)
+    require_usable(dataset, workers=max(config.workers, 1))
     out = claim_output(config.out, overwrite=config.overwrite)
     threshold = dataset.threshold if config.threshold is None else config.threshold
     images = list(
@@ -139,7 +139,7 @@ def score_dataset(
 def top1_cls(predictor: Predictor, dataset: Dataset, *, batch_size: int, workers: int) -> float:
     """Percent of the pictures whose most likely class is their label; needs no boxes."""
     found = _predictions(predictor, dataset, top_k=1, batch_size=batch_size, workers=workers)
-    right = sum(int(prediction.classes[0]) == dataset.labels[index] for index, _, prediction in found)
+    right = sum(int(prediction.classes[0]) == int(dataset.labels[index]) for index, _, prediction in found)
     return 100.0 * right / len(dataset)
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Shaped, UInt8
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image
 
 from tscam.errors import ImageError, one_line
 from tscam.geometry import View
@@ -40,6 +40,18 @@ _PILLOW = r"PIL\."
 
 # Nor is what Pillow logs of broken files: without a handler Python prints it between our own lines.
 logging.getLogger("PIL").addHandler(logging.NullHandler())
+
+# How stored pixels become displayed ones, by EXIF orientation. Pillow's `exif_transpose` would also write the metadata
+# anew, and fail where it is broken.
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +83,8 @@ def read_image(path: Path) -> Image.Image:
     """
     with _opened(path) as file:
         file.load()
-        return _as_rgb(ImageOps.exif_transpose(file))
+        turn = _TURNS.get(_orientation(file))
+        return _as_rgb(file if turn is None else file.transpose(turn))
 
 
 def image_size_wh(path: Path) -> tuple[int, int]:
@@ -158,9 +171,14 @@ def _pattern(module: object) -> object:
 
 def _displayed_wh(file: Image.Image) -> tuple[int, int]:
     width, height = file.size
-    is_turned = file.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
-    # Pillow gives a TIFF's size as displayed, the others' as stored.
+    is_turned = _orientation(file) in (5, 6, 7, 8)
+    # Pillow gives a TIFF's size as displayed, and turns it while it loads; all others' as stored.
     return (height, width) if is_turned and file.format != "TIFF" else (width, height)
+
+
+def _orientation(file: Image.Image) -> int:
+    orientation = file.getexif().get(ExifTags.Base.Orientation)
+    return orientation if isinstance(orientation, int) else 1
 
 
 def _as_rgb(picture: Image.Image) -> Image.Image:
@@ -175,7 +193,8 @@ def _as_rgb(picture: Image.Image) -> Image.Image:
 
 def _eight_bits(values: Shaped[np.ndarray, "H W"]) -> UInt8[np.ndarray, "H W"]:
     """Grey values of more than eight bits, scaled by the range they use: up to 1 (floats alone), 255 or 65535."""
-    finite = np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
-    top = finite.max(initial=0.0)
+    levels = np.nan_to_num(values.astype(np.float32), copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+    top = np.clip(levels, 0.0, 65535.0, out=levels).max(initial=0.0)
     full = 65535.0 if top > 255 else 1.0 if top <= 1 and values.dtype.kind == "f" else 255.0
-    return np.clip(np.rint(finite * (255.0 / full)), 0, 255).astype(np.uint8)
+    levels *= np.float32(255.0 / full)  # In place: a picture may have 179 million pixels.
+    return np.rint(levels, out=levels).astype(np.uint8)

@@ -121,7 +121,7 @@ def _objects(rows: Iterable[dict]) -> Iterator[LocalizedObject]:  # type: ignore
     for row in rows:
         x0, y0, x1, y1 = (float(edge) for edge in row["box"])
         values = np.frombuffer(base64.b64decode(row["map"]["uint8"], validate=True), dtype=np.uint8)
-        rows, columns = row["map"]["grid"]
+        height, width = row["map"]["grid"]
         if not np.isfinite([x0, y0, x1, y1, float(row["score"])]).all():
             raise ValueError("a box or score that is not a finite number")
         yield LocalizedObject(
@@ -129,5 +129,5 @@ def _objects(rows: Iterable[dict]) -> Iterator[LocalizedObject]:  # type: ignore
             class_id=int(row["class_id"]),
             score=float(row["score"]),
             box=(x0, y0, x1, y1),
-            map=values.reshape(rows, columns),
+            map=values.reshape(height, width),
         )

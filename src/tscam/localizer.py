@@ -154,7 +154,9 @@ def localize(
                 if localization.status == "bad_image":
                     bad.append((localization.image, localization.reason))
                 elif config.draw:
-                    _draw(localization, out / "drawings" / f"{number:06d}-{Path(localization.image).stem[:80]}.jpg")
+                    # A name may take 255 bytes, which is not to say as many characters.
+                    stem = os.fsencode(Path(localization.image).stem)[:80].decode(errors="ignore")
+                    _draw(localization, out / "drawings" / f"{number:06d}-{stem}.jpg")
                 if on_progress is not None:
                     on_progress(number, len(paths))
     except OSError as fault:
@@ -167,7 +169,9 @@ def localize(
 
 
 def find_pictures(given: Iterable[Path]) -> list[Path]:
-    """The picture files that are named, and those in the folders that are named, at any depth and sorted.
+    """The picture files that are named, and those in the folders that are named, at any depth and sorted; each once.
+
+    Hidden files in folders (macOS's `._x.jpg`) are left out.
 
     Raises:
         DataError: nothing of that name, or a folder without pictures.
@@ -179,7 +183,7 @@ def find_pictures(given: Iterable[Path]) -> list[Path]:
                 Path(folder, name)
                 for folder, _, names in os.walk(path)
                 for name in names
-                if Path(name).suffix.lower() in PICTURE_SUFFIXES
+                if Path(name).suffix.lower() in PICTURE_SUFFIXES and not name.startswith(".")
             ]
             if not inside:
                 raise DataError(f"{path}: no pictures in this folder; looked for {', '.join(sorted(PICTURE_SUFFIXES))}")
@@ -190,7 +194,10 @@ def find_pictures(given: Iterable[Path]) -> list[Path]:
             raise DataError(f"{path}: no such file or folder; PICTURES are files or folders of them")
     if not found:
         raise DataError("no pictures given; PICTURES are files or folders of them")
-    return found
+    unique: dict[str, Path] = {}
+    for path in found:
+        unique.setdefault(os.path.abspath(path), path)  # noqa: PTH100  `Path.absolute` keeps `..`.
+    return list(unique.values())
 
 
 def _unreadable(image: str, fault: ImageError) -> Localization:

@@ -50,7 +50,8 @@ class TorchPredictor:
         """As `Predictor.predict`."""
         asked = None if labels is None else torch.as_tensor(labels, device=self.device)
         with self._autocast():
-            on_device = torch.from_numpy(pixels).to(self.device, non_blocking=True)
+            own = np.require(pixels, np.float32, ["C", "W"])  # copied only where PyTorch could not take it as it is
+            on_device = torch.from_numpy(own).to(self.device, non_blocking=True)
             found = self.model.localize(on_device, top_k=top_k, labels=asked)
         logits, classes, maps = (tensor.cpu() for tensor in found)
         return [
@@ -76,8 +77,8 @@ def find_device(name: str | None) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as fault:
+        torch.zeros(1, device=device).item()  # it is there, and it computes
+    except (RuntimeError, AssertionError, ImportError) as fault:
         have = ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
         raise ConfigError(f"no device {name!r} here; there is {', '.join(have)}") from fault
     return device

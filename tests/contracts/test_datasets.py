@@ -8,6 +8,7 @@ import pytest
 
 from data_sets import EXAMPLES
 from tscam.datasets import Dataset, check_dataset, dataset_readers, read_dataset, recognize
+from tscam.errors import DataError
 from tscam.image import image_size_wh
 
 pytestmark = pytest.mark.parametrize("name", list(dataset_readers))
@@ -78,6 +79,34 @@ def test_splits_share_no_file(name: str, root: Path) -> None:
     datasets = every_split(root, name)
     paths = [{dataset.path(index) for index in range(len(dataset))} for dataset in datasets]
     assert all(one.isdisjoint(other) for one, other in combinations(paths, 2))
+
+
+def damaged(content: bytes, random: np.random.Generator) -> bytes:
+    """Characters replaced by those that lists are made of, or a piece left out."""
+    changed = bytearray(content)
+    for position in random.integers(0, len(changed), size=random.integers(1, 4)):
+        changed[position] = random.choice(list(b'0199-./ \t\n,"<>{}[]e\0\xff'))
+    if random.random() < 0.3:
+        start = int(random.integers(0, len(changed)))
+        del changed[start : start + int(random.integers(1, 40))]
+    return bytes(changed)
+
+
+def test_damaged_lists_are_read_or_refused_and_nothing_else(name: str, root: Path) -> None:
+    random = np.random.default_rng(4)
+    lists = sorted(path for path in root.rglob("*") if path.suffix in {".txt", ".csv", ".json", ".xml"})
+    refusals: list[str] = []
+    for path in lists:
+        whole = path.read_bytes()
+        for _ in range(40):
+            path.write_bytes(damaged(whole, random))
+            try:
+                every_split(root, name)
+            except DataError as refusal:
+                refusals.append(str(refusal))
+        path.write_bytes(whole)
+    assert refusals
+    assert not any("\n" in refusal for refusal in refusals)
 
 
 def test_the_example_is_whole(name: str, root: Path) -> None:

@@ -1,6 +1,7 @@
 """Reads the reference figures, and makes the weights that they were computed with (see the README beside)."""
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ def table(name: str) -> Any:
     return json.loads((_FOLDER / name).read_text())
 
 
-def seeded_weights(shapes: dict[str, list[int]], *, seed: int, scale: float) -> dict[str, Tensor]:
+def seeded_weights(shapes: Mapping[str, Sequence[int]], *, seed: int, scale: float) -> dict[str, Tensor]:
     random = np.random.RandomState(seed)
     weights = {}
     for name in sorted(shapes):

@@ -26,7 +26,8 @@ def small_model() -> LocalizationModel:
 
 def small_features(model: LocalizationModel) -> Features:
     with torch.inference_mode():
-        return model.eval().backbone(torch.from_numpy(SMALL["input"]), records=Record.CLASS_ATTENTION)
+        features: Features = model.eval().backbone(torch.from_numpy(SMALL["input"]), records=Record.CLASS_ATTENTION)
+    return features
 
 
 def test_the_small_models_tokens_and_attention_rows_agree() -> None:

@@ -184,7 +184,7 @@ def test_a_broken_json_is_named(tmp_path: Path, images: object, annotations: obj
     [
         ("{\n\n]", r"annotations\.json:3: not JSON"),
         ("[" * 200_000, r"annotations\.json: not a readable JSON file \(RecursionError"),
-        ('{"images": [{"id": 1, "file_name": "a"}], "annotations": [{"image_id": 1, "bbox": [0, 0, 1e999, 4]}]}', "inf"),
+        ('{"images":[{"id": 1, "file_name": "a"}], "annotations":[{"image_id": 1, "bbox":[0, 0, 1, 1e999]}]}', "inf"),
     ],
 )  # fmt: skip
 def test_json_that_does_not_parse_is_refused(tmp_path: Path, content: str, refusal: str) -> None:

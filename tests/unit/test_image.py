@@ -102,6 +102,13 @@ def test_floats_up_to_one_are_scaled_and_nan_is_black(tmp_path: Path) -> None:
     assert pixels_of(tmp_path / "x.tiff")[0, :, 0].tolist() == [0, 128, 255, 0]
 
 
+def test_floats_out_of_every_range_are_black_or_white(tmp_path: Path) -> None:
+    signalling_nan = np.array([0x7FA00000], dtype=np.uint32).view(np.float32)[0]
+    levels = np.array([[-3e38, 3e38, np.inf, -np.inf, signalling_nan]], dtype=np.float32)
+    Image.fromarray(levels).save(tmp_path / "x.tiff")
+    assert pixels_of(tmp_path / "x.tiff")[0, :, 0].tolist() == [0, 255, 0, 0, 0]
+
+
 def test_transparent_palette_colours_are_laid_on_white(tmp_path: Path) -> None:
     picture = Image.new("P", (2, 1))
     picture.putpalette([10, 20, 30, 200, 0, 0])
@@ -219,7 +226,25 @@ def test_a_truncated_jpeg_is_found_without_decoding_it_at_full_size(tmp_path: Pa
 def test_broken_metadata_does_not_spoil_a_picture(tmp_path: Path) -> None:
     path = tmp_path / "x.jpg"
     Image.fromarray(ASYMMETRIC).save(path, exif=b"Exif\0\0II*\0\x08\0\0\0\x40\0\x12\x01\x03\0")
-    assert read_image(path).size == (31, 20)
+    assert pixels_of(path).shape == (20, 31, 3)
+
+
+def test_metadata_that_could_not_be_written_again_still_turns_a_picture(tmp_path: Path) -> None:
+    height_as_text = struct.pack(">HHII", 257, 2, 6, 38)
+    orientation = struct.pack(">HHIHH", 0x0112, 3, 1, 6, 0)
+    exif = b"Exif\0\0MM\0*" + struct.pack(">IH", 8, 2) + height_as_text + orientation + bytes(4) + b"hello\0"
+    Image.fromarray(ASYMMETRIC).save(tmp_path / "x.jpg", exif=exif)
+    assert pixels_of(tmp_path / "x.jpg").shape == (31, 20, 3)
+
+
+def test_a_transparent_palette_survives_the_turn(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 8
+    picture = Image.new("P", (2, 1))
+    picture.putpalette([10, 20, 30, 200, 0, 0])
+    picture.putpixel((1, 0), 1)
+    picture.save(tmp_path / "x.png", transparency=0, exif=exif)
+    assert pixels_of(tmp_path / "x.png").tolist() == [[[200, 0, 0]], [[255, 255, 255]]]
 
 
 def naive_resize(pixels: np.ndarray, size: int) -> np.ndarray:

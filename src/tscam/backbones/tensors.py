@@ -1,7 +1,8 @@
 """Reads named tensors from weight files without running what is in them."""
 
 import pickle
-import zipfile
+import struct
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,6 +15,12 @@ from tscam.errors import WeightsError, one_line
 
 # Keys under which checkpoints of TS-CAM, DeiT, DINO and timm keep their tensors.
 _WRAPPERS = ("state_dict", "model", "teacher", "state_dict_ema")
+
+# What the readers raise on damaged files, found by changing bytes of good ones.
+_READING_FAULTS = (
+    OSError, EOFError, RuntimeError, ValueError, TypeError, LookupError, AttributeError, AssertionError, ArithmeticError,
+    MemoryError, struct.error, SafetensorError,
+)  # fmt: skip
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".tar", ".bin")
 
@@ -32,7 +39,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         raise WeightsError(f"{path}: unknown ending {path.suffix!r}; weights end in {', '.join(SUFFIXES)}")
     try:
         held = load_file(path) if path.suffix == ".safetensors" else _unpickled(path)
-    except (OSError, RuntimeError, ValueError, EOFError, KeyError, SafetensorError, zipfile.BadZipFile) as fault:
+    except _READING_FAULTS as fault:
         raise WeightsError(f"{path}: cannot be read as weights ({one_line(fault)}); is the file whole?") from fault
     except pickle.UnpicklingError as fault:
         raise WeightsError(
@@ -45,7 +52,9 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def _unpickled(path: Path) -> dict[str, object]:
-    held = torch.load(path, map_location="cpu", weights_only=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PyTorch warns of foreign pickles, and then refuses them.
+        held = torch.load(path, map_location="cpu", weights_only=True)
     for wrapper in _WRAPPERS:
         if isinstance(held, dict) and isinstance(held.get(wrapper), dict):
             held = held[wrapper]
@@ -66,6 +75,8 @@ def require_same_layout(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor
             f"{source}: other names than the model's: missing {_some(missing)}; left over {_some(left_over)}"
         )
     for name, tensor in given.items():
+        if tensor.is_floating_point() != wanted[name].is_floating_point():
+            raise WeightsError(f"{source}: {name} is {tensor.dtype}, the model's is {wanted[name].dtype}")
         if tensor.shape != wanted[name].shape:
             raise WeightsError(
                 f"{source}: {name} is {tuple(tensor.shape)}, the model's is {tuple(wanted[name].shape)}; "

@@ -4,6 +4,7 @@ Knows nothing of methods: it computes the class token's attention row where it i
 """
 
 from functools import cache
+from typing import Any, cast
 
 import timm
 import torch
@@ -19,6 +20,15 @@ from tscam.errors import ConfigError, WeightsError, one_line
 from tscam.features import Features, Record
 
 _MODULES = ("vision_transformer", "deit")  # timm's files whose models are walked here
+
+
+# What timm takes beside an architecture: places of files, what is set here, and what would have no effect.
+_NOT_ARCHITECTURE = frozenset(
+    {
+        "pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir", "device", "dtype",
+        "img_size", "dynamic_img_size", "in_chans", "drop_path_rate", "patch_drop_rate",
+    }
+)  # fmt: skip
 
 
 class VisionTransformerBackbone(Backbone):
@@ -37,14 +47,14 @@ class VisionTransformerBackbone(Backbone):
         self.num_features = vit.num_features
         self.patch_hw = vit.patch_embed.patch_size
         self.undecayed = frozenset(f"vit.{name}" for name in vit.no_weight_decay())
-        self.mean = vit.pretrained_cfg["mean"]
-        self.std = vit.pretrained_cfg["std"]
+        pretrained: Any = vit.pretrained_cfg
+        self.mean, self.std = pretrained["mean"], pretrained["std"]
         self.classifier_bias = classifier_bias
 
     def forward(self, pixels: Float[Tensor, "b 3 H W"], *, records: Record) -> Features:
         height, width = pixels.shape[2:]
         _require_whole_patches((height, width), self.patch_hw)
-        vit = self.vit
+        vit: Any = self.vit  # whose blocks and norms are plain modules to a type checker
         rows = []
         tokens = vit.norm_pre(vit._pos_embed(vit.patch_embed(pixels)))
         for block in vit.blocks:
@@ -91,7 +101,8 @@ def _attend(
     mixed = attn.norm(mixed.transpose(1, 2).flatten(2))
     if attn.gate is not None:
         mixed = mixed * attn.gate(tokens).sigmoid()
-    return attn.proj_drop(attn.proj(mixed))  # type: ignore[no-any-return]
+    projected: Tensor = attn.proj_drop(attn.proj(mixed))
+    return projected
 
 
 @cache
@@ -102,9 +113,12 @@ def _names() -> tuple[str, ...]:
 def _build(
     name: str, *, image_hw: tuple[int, int], weights: StartWeights, drop_path: float, args: ModelArgs
 ) -> VisionTransformerBackbone:
-    settings = {**args, "img_size": image_hw, "dynamic_img_size": True, "drop_path_rate": drop_path}
+    if foreign := sorted(_NOT_ARCHITECTURE & args.keys()):
+        raise ConfigError(
+            f"backbone argument {foreign[0]!r} does not change an architecture; such as embed_dim, depth, num_heads do"
+        )
+    settings: dict[str, Any] = {**args, "img_size": image_hw, "dynamic_img_size": True, "drop_path_rate": drop_path}
     vit = _create(name, pretrained=weights == "pretrained", settings=settings)
-    _require_walkable(name, vit)
     _require_whole_patches(image_hw, vit.patch_embed.patch_size)
     # The bias is asked for before the classifier goes: a head of as many classes starts from it.
     bias = getattr(vit.head, "bias", None)
@@ -118,18 +132,20 @@ def _build(
     return VisionTransformerBackbone(vit, classifier_bias=tensors.get("head.bias"))
 
 
-def _create(name: str, *, pretrained: bool, settings: dict[str, object]) -> VisionTransformer:
+def _create(name: str, *, pretrained: bool, settings: dict[str, Any]) -> VisionTransformer:
     try:
-        return timm.create_model(name, pretrained=pretrained, **settings)
+        vit: Any = timm.create_model(name, pretrained=pretrained, **settings)
     except TypeError as fault:
         raise ConfigError(f"backbone {name!r} does not take these arguments: {one_line(fault)}") from fault
-    except (OSError, RuntimeError, ValueError, AssertionError) as fault:
+    except (OSError, RuntimeError, ValueError, AssertionError, LookupError, ArithmeticError, AttributeError) as fault:
         if not pretrained:
             raise ConfigError(f"backbone {name!r} cannot be built so: {one_line(fault)}") from fault
         raise WeightsError(
             f"pretrained weights of {name!r} cannot be had ({one_line(fault)}); "
             "give a file with --weights FILE, or --weights none to start from random ones"
         ) from fault
+    _require_walkable(name, vit)
+    return cast("VisionTransformer", vit)
 
 
 def _load(vit: VisionTransformer, tensors: dict[str, Tensor], *, source: str) -> None:
@@ -142,14 +158,14 @@ def _load(vit: VisionTransformer, tensors: dict[str, Tensor], *, source: str) ->
         )
     try:
         fitted = checkpoint_filter_fn(dict(tensors), vit)
-    except (RuntimeError, ValueError, KeyError, IndexError, AssertionError) as fault:
+    except (RuntimeError, ValueError, TypeError, LookupError, AssertionError, AttributeError) as fault:
         raise WeightsError(f"{source}: not weights of this Vision Transformer ({one_line(fault)})") from fault
     held = {key: tensor for key, tensor in fitted.items() if not key.startswith(("head.", "head_dist."))}
     require_same_layout(held, vit.state_dict(), source=source)
     vit.load_state_dict(held)
 
 
-def _require_walkable(name: str, vit: object) -> None:
+def _require_walkable(name: str, vit: Any) -> None:
     if not isinstance(vit, VisionTransformer) or any(
         type(block) is not Block or type(block.attn) is not Attention for block in vit.blocks
     ):

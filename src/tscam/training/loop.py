@@ -6,11 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from accelerate.utils import set_seed
 
 from tscam.backbones.base import StartWeights
 from tscam.config import TrainConfig
 from tscam.datasets import Dataset, find_reader, read_dataset, require_usable
+from tscam.errors import TrainingError
 from tscam.evaluation import require_boxes, score_dataset, top1_cls
 from tscam.metrics import ts_cam
 from tscam.model import LocalizationModel, ModelSpec
@@ -40,6 +42,7 @@ def train(config: TrainConfig, *, on_progress: Callable[[Progress], None] = lamb
         require_usable(split, workers=max(config.workers, 1))
     run = RunFolder(config, selection=_selection(test))
 
+    AcceleratorState._reset_state(True)  # Else the precision of the first run in a process would hold for all after it.
     accelerator = Accelerator(mixed_precision="bf16" if config.precision == "bf16" else "no", cpu=device.type == "cpu")
     optimizer = create_optimizer(
         model,
@@ -68,6 +71,7 @@ def train(config: TrainConfig, *, on_progress: Callable[[Progress], None] = lamb
             accelerator.backward(loss)
             optimizer.step()
             on_progress(pace.progress())
+        _require_finite(model, epoch)
         done = pace.progress()
         row = _score(done, model, test, config)
         quality = next(value for value in (row.gt_known_loc, row.top1_cls, float(epoch)) if value is not None)
@@ -115,6 +119,15 @@ def _selection(test: Dataset | None) -> str:
     return f"oracle (epoch of best {measure} on split {test.split!r})"
 
 
+def _require_finite(model: LocalizationModel, epoch: int) -> None:
+    """A finite loss can still have a gradient that is not, and the last step of an epoch is followed by no loss."""
+    if not all(bool(parameter.isfinite().all()) for parameter in model.parameters()):
+        raise TrainingError(
+            f"the weights are not finite at the end of epoch {epoch}; those of the epoch before are kept. "
+            "Lower --learning-rate, or train with --precision fp32"
+        )
+
+
 def _score(done: Progress, model: LocalizationModel, test: Dataset | None, config: TrainConfig) -> EpochRow:
     row = EpochRow(
         epoch=done.epoch,
@@ -125,9 +138,9 @@ def _score(done: Progress, model: LocalizationModel, test: Dataset | None, confi
     if test is None:
         return row
     predictor = TorchPredictor(model, device=str(next(model.parameters()).device), precision=config.precision)
-    reading = {"batch_size": config.batch_size, "workers": config.workers}
+    batch_size, workers = config.batch_size, config.workers
     if test.boxes is None:
-        return replace(row, top1_cls=top1_cls(predictor, test, **reading))
-    scored = score_dataset(predictor, test, threshold=test.threshold, **reading)
+        return replace(row, top1_cls=top1_cls(predictor, test, batch_size=batch_size, workers=workers))
+    scored = score_dataset(predictor, test, threshold=test.threshold, batch_size=batch_size, workers=workers)
     result = ts_cam.summarize(image.score for image in scored)
     return replace(row, top1_cls=result.top1_cls, top1_loc=result.top1_loc, gt_known_loc=result.gt_known_loc)

@@ -34,7 +34,8 @@ def create_optimizer(
 def _groups(
     module: nn.Module, undecayed: frozenset[str], learning_rate: float, weight_decay: float
 ) -> list[dict[str, Any]]:
-    spared, decayed = [], []
+    spared: list[nn.Parameter] = []
+    decayed: list[nn.Parameter] = []
     for name, parameter in module.named_parameters():
         is_spared = parameter.ndim == 1 or name in undecayed or name.endswith(".bias")
         (spared if is_spared else decayed).append(parameter)

@@ -52,4 +52,6 @@ def training_batches(
         num_workers=workers,
         persistent_workers=workers > 0,
         pin_memory=torch.cuda.is_available(),
+        # Its own, else it draws from that of drop path: once an epoch without workers, once a run with them.
+        generator=torch.Generator(),
     )

@@ -1,0 +1,235 @@
+"""Every kind of Vision Transformer that is served gives timm's tokens, and the class token's rows of its matrices."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+import timm
+import torch
+from torch import Tensor, nn
+
+from reference.figures import seeded_weights
+from tscam.backbones import create_backbone, list_backbones
+from tscam.backbones.base import Backbone
+from tscam.errors import ConfigError
+from tscam.features import Record
+
+TINY: dict[str, Any] = {"embed_dim": 24, "depth": 2, "num_heads": 2}
+
+# Name → number of prefix tokens. Between them: one and two trained tokens, registers outside the position embeddings,
+# layer scale, a norm before the blocks, a swapped activation, and patches of 14 and 16 pixels.
+KINDS = {
+    "deit_tiny_patch16_224": 1,
+    "deit_tiny_distilled_patch16_224": 2,
+    "deit3_small_patch16_224": 1,
+    "vit_small_patch16_224": 1,
+    "vit_small_patch16_224.dino": 1,
+    "vit_base_patch16_clip_quickgelu_224": 1,
+    "vit_small_patch14_dinov2": 1,
+    "vit_small_patch14_reg4_dinov2": 5,
+}
+
+
+def patch_of(name: str) -> int:
+    return 14 if "patch14" in name else 16
+
+
+def seeded_pair(name: str, *, image_hw: tuple[int, int], **more: Any) -> tuple[Backbone, Any]:
+    """Our backbone and timm's own model, with the same large weights: small ones would hide what blocks do."""
+    backbone = create_backbone(name, image_hw=image_hw, args=TINY | more).eval()
+    theirs = timm.create_model(name, img_size=image_hw, dynamic_img_size=True, num_classes=0, **(TINY | more)).eval()
+    shapes = {key: tensor.shape for key, tensor in theirs.state_dict().items()}
+    weights = seeded_weights(shapes, seed=3, scale=0.3)
+    theirs.load_state_dict(weights)
+    backbone.load_state_dict({backbone.published_prefix + key: tensor for key, tensor in weights.items()})
+    return backbone, theirs
+
+
+class Matrices:
+    """The whole attention matrices of timm's unfused blocks, as they go by."""
+
+    def __init__(self, vit: Any) -> None:
+        self.by_layer: list[Tensor] = []
+        for block in vit.blocks:
+            block.attn.fused_attn = False
+            block.attn.attn_drop.register_forward_hook(self.keep)
+
+    def keep(self, _: nn.Module, inputs: tuple[Tensor], __: Tensor) -> None:
+        self.by_layer.append(inputs[0])
+
+
+def pixels_of(rows: int, columns: int, *, patch: int) -> Tensor:
+    generator = torch.Generator().manual_seed(rows * 100 + columns)
+    return torch.randn(2, 3, rows * patch, columns * patch, generator=generator)
+
+
+@pytest.mark.parametrize("grid", [(3, 5), (4, 2), (6, 7)], ids=["the built grid", "a smaller one", "a larger one"])
+@pytest.mark.parametrize("name", KINDS)
+def test_tokens_and_class_rows_are_timms(name: str, grid: tuple[int, int]) -> None:
+    patch = patch_of(name)
+    backbone, theirs = seeded_pair(name, image_hw=(3 * patch, 5 * patch))
+    pixels = pixels_of(*grid, patch=patch)
+    matrices = Matrices(theirs)
+    with torch.inference_mode():
+        features = backbone(pixels, records=Record.CLASS_ATTENTION)
+        expected = theirs.forward_features(pixels)
+
+    prefix = KINDS[name]
+    assert features.grid == grid
+    torch.testing.assert_close(features.prefix_tokens, expected[:, :prefix], rtol=0, atol=1e-5)
+    torch.testing.assert_close(features.patch_tokens.flatten(1, 2), expected[:, prefix:], rtol=0, atol=1e-5)
+
+    assert features.class_attention is not None
+    rows = torch.stack([matrix[:, :, 0] for matrix in matrices.by_layer])
+    torch.testing.assert_close(features.class_attention, rows, rtol=0, atol=1e-5)
+    # All tokens share in the sum, prefix tokens too, and none of the rows is flat: agreement says something.
+    assert features.class_attention.shape[-1] == prefix + grid[0] * grid[1]
+    torch.testing.assert_close(features.class_attention.sum(dim=-1), torch.ones(2, 2, 2), rtol=0, atol=1e-5)
+    assert rows.std(dim=-1).min() > 1e-3
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_recording_changes_no_token_and_what_is_not_asked_for_is_not_there(name: str) -> None:
+    patch = patch_of(name)
+    backbone, _ = seeded_pair(name, image_hw=(2 * patch, 3 * patch))
+    pixels = pixels_of(2, 3, patch=patch)
+    with torch.inference_mode():
+        silent = backbone(pixels, records=Record.NOTHING)
+        recorded = backbone(pixels, records=Record.CLASS_ATTENTION)
+    assert silent.class_attention is None
+    assert torch.equal(silent.patch_tokens, recorded.patch_tokens)
+    assert torch.equal(silent.prefix_tokens, recorded.prefix_tokens)
+
+
+@pytest.mark.parametrize(
+    "more", [{"qk_norm": True}, {"scale_attn_norm": True}, {"scale_mlp_norm": True}], ids=lambda more: next(iter(more))
+)
+def test_norms_inside_attention_are_walked_as_timm_walks_them(more: dict[str, bool]) -> None:
+    backbone, theirs = seeded_pair("vit_small_patch16_224", image_hw=(32, 48), **more)
+    pixels = pixels_of(2, 3, patch=16)
+    matrices = Matrices(theirs)
+    with torch.inference_mode():
+        features = backbone(pixels, records=Record.CLASS_ATTENTION)
+        expected = theirs.forward_features(pixels)
+    torch.testing.assert_close(features.patch_tokens.flatten(1, 2), expected[:, 1:], rtol=0, atol=1e-5)
+    assert features.class_attention is not None
+    rows = torch.stack([matrix[:, :, 0] for matrix in matrices.by_layer])
+    torch.testing.assert_close(features.class_attention, rows, rtol=0, atol=1e-5)
+
+
+def test_a_model_that_norms_after_pooling_has_its_tokens_normed() -> None:
+    backbone, theirs = seeded_pair("vit_small_patch16_224", image_hw=(32, 48), global_pool="avg")
+    pixels = pixels_of(2, 3, patch=16)
+    with torch.inference_mode():
+        features = backbone(pixels, records=Record.NOTHING)
+        expected = theirs.fc_norm(theirs.forward_features(pixels))
+    torch.testing.assert_close(features.patch_tokens.flatten(1, 2), expected[:, 1:], rtol=0, atol=1e-5)
+
+
+def test_stochastic_depth_rises_from_zero_to_the_rate_and_is_off_in_evaluation() -> None:
+    backbone = create_backbone(
+        "deit_tiny_patch16_224", image_hw=(32, 48), drop_path=0.4, args={"embed_dim": 24, "depth": 3, "num_heads": 2}
+    )
+    rates = [module.drop_prob for module in backbone.modules() if type(module).__name__ == "DropPath"]
+    assert rates == pytest.approx([0.2, 0.2, 0.4, 0.4])
+    pixels = pixels_of(2, 3, patch=16)
+
+    def tokens() -> Tensor:
+        kept: Tensor = backbone(pixels, records=Record.NOTHING).patch_tokens
+        return kept
+
+    with torch.inference_mode():
+        backbone.eval()
+        assert torch.equal(tokens(), tokens())
+        torch.manual_seed(0)
+        backbone.train()
+        drawn = [tokens() for _ in range(8)]
+    assert any(not torch.equal(drawn[0], other) for other in drawn)
+
+
+@pytest.mark.parametrize(
+    ("name", "mean"),
+    [
+        ("deit_tiny_patch16_224", (0.485, 0.456, 0.406)),
+        ("vit_small_patch16_224", (0.5, 0.5, 0.5)),
+        ("vit_small_patch16_224.dino", (0.485, 0.456, 0.406)),
+    ],
+)
+def test_the_tag_decides_how_pixels_are_normalized(name: str, mean: tuple[float, float, float]) -> None:
+    assert create_backbone(name, image_hw=(32, 48), args=TINY).mean == mean
+
+
+def test_all_kinds_are_listed_once_and_sorted() -> None:
+    names = list_backbones()
+    assert list(names) == sorted(set(names))
+    assert {name.split(".")[0] for name in KINDS} <= set(names)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("vit_base_patch16_siglip_224", "'vit_base_patch16_siglip_224' has no class token.*; take one that has it"),
+        ("test_vit2", "'test_vit2' has no class token"),
+        ("deit_smal_patch16_224", "no backbone named 'deit_smal_patch16_224'; did you mean 'deit_small_patch16_224'"),
+        ("resnet50", "no backbone named 'resnet50'; `tscam list backbones 'deit"),
+        ("", "no backbone named ''; `tscam list backbones"),
+        ("../../deit_tiny_patch16_224", "no backbone named '../../deit_tiny_patch16_224'"),
+        ("hf-hub:timm/deit_tiny_patch16_224.fb_in1k", "no backbone named 'hf-hub:"),
+        ("deit_tiny_patch16_224.nowhere", r"cannot be built so: .*Invalid pretrained tag \(nowhere\)"),
+    ],
+)
+def test_a_backbone_that_cannot_serve_is_refused_with_a_way_out(name: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
+        create_backbone(name, image_hw=(32, 48), args=TINY)
+    assert "\n" not in str(caught.value)
+
+
+def test_blocks_of_another_kind_are_refused_rather_than_walked_as_plain_ones() -> None:
+    parallel = next(name for name in list_backbones() if "parallel" in name or "_18x2" in name)
+    with pytest.raises(ConfigError, match=f"'{parallel}' has blocks or attention of another kind"):
+        create_backbone(parallel, image_hw=(32, 48), args=TINY)
+
+
+@pytest.mark.parametrize(
+    ("image_hw", "message"),
+    [
+        ((50, 80), "image size 50 is not a multiple of the patch, 16 pixels; take 48 or 64"),
+        ((48, 81), "image size 81 is not a multiple of the patch, 16 pixels; take 80 or 96"),
+        ((15, 80), "image size 15 is not a multiple of the patch, 16 pixels; take 16"),
+    ],
+)
+def test_a_view_of_broken_patches_is_refused_when_built_and_when_seen(image_hw: tuple[int, int], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        create_backbone("deit_tiny_patch16_224", image_hw=image_hw, args=TINY)
+    backbone = create_backbone("deit_tiny_patch16_224", image_hw=(48, 80), args=TINY)
+    with pytest.raises(ConfigError, match=message):
+        backbone(torch.zeros(1, 3, *image_hw), records=Record.NOTHING)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"embed_width": 24},
+        {"embed_dim": 25},
+        {"num_heads": 0},
+        {"patch_size": 0},
+        {"depth": -1},
+        {"embed_dim": 10**12},
+        {"norm_layer": "nonsense"},
+        {"act_layer": "nonsense"},
+        {"block_fn": "nonsense"},
+        {"class_token": False},
+    ],
+    ids=str,
+)
+def test_a_wrong_argument_of_the_architecture_is_one_line(wrong: Mapping[str, int | str | bool]) -> None:
+    message = r"'deit_tiny_patch16_224' (does not take these arguments|cannot be built so): "
+    with pytest.raises(ConfigError, match=message) as caught:
+        create_backbone("deit_tiny_patch16_224", image_hw=(48, 80), args=TINY | dict(wrong))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["checkpoint_path", "pretrained_cfg", "cache_dir", "device", "img_size", "in_chans"])
+def test_an_argument_that_is_no_architectures_is_refused_by_name(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"argument '{name}' does not change an architecture"):
+        create_backbone("deit_tiny_patch16_224", image_hw=(48, 80), args=TINY | {name: "x"})

@@ -1,0 +1,121 @@
+"""The demo's pictures are the same everywhere, whole, and boxed where their beetles are; its folder is a free one."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tscam import demo_pictures
+from tscam.config import train_config
+from tscam.datasets import check_dataset, read_dataset
+from tscam.demo import _free_name, run_demo
+from tscam.demo_pictures import draw_pictures
+from tscam.errors import OutputError
+
+KINDS = tuple(sorted(demo_pictures._PATTERNS))
+BLUR = 3  # pixels that the softened rim of a beetle may reach beyond its box
+
+
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three pictures of each kind instead of 75."""
+    monkeypatch.setattr(demo_pictures, "_PICTURES", {"train": 2, "test": 1})
+
+
+def pixels(path: Path) -> np.ndarray:
+    with Image.open(path) as picture:
+        return np.asarray(picture).astype(int)
+
+
+@pytest.mark.usefixtures("few")
+def test_the_pictures_are_the_same_at_every_call(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        draw_pictures(tmp_path / name)
+    one, two = (
+        {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*.*")}
+        for root in (tmp_path / "one", tmp_path / "two")
+    )
+    assert one == two
+    assert len(one) == 3 * len(KINDS) + 1
+    assert len(set(one.values())) == len(one)
+
+
+@pytest.mark.usefixtures("few")
+def test_they_are_a_usable_data_set_with_a_box_for_every_picture(tmp_path: Path) -> None:
+    draw_pictures(tmp_path)
+    found = check_dataset(tmp_path)
+    assert found.usable
+    assert (found.name, found.classes) == ("folder", len(KINDS))
+    train, test = found.splits
+    assert (train.split, train.pictures, train.with_boxes) == ("train", 2 * len(KINDS), 2 * len(KINDS))
+    assert (test.split, test.pictures, test.with_boxes) == ("test", len(KINDS), len(KINDS))
+    assert not found.shared
+    assert not found.untrained_classes
+    for held in found.splits:
+        assert not held.boxes_outside
+        assert not held.boxes_without_area
+    assert read_dataset(tmp_path, split="train").class_names == KINDS
+
+
+def test_the_recipe_of_the_demo_fits_its_pictures(tmp_path: Path) -> None:
+    config = train_config("demo/vit-tiny", data=tmp_path, out=tmp_path)
+    assert (config.weights, config.device) == ("none", "cpu")
+    assert config.image_size % int(config.backbone_args["patch_size"]) == 0
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_all_that_tells_the_kinds_apart_lies_in_the_box(seed: int) -> None:
+    drawn = [demo_pictures._draw(kind, np.random.default_rng(seed)) for kind in KINDS]
+    boxes = {box for _, box in drawn}
+    assert len(boxes) == 1
+    x0, y0, x1, y1 = (int(edge) for edge in boxes.pop())
+    width, height = drawn[0][0].size
+    assert 0 <= x0 < x1 <= width
+    assert 0 <= y0 < y1 <= height
+
+    stack = np.stack([np.asarray(picture).astype(int) for picture, _ in drawn])
+    differing = np.ptp(stack, axis=0).max(axis=2) > 12  # Where one picture shows another beetle than the next.
+    rows, columns = np.nonzero(differing)
+    assert x0 - BLUR <= columns.min()
+    assert columns.max() < x1 + BLUR
+    assert y0 - BLUR <= rows.min()
+    assert rows.max() < y1 + BLUR
+    # The body is where the kinds differ; the box is not much larger, by legs and feelers alone.
+    body = (np.ptp(columns) + 1) * (np.ptp(rows) + 1)
+    assert 0.5 < body / ((x1 - x0) * (y1 - y0)) <= 1.15
+    # And there is a meadow to be told from it.
+    assert (x1 - x0) * (y1 - y0) < 0.75 * width * height
+
+
+@pytest.mark.usefixtures("few")
+def test_the_boxes_on_disk_are_those_of_the_drawings(tmp_path: Path) -> None:
+    draw_pictures(tmp_path)
+    dataset = read_dataset(tmp_path, split="test")
+    assert dataset.boxes is not None
+    random = np.random.default_rng(demo_pictures._SEED)
+    of_train = [demo_pictures._draw(kind, random) for kind in demo_pictures._PATTERNS for _ in range(2)]
+    expected = {kind: demo_pictures._draw(kind, random) for kind in demo_pictures._PATTERNS}
+    assert len(of_train) == 2 * len(KINDS)
+    for index, label in enumerate(dataset.labels.tolist()):
+        picture, box = expected[dataset.class_names[label]]
+        assert dataset.boxes[index].tolist() == [list(box)]
+        np.testing.assert_array_equal(pixels(dataset.path(index)), np.asarray(picture))
+
+
+def test_the_demo_takes_the_next_free_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    wanted = Path("tscam-demo")
+    assert _free_name(wanted) == wanted
+    wanted.mkdir()
+    assert _free_name(wanted) == Path("tscam-demo-2")
+    Path("tscam-demo-2").write_text("a file takes a name, too")
+    Path("tscam-demo-4").mkdir()
+    assert _free_name(wanted) == Path("tscam-demo-3")
+
+
+def test_a_folder_in_use_is_refused_before_anything_is_drawn(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").touch()
+    with pytest.raises(OutputError, match="not empty"):
+        run_demo(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]

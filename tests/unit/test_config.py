@@ -1,0 +1,256 @@
+"""Recipes are the authors' figures, settings survive YAML, and what is not allowed is refused in one helpful line."""
+
+import math
+from pathlib import Path
+
+import pytest
+
+from tscam.config import (
+    EvaluateConfig,
+    LocalizeConfig,
+    TrainConfig,
+    list_recipes,
+    read_recipe,
+    to_yaml,
+    train_config,
+)
+from tscam.errors import ConfigError
+
+# PROTOCOLS G: what the original really does, its own YAML values being ignored.
+AUTHORS = {
+    "weight_decay": 0.05,
+    "drop_path": 0.1,
+    "seed": 26,
+    "image_size": 224,
+    "resize_size": 256,
+    "method": "ts-cam",
+    "weights": "pretrained",
+    "precision": "fp32",
+    "head_learning_rate": None,
+}
+CUB = {"learning_rate": 5e-5, "learning_rate_steps": (30,), "epochs": 60, "batch_size": 128, "dataset": "cub"}
+ILSVRC = {"learning_rate": 5e-4, "learning_rate_steps": (10, 12), "epochs": 20, "batch_size": 256}
+PUBLISHED = {
+    "cub/deit-tiny": AUTHORS | CUB | {"backbone": "deit_tiny_patch16_224"},
+    "cub/deit-small": AUTHORS | CUB | {"backbone": "deit_small_patch16_224"},
+    "ilsvrc/deit-small": AUTHORS | ILSVRC | {"dataset": "imagenet", "backbone": "deit_small_patch16_224"},
+}
+
+
+def recipe(folder: Path, text: str) -> str:
+    (folder / "mine.yaml").write_text(text, encoding="utf-8")
+    return str(folder / "mine.yaml")
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_published_recipe_holds_the_authors_figures(name: str) -> None:
+    config = train_config(name, data="birds", out="run")
+    assert {key: getattr(config, key) for key in PUBLISHED[name]} == PUBLISHED[name]
+
+
+@pytest.mark.parametrize("name", list_recipes())
+def test_every_recipe_that_is_brought_along_reads_and_leaves_the_places_to_the_user(name: str) -> None:
+    assert {"data", "out"}.isdisjoint(read_recipe(name))
+    config = train_config(name, data="birds", out="run")
+    assert (config.data, config.out) == (Path("birds"), Path("run"))
+
+
+def test_the_recipes_are_found_by_name() -> None:
+    assert {*PUBLISHED, "demo/vit-tiny", "own/dinov2-small"} <= set(list_recipes())
+
+
+def test_a_change_beside_a_recipe_wins_over_it() -> None:
+    config = train_config("cub/deit-tiny", data="birds", out="run", epochs=3, learning_rate_steps=[2])
+    assert (config.epochs, config.learning_rate_steps, config.batch_size) == (3, (2,), 128)
+
+
+def test_a_rate_without_a_point_which_yaml_reads_as_text_is_a_number(tmp_path: Path) -> None:
+    settings = read_recipe(recipe(tmp_path, "learning_rate: 5e-5\nhead_learning_rate: 1e-3\nweight_decay: 0\n"))
+    assert settings == {"learning_rate": 5e-5, "head_learning_rate": 1e-3, "weight_decay": 0.0}
+    assert isinstance(settings["weight_decay"], float)
+
+
+def test_null_is_none_where_a_setting_may_be_left_open(tmp_path: Path) -> None:
+    settings = read_recipe(recipe(tmp_path, "device: null\ndataset: ~\nhead_learning_rate:\n"))
+    assert settings == {"device": None, "dataset": None, "head_learning_rate": None}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {
+            "data": "ünïcode näme",
+            "dataset": "cub",
+            "backbone_args": {"patch_size": 8, "embed_dim": 32, "qkv_bias": False, "init_values": 1e-5},
+            "learning_rate": 3e-7,
+            "head_learning_rate": 1e-3,
+            "learning_rate_steps": (),
+            "precision": "bf16",
+            "device": "cuda:1",
+            "overwrite": True,
+        },
+    ],
+)
+def test_a_config_written_as_yaml_is_the_same_config_again(tmp_path: Path, changes: dict[str, object]) -> None:
+    config = train_config("ilsvrc/deit-small", **({"data": "pictures", "out": "run 1"} | changes))
+    assert train_config(recipe(tmp_path, to_yaml(config))) == config
+
+
+def refusal(folder: Path, text: str) -> str:
+    """The one line with which a recipe of one's own is refused."""
+    with pytest.raises(ConfigError) as refused:
+        train_config(recipe(folder, text), data="pictures", out="run")
+    message = str(refused.value)
+    assert "\n" not in message
+    return message
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("epcohs: 3", "no setting 'epcohs'; did you mean 'epochs'?"),
+        ("learningrate: 3", "did you mean 'learning_rate'?"),
+        ("zebra: 3", "no setting 'zebra'; there are data, out, dataset"),
+        ("3: 4", "no setting '3'"),
+        ("epochs: ten", "epochs is 'ten'; expected int"),
+        ("epochs: 2.5", "epochs is 2.5; expected int"),
+        ("epochs: true", "epochs is True; expected int"),
+        ("epochs: null", "epochs is None; expected int"),
+        ("learning_rate: fast", "learning_rate is 'fast'; expected float"),
+        ("learning_rate: true", "learning_rate is True; expected float"),
+        ("learning_rate_steps: 30", "learning_rate_steps is 30; expected"),
+        ("learning_rate_steps: [30, x]", "learning_rate_steps is"),
+        ("overwrite: maybe", "overwrite is 'maybe'; expected bool"),
+        ("backbone: [deit]", "backbone is"),
+        ("backbone_args: 7", "backbone_args is 7; expected"),
+        ("data: 5", "data is 5; expected Path"),
+        ("dataset: 7", "dataset is 7; expected str"),
+    ],
+)
+def test_a_key_or_value_of_the_wrong_kind_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    message = refusal(tmp_path, text)
+    assert message.startswith(str(tmp_path / "mine.yaml"))
+    assert said in message
+
+
+def test_a_word_that_is_none_of_those_allowed_is_refused_with_them(tmp_path: Path) -> None:
+    message = refusal(tmp_path, "precision: fp8")
+    assert "precision is 'fp8'" in message
+    assert "fp32" in message
+    assert "bf16" in message
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[epochs, 3]", "not a recipe; expected lines of the form"),
+        ("60", "not a recipe"),
+        ("", "not a recipe"),
+        ("epochs: [60", "not YAML"),
+        ("a: b: c", "not YAML"),
+        ("\tepochs: 60", "not YAML"),
+        ("\0", "not YAML"),
+    ],
+)
+def test_what_is_not_a_yaml_mapping_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    assert said in refusal(tmp_path, text)
+
+
+@pytest.mark.parametrize("tag", ["!!python/object/apply:pathlib.Path.touch", "!!python/object/new:pathlib.Path.touch"])
+def test_a_recipe_that_holds_a_program_does_not_run_it(tmp_path: Path, tag: str) -> None:
+    trap = tmp_path / "ran"
+    assert "not YAML" in refusal(tmp_path, f"epochs: {tag} [!!python/object/apply:pathlib.Path ['{trap}']]")
+    assert not trap.exists()
+
+
+def test_a_near_miss_of_a_recipes_name_is_offered() -> None:
+    with pytest.raises(
+        ConfigError, match=r"no recipe 'cub/deit-smal'; did you mean 'cub/deit-small'\? .*cub/deit-tiny"
+    ):
+        read_recipe("cub/deit-smal")
+
+
+def test_an_unlike_name_gets_the_list_of_recipes() -> None:
+    with pytest.raises(ConfigError, match=r"no recipe 'xyz'; give a YAML file or one of cub/deit-small, cub/deit-tiny"):
+        read_recipe("xyz")
+
+
+def test_a_recipe_without_places_says_what_it_lacks() -> None:
+    with pytest.raises(ConfigError, match="cub/deit-tiny: lacks data, out; give them"):
+        train_config("cub/deit-tiny")
+    with pytest.raises(ConfigError, match="lacks data;"):
+        train_config("cub/deit-tiny", out="run")
+
+
+def test_a_misspelt_change_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"no setting 'batchsize'; did you mean 'batch_size'\?"):
+        train_config("cub/deit-tiny", data="birds", out="run", batchsize=3)
+
+
+@pytest.mark.parametrize("threshold", [0.0, 1.0, -1.0, 1.5, math.nan, math.inf])
+def test_a_threshold_that_is_no_fraction_is_refused(threshold: float) -> None:
+    for make in (
+        lambda: EvaluateConfig(data=Path("d"), out=Path("o"), threshold=threshold),
+        lambda: LocalizeConfig(out=Path("o"), threshold=threshold),
+    ):
+        with pytest.raises(ConfigError, match=rf"threshold {threshold:g}; expected a fraction .* between 0 and 1"):
+            make()
+
+
+@pytest.mark.parametrize("threshold", [1e-9, 0.12, 1 - 1e-9, None])
+def test_a_threshold_inside_the_bounds_is_taken(threshold: float | None) -> None:
+    assert EvaluateConfig(data=Path("d"), out=Path("o"), threshold=threshold).threshold == threshold
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"resize_size": 223}, "resize_size 223 is below image_size 224"),
+        ({"epochs": 0}, "epochs 0; expected more than 0"),
+        ({"epochs": -1}, "epochs -1; expected more than 0"),
+        ({"batch_size": 0}, "batch_size 0; expected more than 0"),
+        ({"image_size": 0}, "image_size 0; expected more than 0"),
+        ({"learning_rate": 0.0}, "learning_rate 0.0; expected more than 0"),
+        ({"learning_rate": math.nan}, "learning_rate nan; expected more than 0"),
+        ({"head_learning_rate": -1e-3}, "head_learning_rate -0.001; expected more than 0"),
+        ({"head_learning_rate": 0.0}, "head_learning_rate 0.0; expected more than 0"),
+        ({"learning_rate_steps": [0]}, "learning_rate_steps"),
+        ({"learning_rate_steps": [30, -2]}, "learning_rate_steps"),
+        ({"drop_path": 1.0}, "drop_path 1.0; expected from 0 to below 1"),
+        ({"drop_path": -0.1}, "drop_path -0.1"),
+        ({"drop_path": math.nan}, "drop_path nan"),
+        ({"weight_decay": -0.05}, "weight_decay -0.05; expected 0 or more"),
+        ({"workers": -1}, "workers -1; expected 0 or more"),
+        ({"seed": -1}, "seed -1; expected 0 to 4294967295"),
+        ({"seed": 2**32}, "seed 4294967296; expected 0 to 4294967295"),
+    ],
+)
+def test_a_setting_of_training_out_of_its_bounds_is_refused(changes: dict[str, object], said: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        train_config("cub/deit-small", data="birds", out="run", **changes)
+    assert said in str(refused.value)
+
+
+def test_the_defaults_are_allowed() -> None:
+    config = TrainConfig(data=Path("d"), out=Path("o"), resize_size=224)
+    assert (config.image_size, config.resize_size) == (224, 224)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"top_k": 0}, "top_k 0; expected 1 or more"),
+        ({"batch_size": 0}, "batch_size 0"),
+        ({"workers": -1}, "workers -1"),
+    ],
+)
+def test_a_setting_of_localization_out_of_its_bounds_is_refused(changes: dict[str, int], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        LocalizeConfig(out=Path("o"), **changes)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("changes", "said"), [({"batch_size": -2}, "batch_size -2"), ({"workers": -1}, "workers -1")])
+def test_a_setting_of_evaluation_out_of_its_bounds_is_refused(changes: dict[str, int], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        EvaluateConfig(data=Path("d"), out=Path("o"), **changes)  # type: ignore[arg-type]

@@ -1,0 +1,183 @@
+"""What each method makes of tokens and attention, once more as naive loops."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from tscam.attention import attention_map
+from tscam.errors import ConfigError
+from tscam.features import Features, Record
+from tscam.methods import Method, methods
+from tscam.methods.ts_cam import couple
+
+# Sizes that differ wherever they can: swapped axes then fail.
+BATCH, CLASSES, CHANNELS, LAYERS, HEADS, GRID = 2, 5, 6, 4, 3, (3, 7)
+
+
+def seeded(*shape: int, seed: int) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def features(*, prefix: int = 1) -> Features:
+    rows, columns = GRID
+    return Features(
+        patch_tokens=seeded(BATCH, rows, columns, CHANNELS, seed=1),
+        prefix_tokens=seeded(BATCH, prefix, CHANNELS, seed=2),
+        class_attention=seeded(LAYERS, BATCH, HEADS, prefix + rows * columns, seed=3).softmax(dim=-1),
+    )
+
+
+def method(name: str) -> Method:
+    torch.manual_seed(4)
+    return methods[name](CHANNELS, CLASSES).double()
+
+
+def naive_attention_map(class_attention: Tensor, *, prefix: int) -> list[list[list[float]]]:
+    rows, columns = GRID
+    maps = [[[0.0] * columns for _ in range(rows)] for _ in range(BATCH)]
+    for picture in range(BATCH):
+        for row in range(rows):
+            for column in range(columns):
+                for layer in range(LAYERS):
+                    token = prefix + row * columns + column
+                    of_heads = [float(class_attention[layer, picture, head, token]) for head in range(HEADS)]
+                    maps[picture][row][column] += sum(of_heads) / HEADS
+    return maps
+
+
+def naive_semantic_map(method: Method, tokens: Tensor, *, picture: int, class_id: int) -> list[list[float]]:
+    """A 3×3 convolution with a border of zeros, at each place of the grid."""
+    rows, columns = GRID
+    assert method.head.bias is not None
+    weight, bias = method.head.weight.detach(), method.head.bias.detach()
+    map_ = [[float(bias[class_id])] * columns for _ in range(rows)]
+    for row in range(rows):
+        for column in range(columns):
+            for down in (-1, 0, 1):
+                for right in (-1, 0, 1):
+                    if 0 <= row + down < rows and 0 <= column + right < columns:
+                        token = tokens[picture, row + down, column + right]
+                        map_[row][column] += float(token @ weight[class_id, :, 1 + down, 1 + right])
+    return map_
+
+
+@pytest.mark.parametrize("prefix", [1, 2, 5])
+def test_the_attention_map_is_the_mean_over_heads_summed_over_layers_without_prefix_tokens(prefix: int) -> None:
+    class_attention = features(prefix=prefix).class_attention
+    assert class_attention is not None
+    ours = attention_map(class_attention, grid=GRID)
+    torch.testing.assert_close(
+        ours, torch.tensor(naive_attention_map(class_attention, prefix=prefix), dtype=torch.float64), rtol=0, atol=1e-14
+    )
+
+
+def test_attention_on_prefix_tokens_alone_leaves_nothing_on_the_map() -> None:
+    class_attention = torch.zeros(2, 1, 3, 2 + 6)
+    class_attention[..., :2] = 0.5
+    assert attention_map(class_attention, grid=(2, 3)).tolist() == [[[0, 0, 0], [0, 0, 0]]]
+
+
+def test_coupling_multiplies_each_class_by_the_same_attention() -> None:
+    semantic = torch.tensor([[[[1.0, 2.0]], [[3.0, 4.0]]]])  # b=1 c=2 h=1 w=2
+    attention = torch.tensor([[[0.5, 0.0]]])  # b=1 h=1 w=2
+    assert couple(semantic, attention).tolist() == [[[[0.5, 0.0]], [[1.5, 0.0]]]]
+
+
+def test_coupling_keeps_pictures_apart_and_negative_values() -> None:
+    semantic = torch.tensor([[[[-1.0, 2.0]]], [[[3.0, -4.0]]]])  # b=2 c=1 h=1 w=2
+    attention = torch.tensor([[[1.0, 2.0]], [[3.0, 4.0]]])  # b=2 h=1 w=2
+    assert couple(semantic, attention).tolist() == [[[[-1.0, 4.0]]], [[[9.0, -16.0]]]]
+
+
+def test_cams_map_is_the_convolution_of_the_chosen_class() -> None:
+    cam, seen, classes = method("cam"), features(), torch.tensor([[4, 0, 4], [1, 2, 3]])
+    maps = cam.maps(seen, classes)
+    for picture in range(BATCH):
+        for place, class_id in enumerate(classes[picture].tolist()):
+            naive = naive_semantic_map(cam, seen.patch_tokens, picture=picture, class_id=class_id)
+            assert torch.allclose(maps[picture, place], torch.tensor(naive, dtype=torch.float64), rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("prefix", [1, 5])
+def test_ts_cams_map_is_the_semantic_map_times_the_attention_map(prefix: int) -> None:
+    ts_cam, seen, classes = method("ts-cam"), features(prefix=prefix), torch.tensor([[3, 1], [0, 4]])
+    assert seen.class_attention is not None
+    attention = naive_attention_map(seen.class_attention, prefix=prefix)
+    maps = ts_cam.maps(seen, classes)
+    for picture in range(BATCH):
+        for place, class_id in enumerate(classes[picture].tolist()):
+            semantic = naive_semantic_map(ts_cam, seen.patch_tokens, picture=picture, class_id=class_id)
+            for row in range(GRID[0]):
+                for column in range(GRID[1]):
+                    product = semantic[row][column] * attention[picture][row][column]
+                    assert math.isclose(maps[picture, place, row, column].item(), product, abs_tol=1e-13)
+
+
+def test_negative_evidence_stays_negative_on_ts_cams_map() -> None:
+    ts_cam, seen = method("ts-cam"), features()
+    maps = ts_cam.maps(seen, torch.arange(CLASSES).expand(BATCH, CLASSES))
+    assert maps.min() < 0 < maps.max()
+
+
+def test_attentions_map_is_the_same_for_every_class() -> None:
+    seen = features()
+    assert seen.class_attention is not None
+    maps = method("attention").maps(seen, torch.tensor([[4, 0, 2], [1, 1, 3]]))
+    attention = torch.tensor(naive_attention_map(seen.class_attention, prefix=1), dtype=torch.float64)
+    for place in range(3):
+        torch.testing.assert_close(maps[:, place], attention, rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("name", "records"),
+    [("cam", Record.NOTHING), ("attention", Record.CLASS_ATTENTION), ("ts-cam", Record.CLASS_ATTENTION)],
+)
+def test_what_a_method_asks_the_backbone_to_keep(name: str, records: Record) -> None:
+    assert methods[name].records == records
+    assert methods[name].training_records == Record.NOTHING
+
+
+def test_cam_needs_no_attention_to_be_there() -> None:
+    seen = features()
+    bare = Features(patch_tokens=seen.patch_tokens, prefix_tokens=seen.prefix_tokens, class_attention=None)
+    classes = torch.tensor([[0], [1]])
+    assert torch.equal(method("cam").maps(bare, classes), method("cam").maps(seen, classes))
+
+
+@pytest.mark.parametrize("name", ["cam", "attention", "ts-cam"])
+def test_the_score_of_a_class_is_the_mean_of_its_semantic_map(name: str) -> None:
+    reader, seen = method(name), features()
+    logits = reader.logits(seen)
+    for picture in range(BATCH):
+        for class_id in range(CLASSES):
+            map_ = naive_semantic_map(reader, seen.patch_tokens, picture=picture, class_id=class_id)
+            mean = sum(map(sum, map_)) / (GRID[0] * GRID[1])
+            assert math.isclose(logits[picture, class_id].item(), mean, abs_tol=1e-13)
+
+
+def test_the_loss_is_the_mean_cross_entropy() -> None:
+    logits, labels = seeded(BATCH, CLASSES, seed=5), torch.tensor([3, 0])
+    naive = 0.0
+    for picture, label in enumerate(labels.tolist()):
+        exponentials = [math.exp(logit) for logit in logits[picture].tolist()]
+        naive -= math.log(exponentials[label] / sum(exponentials)) / BATCH
+    assert method("ts-cam").loss(logits, labels).item() == pytest.approx(naive, abs=1e-12)
+
+
+def test_a_classifiers_bias_of_another_length_is_left_alone() -> None:
+    ts_cam = method("ts-cam")
+    bias = ts_cam.head.bias
+    assert bias is not None
+    before = bias.detach().clone()
+    ts_cam.start_from(torch.full((CLASSES + 1,), 7.0, dtype=torch.float64))
+    assert torch.equal(bias, before)
+    ts_cam.start_from(torch.arange(CLASSES, dtype=torch.float64))
+    assert bias.tolist() == [0, 1, 2, 3, 4]
+    assert bias.requires_grad
+
+
+def test_an_unknown_method_is_refused_with_the_nearest_name() -> None:
+    with pytest.raises(ConfigError, match=r"no method named 'tscam'; did you mean 'ts-cam'\? Registered: .*cam"):
+        methods["tscam"]

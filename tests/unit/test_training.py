@@ -1,0 +1,267 @@
+"""A training run keeps what it did, repeats it to the bit, learns what can be learnt, and stops before it spoils."""
+
+import csv
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from data_sets import write_folder
+from tscam.config import EvaluateConfig, TrainConfig, train_config
+from tscam.errors import ConfigError, DataError, OutputError, TrainingError
+from tscam.evaluation import evaluate
+from tscam.localizer import load
+from tscam.training.loop import train
+from tscam.training.progress import Progress
+
+TINY: Mapping[str, int] = {"patch_size": 8, "embed_dim": 32, "depth": 2, "num_heads": 2}
+
+
+def settings(data: Path, out: Path) -> TrainConfig:
+    return TrainConfig(
+        data=data, out=out, backbone="vit_tiny_patch16_224", backbone_args=TINY, weights="none", image_size=32,
+        resize_size=36, epochs=2, batch_size=5, learning_rate=1e-3, learning_rate_steps=(2,), device="cpu", workers=0,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> TrainConfig:
+    """A run of two epochs on 12 pictures of three classes, tested on 6."""
+    write_folder(tmp_path / "data", splits={"train": 4, "test": 2})
+    return settings(tmp_path / "data", tmp_path / "run")
+
+
+def rows(run: Path) -> list[dict[str, str]]:
+    with (run / "metrics.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def tensors(run: Path, which: str = "last") -> dict[str, torch.Tensor]:
+    return load_file(run / "weights" / which / "model.safetensors")
+
+
+def kept_metrics(run: Path, which: str) -> dict[str, object]:
+    config = json.loads((run / "weights" / which / "config.json").read_text())
+    metrics: dict[str, object] = config["tscam"]["metrics"]
+    return metrics
+
+
+def same_bits(one: Path, other: Path) -> bool:
+    ours, theirs = tensors(one), tensors(other)
+    return ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_a_run_folder_holds_settings_a_row_an_epoch_and_both_weights(config: TrainConfig) -> None:
+    run = train(config)
+    assert run == config.out
+    assert sorted(path.name for path in run.iterdir()) == ["config.yaml", "metrics.csv", "run.json", "weights"]
+    assert train_config(str(run / "config.yaml")) == config
+
+    kept = rows(run)
+    assert [row["epoch"] for row in kept] == ["1", "2"]
+    assert [float(row["learning_rate"]) for row in kept] == pytest.approx([1e-3, 1e-4])
+    for row in kept:
+        assert 0 < float(row["train_loss"]) < 3
+        assert float(row["images_per_second"]) > 0
+        assert float(row["top1_cls"]) in [pytest.approx(100 * right / 6) for right in range(7)]
+        assert float(row["top1_loc"]) <= min(float(row["gt_known_loc"]) + 1e-9, float(row["top1_cls"]))
+
+    about = json.loads((run / "run.json").read_text())
+    assert about["seed"] == 26
+    assert about["versions"]["torch"] == metadata.version("torch")
+    assert about["selection"] == "oracle (epoch of best gt_known_loc on split 'test')"
+
+    assert sorted(path.name for path in (run / "weights").iterdir()) == ["best", "last"]
+    picture = config.data / "test" / "dog" / "dog_100_0.png"
+    pictures = sorted((config.data / "test").rglob("*.png"))
+    assert picture not in pictures  # The name of a picture is its class, split and number.
+    for which in ("best", "last"):
+        for found in load(run / "weights" / which)(pictures):
+            assert found.status == "ok"
+            assert found.objects[0].label in ("cat", "dog", "emu")
+            assert 1 / 3 <= found.objects[0].score <= 1
+    assert [found.to_json() for found in load(run)(pictures)] == [
+        found.to_json() for found in load(run / "weights" / "best")(pictures)
+    ]
+
+
+def test_the_numbers_of_an_epoch_are_those_that_evaluate_gives(config: TrainConfig, tmp_path: Path) -> None:
+    run = train(config)
+    result = evaluate(run / "weights" / "last", EvaluateConfig(data=config.data, out=tmp_path / "scores")).result
+    last = rows(run)[-1]
+    for name in ("top1_cls", "top1_loc", "gt_known_loc"):
+        assert float(last[name]) == pytest.approx(getattr(result, name))
+
+
+def test_the_weights_say_that_their_epoch_was_chosen_on_the_test_split(config: TrainConfig) -> None:
+    run = train(replace(config, epochs=4, learning_rate=3e-3))
+    found = [float(row["gt_known_loc"]) for row in rows(run)]
+    best, last = kept_metrics(run, "best"), kept_metrics(run, "last")
+    for metrics in (best, last):
+        assert metrics["protocol"] == "ts-cam"
+        assert metrics["selection"] == "oracle (epoch of best gt_known_loc on split 'test')"
+    assert (best["epoch"], best["gt_known_loc"]) == (1 + found.index(max(found)), max(found))
+    assert (last["epoch"], last["gt_known_loc"]) == (4, found[-1])
+
+
+def test_progress_is_told_after_every_step_and_epoch(config: TrainConfig) -> None:
+    told: list[Progress] = []
+    run = train(config, on_progress=told.append)
+    assert [(at.epoch, at.step, at.steps, at.row is None) for at in told] == [
+        (epoch, step, 3, unfinished)
+        for epoch in (1, 2)
+        for step, unfinished in ((1, True), (2, True), (3, True), (3, False))
+    ]
+    ends = [at for at in told if at.row is not None]
+    assert [at.loss for at in ends] == pytest.approx([float(row["train_loss"]) for row in rows(run)])
+    assert told[-1].seconds_left == 0
+    assert max(at.epoch for at in ends if at.is_best) == kept_metrics(run, "best")["epoch"]
+
+
+def test_the_loss_of_an_epoch_is_the_mean_over_its_pictures_whatever_the_batch(
+    config: TrainConfig, tmp_path: Path
+) -> None:
+    still = replace(config, learning_rate=1e-30, drop_path=0.0, epochs=1)
+    losses = [
+        float(rows(train(replace(still, batch_size=size, out=tmp_path / f"run {size}")))[0]["train_loss"])
+        for size in (12, 5, 1)
+    ]
+    assert losses == pytest.approx([losses[0]] * 3, rel=1e-5)
+
+
+def test_the_same_seed_gives_the_same_bits_whoever_reads_the_pictures(config: TrainConfig, tmp_path: Path) -> None:
+    three = replace(config, epochs=3)
+    alone = train(three)
+    helped = train(replace(three, workers=2, out=tmp_path / "helped"))
+    other = train(replace(three, seed=27, out=tmp_path / "other"))
+    assert same_bits(alone, helped)
+    assert not same_bits(alone, other)
+    measured = [name for name in rows(alone)[0] if name != "images_per_second"]
+    assert [[row[name] for name in measured] for row in rows(alone)] == [
+        [row[name] for name in measured] for row in rows(helped)
+    ]
+
+
+def test_without_boxes_the_epoch_of_best_accuracy_is_kept(tmp_path: Path) -> None:
+    write_folder(tmp_path / "data", splits={"train": 4, "test": 3}, boxes=None)
+    run = train(replace(settings(tmp_path / "data", tmp_path / "run"), epochs=4, learning_rate=3e-3))
+    found = [float(row["top1_cls"]) for row in rows(run)]
+    assert all((row["top1_loc"], row["gt_known_loc"]) == ("", "") for row in rows(run))
+    best = kept_metrics(run, "best")
+    assert (best["epoch"], best["top1_cls"]) == (1 + found.index(max(found)), max(found))
+    assert best["selection"] == "oracle (epoch of best top1_cls on split 'test')"
+
+
+def test_without_a_test_split_the_last_epoch_is_kept(tmp_path: Path) -> None:
+    write_folder(tmp_path / "data")
+    run = train(settings(tmp_path / "data", tmp_path / "run"))
+    assert json.loads((run / "run.json").read_text())["selection"] == "last epoch (no test split)"
+    for which in ("best", "last"):
+        metrics = kept_metrics(run, which)
+        assert (metrics["selection"], metrics["epoch"]) == ("last epoch (no test split)", 2)
+        assert metrics["top1_cls"] is None
+    assert tensors(run, "best").keys() == tensors(run, "last").keys()
+    assert all(torch.equal(tensor, tensors(run, "last")[name]) for name, tensor in tensors(run, "best").items())
+
+
+@pytest.mark.parametrize(
+    ("learning_rate", "batch_size", "said"),
+    [
+        (1e30, 5, "the loss is nan in epoch 1, step 2 of 3; .* Lower --learning-rate"),
+        (1e30, 12, "the loss is nan in epoch 2, step 1 of 1; .* Lower --learning-rate"),
+        # Here the loss stays finite while its gradient does not, at times in the last step of an epoch.
+        (10**4.5, 6, r"(the loss is nan|weights are not finite).* epoch \d.* Lower --learning-rate"),
+    ],
+)
+def test_weights_that_are_not_finite_are_never_kept(
+    config: TrainConfig, learning_rate: float, batch_size: int, said: str
+) -> None:
+    wild = replace(config, learning_rate=learning_rate, batch_size=batch_size, learning_rate_steps=(9,), epochs=8)
+    with pytest.raises(TrainingError, match=said) as stopped:
+        train(wild)
+    assert "\n" not in str(stopped.value)
+    for path in config.out.rglob("*.safetensors"):
+        assert all(tensor.isfinite().all() for tensor in load_file(path).values()), path
+
+
+def test_bf16_trains_like_fp32(config: TrainConfig, tmp_path: Path) -> None:
+    steady = replace(config, drop_path=0.0)
+    exact = train(steady)
+    rough = train(replace(steady, precision="bf16", out=tmp_path / "bf16"))
+    again = train(replace(steady, out=tmp_path / "again"))
+    ours, theirs = ([float(row["train_loss"]) for row in rows(run)] for run in (rough, exact))
+    assert ours == pytest.approx(theirs, rel=0.02)
+    assert ours != theirs
+    assert all(tensor.dtype == torch.float32 for tensor in tensors(rough).values())
+    assert same_bits(exact, again)  # One precision leaves nothing behind for the next.
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_a_picture_that_cannot_be_read_stops_before_anything_is_written(config: TrainConfig, split: str) -> None:
+    path = min((config.data / split / "emu").iterdir())
+    path.write_bytes(path.read_bytes()[:-200])
+    named = rf"1 of \d+ pictures of the split '{split}' cannot be read: '{split}/emu/{path.stem}\.png' \(.*truncated"
+    with pytest.raises(DataError, match=named):
+        train(config)
+    assert not config.out.exists()
+
+
+def test_a_test_picture_without_a_box_stops_before_anything_is_written(config: TrainConfig) -> None:
+    lines = (config.data / "boxes.csv").read_text().splitlines()
+    (config.data / "boxes.csv").write_text("\n".join(line for line in lines if not line.startswith("test/dog/")))
+    with pytest.raises(DataError, match="2 of 6 pictures have no box, the first is 'test/dog/"):
+        train(config)
+    assert not config.out.exists()
+
+
+def test_a_run_folder_in_use_is_refused_and_kept(config: TrainConfig) -> None:
+    config.out.mkdir()
+    (config.out / "metrics.csv").write_text("weeks of work")
+    with pytest.raises(OutputError, match="not empty; choose another one, or empty it with --overwrite"):
+        train(config)
+    assert [path.name for path in config.out.iterdir()] == ["metrics.csv"]
+    assert (config.out / "metrics.csv").read_text() == "weeks of work"
+    run = train(replace(config, epochs=1, overwrite=True))
+    assert len(rows(run)) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"image_size": 30}, "image size 30 is not a multiple of the patch, 8 pixels; take 24 or 32"),
+        ({"method": "tscam"}, r"no method named 'tscam'; did you mean 'ts-cam'\?"),
+        ({"backbone": "deit_smal_patch16_224"}, r"did you mean 'deit_small_patch16_224'\?"),
+        ({"backbone_args": {"embed_dimm": 3}}, "does not take these arguments"),
+        ({"device": "cuda:99"}, "no device 'cuda:99' here"),
+        ({"dataset": "cubb"}, r"no dataset named 'cubb'; did you mean 'cub'\?"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused_before_anything_is_written(
+    config: TrainConfig, changes: dict[str, object], said: str
+) -> None:
+    with pytest.raises(ConfigError, match=said):
+        train(replace(config, **changes))  # type: ignore[arg-type]
+    assert not config.out.exists()
+
+
+def test_red_is_told_from_blue(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    for split, count in (("train", 8), ("test", 3)):
+        for name, channel in (("blue", 2), ("red", 0)):
+            (tmp_path / "data" / split / name).mkdir(parents=True)
+            for number in range(count):
+                pixels = random.integers(0, 90, size=(40, 52, 3), dtype=np.uint8)
+                pixels[..., channel] += 150
+                Image.fromarray(pixels).save(tmp_path / "data" / split / name / f"{number}.png")
+    config = replace(settings(tmp_path / "data", tmp_path / "run"), epochs=6, batch_size=4, learning_rate_steps=(9,))
+    learnt = rows(train(config))
+    assert float(learnt[0]["train_loss"]) > 0.3
+    assert float(learnt[-1]["train_loss"]) < 0.2
+    assert float(learnt[-1]["top1_cls"]) == 100
