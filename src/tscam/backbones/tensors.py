@@ -18,8 +18,8 @@ _WRAPPERS = ("state_dict", "model", "teacher", "state_dict_ema")
 
 # What the readers raise on damaged files, found by changing bytes of good ones.
 _READING_FAULTS = (
-    OSError, EOFError, RuntimeError, ValueError, TypeError, LookupError, AttributeError, AssertionError, ArithmeticError,
-    MemoryError, struct.error, SafetensorError,
+    OSError, EOFError, RuntimeError, ValueError, TypeError, LookupError, AttributeError, AssertionError,
+    ArithmeticError, MemoryError, struct.error, SafetensorError,
 )  # fmt: skip
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".tar", ".bin")

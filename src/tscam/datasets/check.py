@@ -51,6 +51,21 @@ class SplitCheck:
     boxes_without_area: tuple[str, ...]
     missing_masks: tuple[str, ...]
 
+    def describe(self) -> list[str]:
+        """The counts as one line, then a line a fault or warning."""
+        fewest, median, most = self.per_class
+        boxes = "no boxes" if self.with_boxes is None else f"{self.with_boxes} with boxes"
+        counts = f"{self.pictures} pictures of {self.classes} classes ({fewest} to {most} a class, median {median:g})"
+        named = {
+            "fault: no such file": self.missing,
+            "fault: unreadable": [f"{image_id} ({reason})" for image_id, reason in self.unreadable],
+            "warning: box outside the picture": self.boxes_outside,
+            "warning: box without area": self.boxes_without_area,
+            "warning: no such mask": self.missing_masks,
+        }
+        lines = [f"{self.split}: {counts}, {boxes}"]
+        return lines + [f"{self.split}: {what}: {image_id}" for what, ids in named.items() for image_id in ids]
+
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetCheck:
@@ -78,6 +93,14 @@ class DatasetCheck:
         return bool(self.splits) and not any(
             held.missing or held.unreadable or not held.pictures for held in self.splits
         )
+
+    def describe(self) -> str:
+        """What was found as lines of text: counts of each split, then every fault and warning by name."""
+        lines = [f"{self.root}: data set {self.name!r}, {self.classes} classes"]
+        lines += [line for split in self.splits for line in split.describe()]
+        lines += [f"warning: {name}: a class without a picture to train on" for name in self.untrained_classes]
+        lines += [f"warning: {one} and {other} are the same file" for one, other in self.shared]
+        return "\n".join([*lines, "usable" if self.usable else "NOT usable"])
 
 
 @dataclass(frozen=True, eq=False)
