@@ -25,7 +25,7 @@ class TrainConfig:
         out: folder of the run, new.
         dataset: reader of the data set; looked at when not given.
         backbone: as `tscam list backbones` shows.
-        backbone_args: changes to the backbone's architecture.
+        backbone_args: changes to the backbone's architecture, as JSON: '{"depth": 6}'.
         method: as `tscam list methods` shows.
         weights: start weights: `pretrained` (timm's hub), `none`, or a file.
         image_size: side of the view, in pixels.

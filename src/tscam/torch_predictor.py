@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
-from tscam.errors import ConfigError
+from tscam.errors import ConfigError, WeightsError
 from tscam.image import InputFormat
 from tscam.model import LocalizationModel
 from tscam.predictor import Prediction
@@ -47,13 +47,19 @@ class TorchPredictor:
     def predict(
         self, pixels: Float[np.ndarray, "b 3 H W"], *, top_k: int, labels: Int[np.ndarray, " b"] | None = None
     ) -> list[Prediction]:
-        """As `Predictor.predict`."""
+        """As `Predictor.predict`.
+
+        Raises:
+            WeightsError: the logits are not finite.
+        """
         asked = None if labels is None else torch.as_tensor(labels, device=self.device)
         with self._autocast():
             own = np.require(pixels, np.float32, ["C", "W"])  # copied only where PyTorch could not take it as it is
             on_device = torch.from_numpy(own).to(self.device, non_blocking=True)
             found = self.model.localize(on_device, top_k=top_k, labels=asked)
         logits, classes, maps = (tensor.cpu() for tensor in found)
+        if not logits.isfinite().all():
+            raise WeightsError("the model's class scores are not finite; its weights are spoilt, or need fp32")
         return [
             Prediction(logits=logits_, classes=classes_, maps=maps_)
             for logits_, classes_, maps_ in zip(

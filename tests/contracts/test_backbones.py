@@ -126,25 +126,32 @@ def test_a_model_that_norms_after_pooling_has_its_tokens_normed() -> None:
     torch.testing.assert_close(features.patch_tokens.flatten(1, 2), expected[:, 1:], rtol=0, atol=1e-5)
 
 
-def test_stochastic_depth_rises_from_zero_to_the_rate_and_is_off_in_evaluation() -> None:
-    backbone = create_backbone(
-        "deit_tiny_patch16_224", image_hw=(32, 48), drop_path=0.4, args={"embed_dim": 24, "depth": 3, "num_heads": 2}
+def test_stochastic_depth_drops_what_timm_drops_and_nothing_in_evaluation() -> None:
+    deeper = TINY | {"depth": 3}
+    backbone = create_backbone("deit_tiny_patch16_224", image_hw=(32, 48), drop_path=0.6, args=deeper)
+    theirs: Any = timm.create_model(
+        "deit_tiny_patch16_224", img_size=(32, 48), dynamic_img_size=True, num_classes=0, drop_path_rate=0.6, **deeper
     )
-    rates = [module.drop_prob for module in backbone.modules() if type(module).__name__ == "DropPath"]
-    assert rates == pytest.approx([0.2, 0.2, 0.4, 0.4])
-    pixels = pixels_of(2, 3, patch=16)
+    theirs.load_state_dict(
+        {key.removeprefix(backbone.published_prefix): tensor for key, tensor in backbone.state_dict().items()}
+    )
+    pixels = torch.randn(16, 3, 32, 48, generator=torch.Generator().manual_seed(1))
 
     def tokens() -> Tensor:
-        kept: Tensor = backbone(pixels, records=Record.NOTHING).patch_tokens
+        torch.manual_seed(0)
+        kept: Tensor = backbone(pixels, records=Record.CLASS_ATTENTION).patch_tokens.flatten(1, 2)
         return kept
 
     with torch.inference_mode():
-        backbone.eval()
-        assert torch.equal(tokens(), tokens())
-        torch.manual_seed(0)
         backbone.train()
-        drawn = [tokens() for _ in range(8)]
-    assert any(not torch.equal(drawn[0], other) for other in drawn)
+        theirs.train()
+        dropped = tokens()
+        torch.manual_seed(0)
+        torch.testing.assert_close(dropped, theirs.forward_features(pixels)[:, 1:], rtol=0, atol=1e-5)
+        backbone.eval()
+        theirs.eval()
+        torch.testing.assert_close(tokens(), theirs.forward_features(pixels)[:, 1:], rtol=0, atol=1e-5)
+        assert not torch.allclose(tokens(), dropped, atol=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -89,7 +89,10 @@ def test_half_precision_is_widened_exactly(kind: torch.dtype, ending: str, tmp_p
     weights = {key: tensor.to(kind) for key, tensor in timm_weights().items()}
     path = tmp_path / f"w.{ending}"
     save_file(weights, path) if ending == "safetensors" else torch.save(weights, path)
-    assert_same(held(started(path)), {key: tensor.float() for key, tensor in without_classifier(weights).items()})
+    widened = {key: tensor.float() for key, tensor in weights.items()}
+    assert_same(read_tensors(path), widened)
+    assert {tensor.dtype for tensor in read_tensors(path).values()} == {torch.float32}
+    assert_same(held(started(path)), without_classifier(widened))
 
 
 @pytest.mark.parametrize(

@@ -136,6 +136,12 @@ def test_the_loss_of_an_epoch_is_the_mean_over_its_pictures_whatever_the_batch(
     assert losses == pytest.approx([losses[0]] * 3, rel=1e-5)
 
 
+def test_every_epoch_sees_other_crops_and_flips(config: TrainConfig) -> None:
+    still = replace(config, learning_rate=1e-30, drop_path=0.0, epochs=3, batch_size=12)
+    losses = [float(row["train_loss"]) for row in rows(train(still))]
+    assert len({round(loss, 5) for loss in losses}) == 3  # The weights stay: only the views can differ.
+
+
 def test_the_same_seed_gives_the_same_bits_whoever_reads_the_pictures(config: TrainConfig, tmp_path: Path) -> None:
     three = replace(config, epochs=3)
     alone = train(three)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import set_seed
@@ -42,6 +43,8 @@ def train(config: TrainConfig, *, on_progress: Callable[[Progress], None] = lamb
         require_usable(split, workers=max(config.workers, 1))
     run = RunFolder(config, selection=_selection(test))
 
+    if device.index is not None:
+        torch.cuda.set_device(device)  # accelerate takes the current GPU
     AcceleratorState._reset_state(True)  # Else the precision of the first run in a process would hold for all after it.
     accelerator = Accelerator(mixed_precision="bf16" if config.precision == "bf16" else "no", cpu=device.type == "cpu")
     optimizer = create_optimizer(
@@ -123,7 +126,7 @@ def _require_finite(model: LocalizationModel, epoch: int) -> None:
     """A finite loss can still have a gradient that is not, and the last step of an epoch is followed by no loss."""
     if not all(bool(parameter.isfinite().all()) for parameter in model.parameters()):
         raise TrainingError(
-            f"the weights are not finite at the end of epoch {epoch}; those of the epoch before are kept. "
+            f"the weights are not finite at the end of epoch {epoch}; those of the epoch before, if any, are kept. "
             "Lower --learning-rate, or train with --precision fp32"
         )
 

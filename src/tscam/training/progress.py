@@ -72,7 +72,7 @@ class Pace:
         if not math.isfinite(loss):
             raise TrainingError(
                 f"the loss is {loss} in epoch {self.epoch}, step {self._step} of {self.steps}; the weights of the "
-                "epoch before are kept. Lower --learning-rate, or train with --precision fp32"
+                "epoch before, if any, are kept. Lower --learning-rate, or train with --precision fp32"
             )
         self._loss_sum += loss * pictures
         self._pictures += pictures
