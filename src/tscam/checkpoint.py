@@ -9,11 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from tscam.backbones.tensors import SUFFIXES, read_tensors
+from tscam.backbones.tensors import SUFFIXES, read_tensors, require_same_layout
 from tscam.config import require_threshold
 from tscam.errors import ConfigError, OutputError, WeightsError, one_line
 from tscam.model import LocalizationModel, ModelSpec
@@ -167,12 +168,16 @@ def _load_folder(folder: Path) -> LocalizationModel:
         raise WeightsError(f"{folder}: not a model folder, it has no readable config.json") from fault
     except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as fault:
         raise WeightsError(f"{path}: not the config of a model folder ({one_line(fault)})") from fault
+    weights = folder / "model.safetensors"
+    tensors = read_tensors(weights)
     try:
         require_threshold(spec.threshold)
+        with torch.device("meta"):  # A config may ask for any size; memory is taken only for what the weights fit.
+            require_same_layout(tensors, LocalizationModel(spec).tensors(), source=str(weights))
         model = LocalizationModel(spec)
     except ConfigError as fault:
         raise WeightsError(f"{path}: {fault}") from fault
-    model.load_tensors(read_tensors(folder / "model.safetensors"), source=str(folder / "model.safetensors"))
+    model.load_tensors(tensors, source=str(weights))
     return model
 
 

@@ -341,6 +341,10 @@ WRONG: dict[str, tuple[Callable[[Config], None], str]] = {
     "a number as architecture": (with_value("architecture", to=5), "config.json: no backbone named '5'"),
     "no architecture": (with_value("architecture", to=None), "config.json: no backbone named 'None'"),
     "another size": (with_value("pretrained_cfg", "input_size", to=[3, 64, 80]), r"pos_embed is \(1, 17, 24\)"),
+    "large size": (
+        with_value("pretrained_cfg", "input_size", to=[3, 16 * 8000, 16 * 8000]),
+        r"pos_embed is \(1, 17, 24\), the model's is \(1, 64000002, 24\)",
+    ),
     "huge size": (with_value("pretrained_cfg", "input_size", to=[3, 16 * 10**9, 16 * 10**9]), "config.json: backbone"),
     "astronomic size": (with_value("pretrained_cfg", "input_size", to=[3, 10**40, 80]), "config.json: backbone"),
     "infinite size": (with_value("pretrained_cfg", "input_size", to=[3, float("inf"), 80]), "not the config"),
