@@ -1,5 +1,7 @@
 """Raw map → localization map → boxes. OpenCV's contours define the result; knows nothing of networks or pictures."""
 
+from functools import cache
+
 import cv2
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
@@ -29,10 +31,10 @@ def mask_above(map_: Float[np.ndarray, "H W"], *, threshold: float) -> UInt8[np.
 
     Map and level are cut to whole numbers of 0…255 first, as in the original: of all thresholds at most 256 differ.
     """
-    scaled = np.ascontiguousarray(map_, dtype=np.float32) * np.float32(255)
-    level = int(threshold * int(scaled.max(initial=0.0)))
-    # A value cut to a whole number is above the level where the value itself reaches the next one.
-    return (scaled >= level + 1).view(np.uint8)
+    exact = np.ascontiguousarray(map_, dtype=np.float32)
+    highest = np.float32(cv2.minMaxLoc(exact)[1])
+    level = int(threshold * int(highest * np.float32(255)))
+    return (exact >= _least_above(level)).view(np.uint8)
 
 
 def boxes_above(map_: Float[np.ndarray, "H W"], *, threshold: float) -> Float[np.ndarray, "n 4"]:
@@ -49,3 +51,17 @@ def boxes_above(map_: Float[np.ndarray, "H W"], *, threshold: float) -> Float[np
     largest_first = sorted(contours, key=cv2.contourArea, reverse=True)
     boxes = [(x, y, x + width, y + height) for x, y, width, height in map(cv2.boundingRect, largest_first)]
     return np.array(boxes, dtype=float).reshape(-1, 4)
+
+
+@cache
+def _least_above(level: int) -> np.float32:
+    """The least value of a map that is above the level once it is cut to a whole number of 0…255.
+
+    It saves two passes over every map. Products of float32 round monotonically, so there is one such value.
+    """
+    value, zero = np.float32((level + 1) / 255), np.float32(0)
+    while value * np.float32(255) >= level + 1:
+        value = np.nextafter(value, zero)
+    while value * np.float32(255) < level + 1:
+        value = np.nextafter(value, np.float32(2))
+    return value

@@ -27,8 +27,10 @@ class PatchHead(nn.Conv2d):
         # Under each of the nine weights the convolution sees the grid less its last row or column, all of it, or less
         # its first: zero padding adds nothing to the sums.
         exact = torch.promote_types(tokens.dtype, torch.float32)  # bfloat16 tokens are summed in float32
-        rows = torch.stack([part.sum(dim=1, dtype=exact) for part in (tokens[:, :-1], tokens, tokens[:, 1:])], dim=2)
-        sums = torch.stack([part.sum(dim=1) for part in (rows[:, :-1], rows, rows[:, 1:])], dim=2)  # [b 3 3 d]
+        total = tokens.sum(dim=1, dtype=exact)
+        rows = torch.stack([total - tokens[:, -1], total, total - tokens[:, 0]], dim=2)  # [b w 3 d]
+        total = rows.sum(dim=1)
+        sums = torch.stack([total - rows[:, -1], total, total - rows[:, 0]], dim=2)  # [b 3 3 d]
         means = sums / (tokens.shape[1] * tokens.shape[2])
         return F.linear(means.flatten(1), self.weight.permute(0, 2, 3, 1).flatten(1), self.bias)
 
