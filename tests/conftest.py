@@ -5,6 +5,9 @@ import os
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # pytest-xdist has the cores already
 
+import pytest
 from jaxtyping import install_import_hook
 
 install_import_hook("tscam", "beartype.beartype")
+
+pytest.register_assert_rewrite("command_line", "data_sets", "tiny_models")

@@ -1,23 +1,19 @@
-"""Scores of a data set equal the protocol written out once more, picture by picture; unfit data leave no trace."""
+"""Scores of a data set equal the protocol written out once more, picture by picture; unfit data are named."""
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from data_sets import write_cub, write_folder, write_imagenet
-from tscam.checkpoint import save_model
-from tscam.config import EvaluateConfig
+from tiny_models import naive_area, naive_iou, naive_shared, with_second_boxes
 from tscam.datasets import Dataset, read_dataset
-from tscam.errors import DataError, OutputError
-from tscam.evaluation import evaluate, require_boxes, require_same_classes, score_dataset, top1_cls
+from tscam.errors import DataError
+from tscam.evaluation import require_boxes, require_same_classes, score_dataset, top1_cls
 from tscam.image import InputFormat, preprocess, read_image
 from tscam.metrics.ts_cam import summarize
-from tscam.model import create_model
 from tscam.predictor import Prediction, Predictor
 
 VIEW_WH = (40, 32)
@@ -94,19 +90,6 @@ def naive_truth(box: Sequence[float], picture_wh: tuple[int, int]) -> list[int]:
     return edges
 
 
-def naive_area(box: Sequence[float]) -> float:
-    return max(box[2] - box[0] + 1, 0) * max(box[3] - box[1] + 1, 0)
-
-
-def naive_shared(box: Sequence[float], truth: Sequence[float]) -> float:
-    return naive_area([max(box[0], truth[0]), max(box[1], truth[1]), min(box[2], truth[2]), min(box[3], truth[3])])
-
-
-def naive_iou(box: Sequence[float], truth: Sequence[float]) -> float:
-    shared = naive_shared(box, truth)
-    return shared / (naive_area(box) + naive_area(truth) - shared)
-
-
 def naive_outcome(box: Sequence[float], truths: Sequence[Sequence[float]]) -> str:
     ious = [naive_iou(box, truth) for truth in truths]
     covered = [naive_shared(box, truth) / naive_area(truth) for truth in truths]
@@ -155,13 +138,6 @@ def cells_of(box: Sequence[float], picture_wh: tuple[int, int]) -> Rectangle:
         low, high = round(box[axis] / side * cells), round(box[axis + 2] / side * cells)
         spans.append((min(low, cells - 1), max(high, low + 1)))
     return spans[0], spans[1]
-
-
-def with_second_boxes(root: Path, drawn: Mapping[str, Sequence[int]]) -> None:
-    """Every third picture gets a box right beside its own."""
-    rows = [f"{name},{x0},{y0},{(x0 + x1) // 2},{y1}" for name, (x0, y0, x1, y1) in list(drawn.items())[::3]]
-    with (root / "boxes.csv").open("a") as file:
-        file.writelines(f"\n{row}" for row in rows)
 
 
 @pytest.mark.parametrize("layout", ["folder", "cub", "imagenet"])
@@ -281,140 +257,3 @@ def test_other_classes_than_the_models_are_refused(tmp_path: Path) -> None:
     predictor.label_names = ("0", "1", "cat")  # These are names.
     with pytest.raises(DataError, match="class 0 is 'cat', the model's is '0'"):
         require_same_classes(predictor, dataset)
-
-
-TINY = {"patch_size": 8, "embed_dim": 32, "depth": 2, "num_heads": 2}
-
-
-def tiny_model(folder: Path, *, label_names: Sequence[str] = ("cat", "dog", "emu")) -> Path:
-    with torch.random.fork_rng():
-        torch.manual_seed(26)
-        model = create_model("vit_tiny_patch16_224", label_names=label_names, image_size=32, backbone_args=TINY)
-    save_model(model, folder)
-    return folder
-
-
-def test_the_files_hold_every_number_unrounded_and_every_picture(tmp_path: Path) -> None:
-    with_second_boxes(tmp_path / "data", write_folder(tmp_path / "data", splits={"train": 1, "test": 7}))
-    model = tiny_model(tmp_path / "model")
-    found = evaluate(model, EvaluateConfig(data=tmp_path / "data", out=tmp_path / "out", batch_size=4))
-    assert found.out == tmp_path / "out"
-    assert sorted(path.name for path in found.out.iterdir()) == ["metrics.json", "per_image.jsonl"]
-
-    lines = [json.loads(line) for line in (found.out / "per_image.jsonl").read_text().splitlines()]
-    dataset = read_dataset(tmp_path / "data")
-    assert dataset.boxes is not None
-    assert [line["image"] for line in lines] == list(dataset.image_ids)
-    for line, boxes, path in zip(lines, dataset.boxes, map(dataset.path, range(21)), strict=True):
-        assert set(line) == {"image", "label", "top_classes", "top_boxes", "label_box", "iou", "outcome"}
-        assert dataset.class_names[line["label"]] == path.parent.name
-        assert sorted(line["top_classes"]) == [0, 1, 2]
-        assert line["label_box"] == line["top_boxes"][line["top_classes"].index(line["label"])]
-        assert all(0 <= edge <= 32 for box in line["top_boxes"] for edge in box)
-        with Image.open(path) as picture:
-            truths = [[int(min(v / s * 32, 31)) for v, s in zip(box, picture.size * 2, strict=True)] for box in boxes]
-        assert line["iou"] == pytest.approx(max(naive_iou(line["label_box"], truth) for truth in truths), abs=1e-12)
-
-    metrics = json.loads((found.out / "metrics.json").read_text())
-    assert set(metrics) >= {
-        "protocol", "images", "top1_cls", "top5_cls", "top1_loc", "top5_loc", "gt_known_loc", "errors", "threshold",
-        "model", "method",
-    }  # fmt: skip
-    right = [line["top_classes"][0] == line["label"] for line in lines]
-    half = [line["iou"] > 0.5 for line in lines]
-    assert metrics["protocol"] == "ts-cam"
-    assert metrics["images"] == 21
-    assert metrics["top1_cls"] == 100 * sum(right) / 21
-    assert metrics["top5_cls"] == 100
-    assert metrics["top1_loc"] == 100 * sum(map(all, zip(right, half, strict=True))) / 21
-    assert metrics["top5_loc"] == 100 * sum(half) / 21
-    assert metrics["gt_known_loc"] == 100 * sum(line["iou"] >= 0.5 for line in lines) / 21
-    outcomes = [line["outcome"] for line in lines]
-    assert metrics["errors"] == {
-        name: outcomes.count(name) for name in ("right", "cls_wrong", "multi_instance", "part", "more", "wrong")
-    }
-    assert sum(metrics["errors"].values()) == 21
-    assert (metrics["threshold"], metrics["method"], metrics["model"]) == (0.1, "ts-cam", str(model))
-    assert f"{metrics['gt_known_loc']:6.2f} %" in found.describe()
-    assert "protocol ts-cam, threshold 0.1, 21 pictures" in found.describe()
-
-
-def test_the_threshold_is_the_data_sets_unless_another_is_given(tmp_path: Path) -> None:
-    write_imagenet(tmp_path / "imagenet", train=1, val=1)
-    names = read_dataset(tmp_path / "imagenet").class_names
-    model = tiny_model(tmp_path / "model", label_names=names)
-    for given, taken in ((None, 0.12), (0.35, 0.35)):
-        out = tmp_path / f"out {given}"
-        found = evaluate(model, EvaluateConfig(data=tmp_path / "imagenet", out=out, threshold=given))
-        assert found.threshold == json.loads((out / "metrics.json").read_text())["threshold"] == taken
-
-
-def test_the_maps_can_be_read_by_another_method(tmp_path: Path) -> None:
-    write_folder(tmp_path / "data", splits={"test": 2})
-    model = tiny_model(tmp_path / "model")
-    boxes = {}
-    for method in ("ts-cam", "attention"):
-        config = EvaluateConfig(data=tmp_path / "data", out=tmp_path / method, method=method, threshold=0.6)
-        boxes[method] = [image.top_boxes.tolist() for image in evaluate(model, config).images]
-        assert json.loads((tmp_path / method / "metrics.json").read_text())["method"] == method
-    assert boxes["ts-cam"] != boxes["attention"]
-    assert all(box == of_picture[0] for of_picture in boxes["attention"] for box in of_picture)
-
-
-def test_no_threads_are_one_thread(tmp_path: Path) -> None:
-    write_folder(tmp_path / "data")
-    config = EvaluateConfig(data=tmp_path / "data", out=tmp_path / "out", workers=0)
-    assert len(evaluate(tiny_model(tmp_path / "model"), config).images) == 6
-
-
-@pytest.fixture(params=["no boxes", "a picture without a box", "a broken picture", "other classes", "no such split"])
-def unfit(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, str]:
-    """A data set that cannot be evaluated, and what is said of it."""
-    data = tmp_path / "data"
-    write_folder(data, splits={"test": 2}, boxes=None if request.param == "no boxes" else "csv")
-    if request.param == "a picture without a box":
-        write_folder(data, splits={"test": 3}, boxes=None)
-        return data, r"3 of 9 pictures have no box, the first is 'test/cat/cat_0_2\.png'"
-    if request.param == "a broken picture":
-        (data / "test" / "dog" / "dog_0_1.png").write_bytes(b"\x89PNG")
-        return data, r"1 of 6 pictures of the split 'test' cannot be read: 'test/dog/dog_0_1\.png'"
-    if request.param == "other classes":
-        (data / "test" / "emu").rename(data / "test" / "fox")
-        (data / "boxes.csv").write_text((data / "boxes.csv").read_text().replace("test/emu/", "test/fox/"))
-        return data, "class 2 is 'fox', the model's is 'emu'"
-    if request.param == "no such split":
-        (data / "test").rename(data / "train")
-        return data, "no test split; it holds train, expected test or val or all"
-    return data, "no boxes for split 'test'"
-
-
-def test_unfit_data_are_refused_before_anything_is_written(unfit: tuple[Path, str], tmp_path: Path) -> None:
-    data, said = unfit
-    model = tiny_model(tmp_path / "model")
-    with pytest.raises(DataError, match=said) as refused:
-        evaluate(model, EvaluateConfig(data=data, out=tmp_path / "out"))
-    assert "\n" not in str(refused.value)
-    assert not (tmp_path / "out").exists()
-
-
-def test_a_folder_in_use_is_refused_and_kept_unless_it_may_be_overwritten(tmp_path: Path) -> None:
-    write_folder(tmp_path / "data")
-    model = tiny_model(tmp_path / "model")
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "thesis.txt").write_text("years of work")
-    with pytest.raises(OutputError, match="not empty; choose another one, or empty it with --overwrite"):
-        evaluate(model, EvaluateConfig(data=tmp_path / "data", out=tmp_path / "out"))
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["thesis.txt"]
-    found = evaluate(model, EvaluateConfig(data=tmp_path / "data", out=tmp_path / "out", overwrite=True))
-    assert sum(found.result.errors.values()) == 6
-    assert not (tmp_path / "out" / "thesis.txt").exists()
-
-
-def test_bad_data_do_not_empty_a_folder_that_may_be_overwritten(tmp_path: Path) -> None:
-    write_folder(tmp_path / "data", boxes=None)
-    model = tiny_model(tmp_path / "model")
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "metrics.json").write_text("{}")
-    with pytest.raises(DataError, match="no boxes"):
-        evaluate(model, EvaluateConfig(data=tmp_path / "data", out=tmp_path / "out", overwrite=True))
-    assert (tmp_path / "out" / "metrics.json").read_text() == "{}"

@@ -1,25 +1,18 @@
 """Boxes come out in pixels of the picture as it is displayed, whatever its size, kind and neighbours in the batch."""
 
-import csv
 import itertools
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
-from pycocotools.coco import COCO
 
-from data_sets import draw_picture
-from tscam.checkpoint import save_model
-from tscam.config import LocalizeConfig
-from tscam.errors import ConfigError, DataError, OutputError, WeightsError
+from tiny_models import as_lines, drawn
+from tscam.errors import ConfigError
 from tscam.image import InputFormat
-from tscam.localization import Localization, read_localizations
-from tscam.localizer import Localizer, find_pictures, load, localize
-from tscam.model import create_model
+from tscam.localization import Localization
+from tscam.localizer import Localizer
 from tscam.predictor import Prediction, Predictor
 
 Rectangle = tuple[tuple[int, int], tuple[int, int]]  # rows and columns of the grid, half-open
@@ -197,18 +190,6 @@ def test_a_picture_of_any_kind_is_localized_alike(tmp_path: Path, kind: str) -> 
     assert_bright_is_found(found)
 
 
-def drawn(folder: Path, count: int) -> list[Path]:
-    """Pictures of unequal sizes, with bright rectangles at unlike places."""
-    paths = [folder / f"{number}.png" for number in range(count)]
-    for number, path in enumerate(paths):
-        draw_picture(path, class_id=number, seed=number)
-    return paths
-
-
-def as_lines(found: Sequence[Localization]) -> list[str]:
-    return [localization.to_json() for localization in found]
-
-
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 100])
 def test_bad_pictures_are_told_in_their_place_and_change_no_other(tmp_path: Path, batch_size: int) -> None:
     good = drawn(tmp_path, 5)
@@ -264,150 +245,3 @@ def test_pictures_are_taken_as_they_are_needed(tmp_path: Path) -> None:
 
 def test_no_pictures_give_nothing() -> None:
     assert Localizer(SamePlacePredictor(None))([]) == []
-
-
-TINY = {"patch_size": 8, "embed_dim": 32, "depth": 2, "num_heads": 2}
-
-
-@pytest.fixture
-def model(tmp_path: Path) -> Path:
-    """A model folder; the weights are random but always the same."""
-    with torch.random.fork_rng():
-        torch.manual_seed(26)
-        made = create_model(
-            "vit_tiny_patch16_224", label_names=("cat", "=dog", "эму"), image_size=32, backbone_args=TINY
-        )
-    save_model(made, tmp_path / "model")
-    return tmp_path / "model"
-
-
-def test_the_verb_writes_lines_drawings_annotations_and_what_was_bad(tmp_path: Path, model: Path) -> None:
-    pictures = tmp_path / "pictures"
-    good = drawn(pictures / "deep" / "er", 3)
-    (pictures / "deep" / "x.jpg").touch()
-    (pictures / "notes.txt").write_text("no picture")
-    told: list[tuple[int, int]] = []
-    config = LocalizeConfig(out=tmp_path / "out", top_k=2, to=("coco",), draw=True, batch_size=2, threshold=0.5)
-    out = localize([pictures], model=model, config=config, on_progress=lambda *at: told.append(at))
-    assert out == tmp_path / "out"
-    assert sorted(path.name for path in out.iterdir()) == [
-        "annotations", "bad_images.csv", "drawings", "localizations.jsonl",
-    ]  # fmt: skip
-    assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
-
-    lines = list(read_localizations(out / "localizations.jsonl"))
-    assert [line.image for line in lines] == list(map(str, [*good, pictures / "deep" / "x.jpg"]))
-    assert [line.status for line in lines] == ["ok", "ok", "ok", "bad_image"]
-    in_memory = load(model)(good, top_k=2, threshold=0.5)
-    assert as_lines(lines[:3]) == as_lines(in_memory)
-    for line in lines[:3]:
-        with Image.open(line.image) as picture:
-            assert (line.width, line.height) == picture.size
-        assert len(line.objects) == 2
-        assert line.objects[0].score >= line.objects[1].score > 0
-        for thing in line.objects:
-            x0, y0, x1, y1 = thing.box
-            assert 0 <= x0 < x1 <= line.width
-            assert 0 <= y0 < y1 <= line.height
-            assert thing.map.shape == (4, 4)
-            assert (thing.map.min(), thing.map.max()) == (0, 255)
-
-    with (out / "bad_images.csv").open(newline="") as file:
-        assert list(csv.reader(file)) == [["image", "reason"], [lines[3].image, lines[3].reason]]
-
-    coco = COCO(str(out / "annotations" / "instances_localized.json"))
-    assert [category["name"] for category in coco.loadCats(coco.getCatIds())] == ["cat", "=dog", "эму"]
-    written = coco.loadImgs(coco.getImgIds())
-    assert [image["file_name"] for image in written] == ["0.png", "1.png", "2.png"]
-    for image, line in zip(written, lines, strict=False):
-        assert (image["width"], image["height"]) == (line.width, line.height)
-        entries = coco.loadAnns(coco.getAnnIds(imgIds=[image["id"]]))
-        assert [entry["category_id"] for entry in entries] == [thing.class_id + 1 for thing in line.objects]
-        for entry, thing in zip(entries, line.objects, strict=True):
-            x0, y0, x1, y1 = thing.box
-            assert entry["bbox"] == [x0, y0, x1 - x0, y1 - y0]
-
-    drawings = sorted((out / "drawings").iterdir())
-    assert [path.name for path in drawings] == ["000001-0.jpg", "000002-1.jpg", "000003-2.jpg"]
-    for path in drawings:
-        with Image.open(path) as drawing:
-            assert drawing.format == "JPEG"
-            assert drawing.width > 3 * 320 - 1  # The picture and a panel for each object.
-            assert np.asarray(drawing).std() > 10
-
-
-def test_without_bad_pictures_and_wishes_there_are_the_lines_alone(tmp_path: Path, model: Path) -> None:
-    out = localize(drawn(tmp_path / "pictures", 2), model=model, config=LocalizeConfig(out=tmp_path / "out"))
-    assert [path.name for path in out.iterdir()] == ["localizations.jsonl"]
-    assert len((out / "localizations.jsonl").read_text().splitlines()) == 2
-
-
-def test_a_name_that_takes_all_the_bytes_a_name_may_have_is_drawn(tmp_path: Path, model: Path) -> None:
-    path = tmp_path / f"{'🦊' * 62}.png"  # 252 of 255 bytes
-    draw_picture(path)
-    out = localize([path], model=model, config=LocalizeConfig(out=tmp_path / "out", draw=True))
-    [drawing] = (out / "drawings").iterdir()
-    assert drawing.name.startswith("000001-🦊🦊🦊")
-
-
-def test_a_picture_that_is_given_twice_is_localized_once(tmp_path: Path, model: Path) -> None:
-    paths = drawn(tmp_path / "pictures", 2)
-    again = tmp_path / "pictures" / ".." / "pictures" / "1.png"
-    config = LocalizeConfig(out=tmp_path / "out", to=("coco",))
-    out = localize([paths[1], tmp_path / "pictures", again], model=model, config=config)
-    images = json.loads((out / "annotations" / "instances_localized.json").read_text())["images"]
-    assert [image["file_name"] for image in images] == ["1.png", "0.png"]
-
-
-def test_an_unknown_format_is_refused_before_anything_is_read_or_written(tmp_path: Path) -> None:
-    config = LocalizeConfig(out=tmp_path / "out", to=("coco", "cocoo"))
-    with pytest.raises(ConfigError, match=r"no format named 'cocoo'; did you mean 'coco'\?"):
-        localize([tmp_path / "no pictures"], model=tmp_path / "no model", config=config)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_missing_model_leaves_no_folder(tmp_path: Path) -> None:
-    paths = drawn(tmp_path / "pictures", 1)
-    with pytest.raises(WeightsError, match="no such file or folder; a MODEL is"):
-        localize(paths, model=tmp_path / "no model", config=LocalizeConfig(out=tmp_path / "out"))
-    assert not (tmp_path / "out").exists()
-
-
-def test_a_folder_in_use_is_refused_and_kept(tmp_path: Path, model: Path) -> None:
-    paths = drawn(tmp_path / "pictures", 1)
-    with pytest.raises(OutputError, match="not empty"):
-        localize(paths, model=model, config=LocalizeConfig(out=tmp_path / "pictures"))
-    assert [path.name for path in (tmp_path / "pictures").iterdir()] == ["0.png"]
-
-
-def test_folders_are_searched_at_any_depth_and_sorted(tmp_path: Path) -> None:
-    for name in ("b/2.png", "b/10.PNG", "a/z/1.webp", "c.jpeg", "a/notes.txt", "a/readme", "b/._2.png", "a/table.csv"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
-    found = find_pictures([tmp_path / "c.jpeg", tmp_path / "b", tmp_path / "a"])
-    names = [path.relative_to(tmp_path).as_posix() for path in found]
-    assert names == ["c.jpeg", "b/10.PNG", "b/2.png", "a/z/1.webp"]
-    assert find_pictures([tmp_path]) == sorted(found)
-
-
-def test_a_file_is_taken_whatever_its_name(tmp_path: Path) -> None:
-    (tmp_path / "scan.001").touch()
-    (tmp_path / "link.jpg").symlink_to(tmp_path / "nowhere.jpg")
-    given = [tmp_path / "scan.001", tmp_path / "link.jpg"]
-    assert find_pictures(given) == given
-
-
-def test_paths_without_pictures_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "empty").mkdir()
-    (tmp_path / "notes").mkdir()
-    (tmp_path / "notes" / "a.txt").touch()
-    for name, said in (
-        ("empty", "no pictures in this folder"),
-        ("notes", r"\.jpeg"),
-        ("gone", "no such file or folder"),
-    ):
-        with pytest.raises(DataError, match=said) as refused:
-            find_pictures([tmp_path / name])
-        assert str(refused.value).startswith(str(tmp_path / name))
-    with pytest.raises(DataError, match="no pictures given"):
-        find_pictures([])

@@ -1,30 +1,27 @@
-"""Models come back from their files bit for bit; files of another layout are refused in one line; nothing is lost."""
+"""Models come back from their folder bit for bit, nothing is lost on the way, and a broken folder is one line."""
 
 import errno
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 import yaml
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor
 
 import tscam.checkpoint
-from reference.figures import arrays, largest_difference, seeded_weights, table
-from tscam.checkpoint import convert_weights, load_model, save_model
-from tscam.errors import ConfigError, OutputError, WeightsError
+from reference.figures import seeded_weights
+from tiny_models import assert_same, names, refusal
+from tscam.checkpoint import load_model, save_model
+from tscam.errors import OutputError
 from tscam.model import LocalizationModel, create_model
 
 TINY: dict[str, Any] = {"embed_dim": 24, "depth": 2, "num_heads": 2}
 LABELS = ("Gänsegeier", "狐", 'a "quoted" name')
-
-Weights = dict[str, Tensor]
 
 
 def seeded_model(*, method: str = "ts-cam", seed: int = 31) -> LocalizationModel:
@@ -36,147 +33,8 @@ def seeded_model(*, method: str = "ts-cam", seed: int = 31) -> LocalizationModel
     return model.eval()
 
 
-def hollow(*, width: int = 192, blocks: int = 12, patch: int = 16, positions: int = 197, classes: int = 200) -> Weights:
-    """A checkpoint in the authors' layout, all zeros, each tensor a single stored number."""
-    shapes = {
-        key: shape
-        for key, shape in table("state_dict_shapes.json")["deit_tscam_tiny_patch16_224"].items()
-        if not key.startswith("blocks.") or int(key.split(".")[1]) < blocks
-    }
-    scaled = {
-        key: [width * axis // 192 if axis % 192 == 0 else axis for axis in shape] for key, shape in shapes.items()
-    }
-    scaled |= {
-        "patch_embed.proj.weight": [width, 3, patch, patch],
-        "pos_embed": [1, positions, width],
-        "head.weight": [classes, width, 3, 3],
-        "head.bias": [classes],
-    }
-    return {key: torch.zeros(()).expand(shape) for key, shape in scaled.items()}
-
-
-def names(folder: Path) -> list[str]:
-    return sorted(entry.name for entry in folder.iterdir())
-
-
 def contents(folder: Path) -> dict[str, bytes]:
     return {entry.name: entry.read_bytes() for entry in folder.iterdir()}
-
-
-def assert_same(model: LocalizationModel, weights: Mapping[str, Tensor]) -> None:
-    ours = model.tensors()
-    assert ours.keys() == weights.keys()
-    for key, tensor in weights.items():
-        assert torch.equal(ours[key], tensor), key
-
-
-def refusal(path: Path) -> str:
-    with pytest.raises(WeightsError) as caught:
-        load_model(path)
-    assert "\n" not in str(caught.value)
-    assert str(path) in str(caught.value)
-    return str(caught.value)
-
-
-# The authors' files
-
-
-@pytest.mark.parametrize("prefix", ["module.", ""], ids=["of DataParallel", "plain"])
-def test_an_authors_file_gives_the_authors_figures(prefix: str, tmp_path: Path) -> None:
-    name = "deit_tscam_tiny_patch16_224"
-    weights = seeded_weights(table("state_dict_shapes.json")[name], seed=8, scale=0.02)
-    named = {prefix + key: tensor for key, tensor in weights.items()}
-    torch.save({"epoch": 60, "state_dict": named, "best_map": 0.7} if prefix else named, tmp_path / "model_best.pth")
-    model = load_model(tmp_path / "model_best.pth").eval()
-    assert_same(model, weights)
-
-    pixels = torch.from_numpy(np.random.RandomState(9).standard_normal((1, 3, 224, 224)).astype(np.float32))
-    with torch.inference_mode():
-        logits, classes, maps = model.localize(pixels, top_k=200)
-    figures = arrays(f"{name}.npz")
-    assert largest_difference(logits.numpy(), figures["logits"]) < 1e-4
-    assert largest_difference(maps[0, classes[0].argsort()][None, :8].numpy(), figures["cams_first8"]) < 1e-4
-
-
-@pytest.mark.parametrize(
-    ("layout", "backbone", "side", "threshold"),
-    [
-        ({"classes": 200}, "deit_tiny_patch16_224", 224, 0.10),
-        ({"classes": 1000}, "deit_tiny_patch16_224", 224, 0.12),
-        ({"classes": 37}, "deit_tiny_patch16_224", 224, 0.10),
-        ({"positions": 577}, "deit_tiny_patch16_224", 384, 0.10),
-        ({"width": 384}, "deit_small_patch16_224", 224, 0.10),
-    ],
-    ids=str,
-)
-def test_the_spec_of_an_authors_file_is_read_off_its_shapes(
-    layout: dict[str, int], backbone: str, side: int, threshold: float, tmp_path: Path
-) -> None:
-    torch.save({"state_dict": hollow(**layout)}, tmp_path / "w.pth")
-    spec = load_model(tmp_path / "w.pth").spec
-    assert (spec.backbone, spec.method, spec.image_hw) == (backbone, "ts-cam", (side, side))
-    assert spec.label_names == tuple(str(number) for number in range(layout.get("classes", 200)))
-    assert spec.threshold == threshold
-
-
-def test_an_authors_file_can_be_read_by_another_method(tmp_path: Path) -> None:
-    torch.save(hollow(), tmp_path / "w.pth")
-    assert load_model(tmp_path / "w.pth", method="cam").spec.method == "cam"
-    with pytest.raises(ConfigError, match="no method named 'gradcam'"):
-        load_model(tmp_path / "w.pth", method="gradcam")
-
-
-def conformer() -> Weights:
-    shapes = {
-        "cls_token": [1, 1, 384], "trans_cls_head.weight": [200, 384, 3, 3], "conv1.weight": [64, 3, 7, 7],
-        "conv_trans_2.cnn_block.conv1.weight": [64, 256, 1, 1], "conv_trans_2.trans_block.attn.qkv.bias": [1152],
-    }  # fmt: skip
-    return {key: torch.zeros(()).expand(shape) for key, shape in shapes.items()}
-
-
-REFUSED: dict[str, tuple[Weights, str]] = {
-    "a plain classifier": (
-        hollow() | {"head.weight": torch.zeros(200, 192)},
-        r"head.weight is \(200, 192\), a plain classifier's; .* `tscam train",
-    ),
-    "a Conformer": (conformer(), r"not a TS-CAM checkpoint on DeiT: missing .*patch_embed.proj.weight.*cls_token"),
-    "another model": ({"fc.weight": torch.zeros(3, 2)}, "not a TS-CAM checkpoint on DeiT: .* it holds fc.weight"),
-    "another width": (hollow(width=576), "12 blocks, 576 channels, patch 16, 197 positions are not one of the auth"),
-    "fewer blocks": (hollow(blocks=11), "11 blocks, 192 channels"),
-    "another patch": (hollow(patch=14), "patch 14"),
-    "no square grid": (hollow(positions=1 + 14 * 15), "211 positions"),
-    "no positions": (hollow(positions=0), "patch 16, 0 positions"),
-    "a distilled model": (hollow(positions=198), "198 positions"),
-    "a missing name": (
-        {key: tensor for key, tensor in hollow().items() if key != "blocks.3.norm1.weight"},
-        "missing blocks.3.norm1.weight; left over none",
-    ),
-    "a left-over name": (hollow() | {"extra.weight": torch.zeros(1)}, "missing none; left over extra.weight"),
-    "a misshapen block": (
-        hollow() | {"blocks.3.mlp.fc1.bias": torch.zeros(767)},
-        r"blocks.3.mlp.fc1.bias is \(767,\), the model's is \(768,\)",
-    ),
-    "flat positions": (hollow() | {"pos_embed": torch.zeros(197)}, "pos_embed"),
-    "a flat embedding": (hollow() | {"patch_embed.proj.weight": torch.zeros(())}, "patch_embed.proj.weight"),
-    "no classes": (hollow(classes=0), "no classes"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("case", REFUSED)
-def test_a_checkpoint_of_another_layout_is_refused_with_the_reason(case: str, tmp_path: Path) -> None:
-    weights, message = REFUSED[case]
-    torch.save({"state_dict": {f"module.{key}": tensor for key, tensor in weights.items()}}, tmp_path / "w.pth")
-    assert re.search(message, refusal(tmp_path / "w.pth"))
-
-
-def test_what_is_no_model_at_all_is_refused_with_what_a_model_is(tmp_path: Path) -> None:
-    (tmp_path / "picture.jpg").touch()
-    (tmp_path / "empty").mkdir()
-    assert "no such file or folder; a MODEL is a model folder, a run folder" in refusal(tmp_path / "missing")
-    assert "unknown ending '.jpg'; a MODEL is a folder or ends in .safetensors, .pth" in refusal(
-        tmp_path / "picture.jpg"
-    )
-    assert "not a model folder, it has no readable config.json" in refusal(tmp_path / "empty")
 
 
 # The model folder
@@ -418,50 +276,11 @@ def test_a_pickle_beside_a_config_is_never_read(tmp_path: Path) -> None:
     assert "model.safetensors: no such file" in refusal(tmp_path / "model")
 
 
-# Conversion
-
-
-def test_an_authors_file_becomes_a_model_folder_with_the_names_of_its_classes(tmp_path: Path) -> None:
-    weights = hollow(classes=3) | {"head.bias": torch.tensor([1.0, 2.0, 3.0])}
-    torch.save({"state_dict": {f"module.{key}": tensor for key, tensor in weights.items()}}, tmp_path / "w.pth")
-    (tmp_path / "labels.txt").write_text("Gänsegeier\n\n  black fox \n狐\n", encoding="utf-8")
-    folder = convert_weights(tmp_path / "w.pth", out=tmp_path / "out", labels=tmp_path / "labels.txt")
-    assert folder == tmp_path / "out"
-    model = load_model(folder)
-    assert model.spec.label_names == ("Gänsegeier", "black fox", "狐")
-    assert model.spec.image_hw == (224, 224)
-    assert model.tensors()["head.bias"].tolist() == [1, 2, 3]
-    assert load_model(convert_weights(tmp_path / "w.pth", out=tmp_path / "numbers")).spec.label_names == ("0", "1", "2")
-
-
-@pytest.mark.parametrize(
-    ("labels", "message"),
-    [
-        (b"one\ntwo\n", r"labels.txt: 2 names, the model has 3 classes; expected a name a line"),
-        (b"one\ntwo\nthree\nfour", "labels.txt: 4 names, the model has 3 classes"),
-        (b"", "labels.txt: 0 names, the model has 3 classes"),
-        (b"\xff\xfe\n", "labels.txt: cannot be read as text"),
-        (None, "labels.txt: cannot be read as text .*No such file"),
-    ],
-)
-def test_labels_that_are_not_the_classes_are_refused_before_anything_is_written(
-    labels: bytes | None, message: str, tmp_path: Path
-) -> None:
-    torch.save(hollow(classes=3), tmp_path / "w.pth")
-    if labels is not None:
-        (tmp_path / "labels.txt").write_bytes(labels)
-    with pytest.raises(ConfigError, match=message) as caught:
-        convert_weights(tmp_path / "w.pth", out=tmp_path / "out", labels=tmp_path / "labels.txt")
-    assert "\n" not in str(caught.value)
-    assert not (tmp_path / "out").exists()
-
-
-def test_a_folder_in_use_is_kept_unless_it_may_be_overwritten(tmp_path: Path) -> None:
-    torch.save(hollow(classes=3), tmp_path / "w.pth")
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "precious.txt").touch()
-    with pytest.raises(OutputError, match="the folder is not empty"):
-        convert_weights(tmp_path / "w.pth", out=tmp_path / "out")
-    assert names(tmp_path / "out") == ["precious.txt"]
-    convert_weights(tmp_path / "w.pth", out=tmp_path / "out", overwrite=True)
-    assert names(tmp_path / "out") == ["README.md", "config.json", "model.safetensors"]
+def test_what_is_no_model_at_all_is_refused_with_what_a_model_is(tmp_path: Path) -> None:
+    (tmp_path / "picture.jpg").touch()
+    (tmp_path / "empty").mkdir()
+    assert "no such file or folder; a MODEL is a model folder, a run folder" in refusal(tmp_path / "missing")
+    assert "unknown ending '.jpg'; a MODEL is a folder or ends in .safetensors, .pth" in refusal(
+        tmp_path / "picture.jpg"
+    )
+    assert "not a model folder, it has no readable config.json" in refusal(tmp_path / "empty")

@@ -1,0 +1,57 @@
+"""What the journeys over the command line share: a tiny recipe, what a command said, and how a refusal reads."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+TINY = """
+backbone: vit_tiny_patch16_224
+backbone_args: {patch_size: 8, embed_dim: 32, depth: 2, num_heads: 2}
+weights: none
+image_size: 32
+resize_size: 36
+epochs: 2
+batch_size: 6
+learning_rate: 1e-3
+learning_rate_steps: []
+device: cpu
+workers: 0
+"""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command line said."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def last_line(self) -> str:
+        return self.out.splitlines()[-1]
+
+
+Call = Callable[..., Answer]
+
+
+def run_python(*arguments: str | Path, cwd: Path | None = None) -> Answer:
+    """Runs Python in a process of its own, in which nothing is imported yet and warnings are errors."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", *map(str, arguments)], cwd=cwd, capture_output=True, text=True, check=False,
+        env=os.environ | {"OMP_NUM_THREADS": "1"}, timeout=240,
+    )  # fmt: skip
+    return Answer(done.returncode, done.stdout, done.stderr)
+
+
+def assert_refused(answer: Answer, said: str) -> None:
+    """Exit code 2, and one line on stderr that begins with `tscam: ` and says this."""
+    assert answer.code == 2, answer
+    assert answer.out == ""
+    assert answer.err.startswith("tscam: ")
+    assert answer.err.count("\n") == 1, answer.err
+    assert answer.err.endswith("\n")
+    assert said in answer.err

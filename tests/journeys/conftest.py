@@ -1,0 +1,39 @@
+"""What the journeys share: the command line run in this process, and a folder with a run trained on tiny data."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.register_assert_rewrite("command_line")  # It asserts, and a failure shall show what was compared.
+
+from command_line import TINY, Answer, Call  # noqa: E402
+from data_sets import write_folder  # noqa: E402
+from tscam.cli import main  # noqa: E402
+from tscam.config import train_config  # noqa: E402
+from tscam.training.loop import train  # noqa: E402
+
+
+@pytest.fixture
+def tscam(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
+    """Runs a command line in this process."""
+
+    def call(*arguments: str | Path) -> Answer:
+        capsys.readouterr()
+        monkeypatch.setattr(sys, "argv", ["tscam", *map(str, arguments)])
+        with pytest.raises(SystemExit) as left:
+            main()
+        said = capsys.readouterr()
+        return Answer(int(left.value.code or 0), said.out, said.err)
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `data`, `tiny.yaml`, and `run`, trained from them; not to be changed."""
+    folder = tmp_path_factory.mktemp("workshop")
+    write_folder(folder / "data", splits={"train": 4, "test": 2})
+    (folder / "tiny.yaml").write_text(TINY)
+    train(train_config(str(folder / "tiny.yaml"), data=folder / "data", out=folder / "run"))
+    return folder

@@ -1,0 +1,294 @@
+"""Every mistake on the command line is one line of help that names the place, and it leaves nothing behind."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from command_line import Call, assert_refused, run_python
+from data_sets import write_cub, write_folder, write_imagenet
+from tscam.model import create_model
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a mistake is made: a data set of its own, the trained run, and an `out` that must not be made."""
+
+    folder: Path
+    run: Path
+
+    @property
+    def data(self) -> Path:
+        return self.folder / "data"
+
+    @property
+    def out(self) -> Path:
+        return self.folder / "out"
+
+    def train(self, *flags: str | Path, recipe: str | Path | None = None) -> list[str | Path]:
+        recipe = recipe or self.run.parent / "tiny.yaml"
+        return ["train", recipe, "--data", self.data, "--out", self.out, *flags]
+
+    def evaluate(self, *flags: str | Path, model: Path | None = None) -> list[str | Path]:
+        return ["evaluate", model or self.run, "--data", self.data, "--out", self.out, *flags]
+
+    def localize(self, *flags: str | Path, model: Path | None = None, of: str = "test") -> list[str | Path]:
+        return ["localize", self.data / of, "--model", model or self.run, "--out", self.out, *flags]
+
+
+@pytest.fixture
+def place(workshop: Path, tmp_path: Path) -> Place:
+    return Place(tmp_path, workshop / "run")
+
+
+@pytest.mark.parametrize("verb", ["train", "evaluate", "check", "localize"])
+@pytest.mark.parametrize("there", [False, True])
+def test_a_missing_or_empty_folder_of_data_is_refused(place: Place, tscam: Call, verb: str, *, there: bool) -> None:
+    if there:
+        place.data.mkdir()
+    calls: dict[str, list[str | Path]] = {
+        "train": place.train(),
+        "evaluate": place.evaluate(),
+        "check": ["check", place.data],
+        "localize": place.localize(of=""),
+    }
+    missing, empty = "no such folder", "an empty folder"
+    if verb == "localize":
+        missing, empty = "no such file or folder", "no pictures in this folder"
+    assert_refused(tscam(*calls[verb]), f"{place.data}: {empty if there else missing}")
+    assert not place.out.exists()
+
+
+def replace_line(path: Path, number: int, text: str) -> None:
+    lines = path.read_text().splitlines()
+    lines[number - 1] = text
+    path.write_text("\n".join(lines))
+
+
+BROKEN_LINES = {
+    "bounding_boxes.txt": (3, "3 1.0 nan 5.0 5.0", "'nan' is not a finite number"),
+    "image_class_labels.txt": (4, "4 99", "class 99; classes.txt holds 1 to 3"),
+    "train_test_split.txt": (2, "2 maybe", "split 'maybe'; expected 1 for training or 0 for test"),
+    "images.txt": (5, "5 ../../etc/passwd", "leads out of the data set"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN_LINES)
+@pytest.mark.parametrize("verb", ["train", "evaluate", "check"])
+def test_a_broken_line_of_cubs_lists_is_refused_with_file_and_line(
+    place: Place, tscam: Call, verb: str, name: str
+) -> None:
+    write_cub(place.data)
+    number, text, said = BROKEN_LINES[name]
+    replace_line(place.data / name, number, text)
+    calls: dict[str, list[str | Path]] = {
+        "train": place.train(),
+        "evaluate": place.evaluate(),
+        "check": ["check", place.data],
+    }
+    answer = tscam(*calls[verb])
+    assert_refused(answer, said)
+    assert f"{place.data / name}:{number}: " in answer.err
+    assert not place.out.exists()
+
+
+def test_a_label_of_imagenets_list_out_of_range_is_refused_with_file_and_line(place: Place, tscam: Call) -> None:
+    write_imagenet(place.data)
+    path = place.data / "ILSVRC2012_list" / "val_folder_new.txt"
+    replace_line(path, 2, path.read_text().splitlines()[1].replace(" 0 ", " 3 ", 1))
+    assert_refused(tscam(*place.evaluate()), f"{path}:2: label 3; expected 0 to 2")
+    assert not place.out.exists()
+
+
+def test_a_broken_row_of_boxes_is_refused_with_file_and_line(place: Place, tscam: Call) -> None:
+    write_folder(place.data, splits={"train": 2, "test": 1})
+    replace_line(place.data / "boxes.csv", 4, "train/dog/dog_0_0.png,30,5,20,9")
+    for arguments in (place.train(), place.evaluate()):
+        answer = tscam(*arguments)
+        assert_refused(answer, f"{place.data / 'boxes.csv'}:4: box (30, 5, 20, 9) runs backwards")
+    assert not place.out.exists()
+
+
+def test_a_picture_that_cannot_be_decoded_stops_training_and_evaluation(place: Place, tscam: Call) -> None:
+    write_folder(place.data, splits={"train": 2, "test": 2})
+    path = place.data / "test" / "emu" / "emu_1_1.png"
+    path.write_bytes(path.read_bytes()[:-100])
+    for arguments in (place.train(), place.evaluate()):
+        assert_refused(tscam(*arguments), "'test/emu/emu_1_1.png'")
+        assert not place.out.exists()
+
+
+def test_a_picture_without_a_box_stops_evaluation(place: Place, tscam: Call) -> None:
+    write_folder(place.data, splits={"test": 2})
+    lines = (place.data / "boxes.csv").read_text().splitlines()
+    (place.data / "boxes.csv").write_text("\n".join(line for line in lines if "dog_0_1" not in line))
+    assert_refused(tscam(*place.evaluate()), "1 of 6 pictures have no box, the first is 'test/dog/dog_0_1.png'")
+    assert not place.out.exists()
+
+
+@pytest.fixture
+def furnished(place: Place) -> Place:
+    """A place with a whole data set."""
+    write_folder(place.data, splits={"train": 2, "test": 1})
+    return place
+
+
+MISTAKES: dict[str, tuple[Callable[[Place], list[str | Path]], str]] = {
+    "a size that does not divide": (
+        lambda at: at.train("--image-size", "30"),
+        "image size 30 is not a multiple of the patch, 8 pixels; take 24 or 32",
+    ),
+    "a size above the crop": (
+        lambda at: at.train("--image-size", "40"),
+        "resize_size 36 is below image_size 40",
+    ),
+    "a size that does not divide, of the benchmark": (
+        lambda _: ["benchmark", "deit_tiny_patch16_224", "--image-size", "100"],
+        "image size 100 is not a multiple of the patch, 16 pixels; take 96 or 112",
+    ),
+    "an unknown backbone": (
+        lambda at: at.train("--backbone", "deit_smal_patch16_224"),
+        "no backbone named 'deit_smal_patch16_224'; did you mean 'deit_small_patch16_224'?",
+    ),
+    "an unknown backbone of the benchmark": (
+        lambda _: ["benchmark", "deit_tinny_patch16_224"],
+        "did you mean 'deit_tiny_patch16_224'?",
+    ),
+    "a backbone without a class token": (
+        lambda at: at.train("--backbone", "vit_wee_patch16_reg1_gap_256", "--backbone-args", '{"depth": 1}'),
+        "no class token",
+    ),
+    "an unknown argument of the backbone": (
+        lambda at: at.train("--backbone-args", '{"dephts": 3}'),
+        "dephts",
+    ),
+    "an unknown method": (
+        lambda at: at.train("--method", "tscam"),
+        "no method named 'tscam'; did you mean 'ts-cam'? Registered: attention, cam, ts-cam",
+    ),
+    "an unknown method in evaluation": (lambda at: at.evaluate("--method", "cams"), "did you mean 'cam'?"),
+    "an unknown method in localization": (lambda at: at.localize("--method", "atention"), "did you mean 'attention'?"),
+    "an unknown recipe": (
+        lambda at: at.train(recipe="cub/deit-smal"),
+        "no recipe 'cub/deit-smal'; did you mean 'cub/deit-small'?",
+    ),
+    "an unknown flag": (lambda at: at.train("--epcohs", "3"), "Did you mean --epochs?"),
+    "a flag of another verb": (lambda at: at.localize("--data", "x"), "--data"),
+    "an unknown verb": (lambda _: ["evalute"], "Did you mean"),
+    "an unknown kind of names": (lambda _: ["list", "backbons"], "backbones"),
+    "an unknown reader": (lambda at: at.train("--dataset", "fodler"), "no dataset named 'fodler'; did you mean 'f"),
+    "an unknown split": (lambda at: at.evaluate("--split", "tset"), "no split 'tset'; it holds train, test"),
+    "an unknown format": (lambda at: at.localize("--to", "cocoo"), "no format named 'cocoo'; did you mean 'coco'?"),
+    "an unknown device": (lambda at: at.evaluate("--device", "cuda:77"), "no device 'cuda:77' here; there is cpu"),
+    "an unknown precision": (lambda at: at.localize("--precision", "fp8"), "bf16"),
+    "a number in words": (lambda at: at.train("--epochs", "ten"), "ten"),
+    "a missing flag": (lambda at: ["evaluate", at.run, "--data", at.data], "--out"),
+    "a missing argument": (lambda at: ["train", "--data", at.data, "--out", at.out], "RECIPE"),
+    "no epochs": (lambda at: at.train("--epochs", "0"), "epochs 0; expected more than 0"),
+    "a negative seed": (lambda at: at.train("--seed", "-1"), "seed -1; expected 0 to"),
+    "a missing model": (
+        lambda at: at.evaluate(model=at.folder / "gone"),
+        "gone: no such file or folder; a MODEL is a model folder, a run folder, or a .pth file",
+    ),
+    "a folder that is no model": (
+        lambda at: at.localize(model=at.data),
+        "not a model folder, it has no readable config.json",
+    ),
+    "a missing start": (lambda at: at.train("--weights", at.folder / "gone.pth"), "gone.pth: no such file"),
+    "a data set of other classes": (
+        lambda at: ["evaluate", at.run, "--data", at.folder / "others", "--out", at.out],
+        "2 classes, the model has 3",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_one_line_and_leaves_nothing(furnished: Place, tscam: Call, mistake: str) -> None:
+    write_folder(furnished.folder / "others", class_names=("cat", "dog"))
+    arguments, said = MISTAKES[mistake]
+    answer = tscam(*arguments(furnished))
+    assert_refused(answer, said)
+    assert not furnished.out.exists()
+
+
+@pytest.mark.parametrize("threshold", ["0", "1", "-0.1", "1.5", "nan", "inf"])
+@pytest.mark.parametrize("verb", ["evaluate", "localize"])
+def test_a_threshold_that_is_no_fraction_is_refused(furnished: Place, tscam: Call, verb: str, threshold: str) -> None:
+    arguments = furnished.evaluate() if verb == "evaluate" else furnished.localize()
+    assert_refused(tscam(*arguments, "--threshold", threshold), f"threshold {threshold}; expected a fraction")
+    assert not furnished.out.exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("epcohs: 3", "mine.yaml: no setting 'epcohs'; did you mean 'epochs'?"),
+        ("epochs: many", "mine.yaml: epochs is 'many'; expected int"),
+        ("epochs: [", "mine.yaml: not YAML"),
+        ("just words", "mine.yaml: not a recipe"),
+    ],
+)
+def test_a_broken_recipe_is_refused(furnished: Place, tscam: Call, text: str, said: str) -> None:
+    (furnished.folder / "mine.yaml").write_text(text)
+    assert_refused(tscam(*furnished.train(recipe=furnished.folder / "mine.yaml")), said)
+    assert not furnished.out.exists()
+
+
+def test_weights_of_another_shape_are_refused_with_both_shapes(furnished: Place, tscam: Call) -> None:
+    weights = load_file(furnished.run / "weights" / "best" / "model.safetensors")
+    narrow = {name: tensor[..., :16].contiguous() for name, tensor in weights.items()}
+    save_file(narrow, furnished.folder / "narrow.safetensors")
+    answer = tscam(*furnished.train("--weights", furnished.folder / "narrow.safetensors"))
+    assert_refused(answer, "narrow.safetensors: ")
+    assert "the model's is" in answer.err
+
+    model = furnished.folder / "model"
+    model.mkdir()
+    (model / "config.json").write_bytes((furnished.run / "weights" / "best" / "config.json").read_bytes())
+    save_file(weights | {"head.weight": torch.zeros(4, 32, 3, 3)}, model / "model.safetensors")
+    for arguments in (furnished.evaluate(model=model), furnished.localize(model=model)):
+        assert_refused(tscam(*arguments), "head.weight is (4, 32, 3, 3), the model's is (3, 32, 3, 3)")
+    assert not furnished.out.exists()
+
+
+def test_a_file_that_is_no_checkpoint_is_not_converted(furnished: Place, tscam: Call) -> None:
+    for name, content, said in (
+        ("model.onnx", b"", "unknown ending '.onnx'; a MODEL is a folder or ends in .safetensors, .pth"),
+        ("empty.pth", b"", "empty.pth: cannot be read as weights"),
+        ("text.pth", b"hello, these are words and no weights", "text.pth: "),
+        ("broken.safetensors", b"\xff" * 64, "broken.safetensors: cannot be read as weights"),
+    ):
+        (furnished.folder / name).write_bytes(content)
+        assert_refused(tscam("convert-weights", furnished.folder / name, "--out", furnished.out), said)
+        assert_refused(tscam(*furnished.evaluate(model=furnished.folder / name)), said)
+    torch.save({"fc.weight": torch.zeros(3, 4)}, furnished.folder / "resnet.pth")
+    answer = tscam("convert-weights", furnished.folder / "resnet.pth", "--out", furnished.out)
+    assert_refused(answer, "not a TS-CAM checkpoint on DeiT: missing patch_embed.proj.weight")
+    assert not furnished.out.exists()
+
+
+def test_labels_of_another_number_are_not_taken(tmp_path: Path, tscam: Call) -> None:
+    model = create_model("deit_tiny_patch16_224", label_names=3, image_size=32)
+    torch.save(model.tensors(), tmp_path / "theirs.pth")
+    names = tmp_path / "names.txt"
+    names.write_text("cat\ndog\n")
+    answer = tscam("convert-weights", tmp_path / "theirs.pth", "--out", tmp_path / "out", "--labels", names)
+    assert_refused(answer, "names.txt: 2 names, the model has 3 classes")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_mistake_in_a_process_of_its_own_is_one_line_too(tmp_path: Path) -> None:
+    answer = run_python("-m", "tscam.cli", "check", "gone", cwd=tmp_path)
+    assert_refused(answer, "gone: no such folder; --data takes the folder of a data set")
+
+
+def test_debug_shows_where_a_mistake_was_found(furnished: Place, tscam: Call) -> None:
+    for arguments in (["--debug", *furnished.evaluate(model=furnished.data)], furnished.train("--epochs=0", "--debug")):
+        answer = tscam(*arguments)
+        assert answer.code == 2
+        assert "Traceback (most recent call last)" in answer.err
+        assert answer.err.splitlines()[-1].startswith("tscam: ")
+    assert not furnished.out.exists()

@@ -1,0 +1,75 @@
+"""What several unit tests share: a tiny model, pictures and boxes for it, and what its results are held against."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from data_sets import draw_picture
+from tscam.checkpoint import load_model, save_model
+from tscam.errors import WeightsError
+from tscam.localization import Localization
+from tscam.model import LocalizationModel, create_model
+
+
+def tiny_model(folder: Path, *, label_names: Sequence[str] = ("cat", "dog", "emu")) -> Path:
+    """A model folder; the weights are random but always the same."""
+    args = {"patch_size": 8, "embed_dim": 32, "depth": 2, "num_heads": 2}
+    with torch.random.fork_rng():
+        torch.manual_seed(26)
+        model = create_model("vit_tiny_patch16_224", label_names=label_names, image_size=32, backbone_args=args)
+    save_model(model, folder)
+    return folder
+
+
+def drawn(folder: Path, count: int) -> list[Path]:
+    """Pictures of unequal sizes, with bright rectangles at unlike places."""
+    paths = [folder / f"{number}.png" for number in range(count)]
+    for number, path in enumerate(paths):
+        draw_picture(path, class_id=number, seed=number)
+    return paths
+
+
+def as_lines(found: Sequence[Localization]) -> list[str]:
+    return [localization.to_json() for localization in found]
+
+
+def with_second_boxes(root: Path, boxes: Mapping[str, Sequence[int]]) -> None:
+    """Every third picture gets a box right beside its own."""
+    rows = [f"{name},{x0},{y0},{(x0 + x1) // 2},{y1}" for name, (x0, y0, x1, y1) in list(boxes.items())[::3]]
+    with (root / "boxes.csv").open("a") as file:
+        file.writelines(f"\n{row}" for row in rows)
+
+
+def naive_area(box: Sequence[float]) -> float:
+    return max(box[2] - box[0] + 1, 0) * max(box[3] - box[1] + 1, 0)
+
+
+def naive_shared(box: Sequence[float], truth: Sequence[float]) -> float:
+    return naive_area([max(box[0], truth[0]), max(box[1], truth[1]), min(box[2], truth[2]), min(box[3], truth[3])])
+
+
+def naive_iou(box: Sequence[float], truth: Sequence[float]) -> float:
+    shared = naive_shared(box, truth)
+    return shared / (naive_area(box) + naive_area(truth) - shared)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(entry.name for entry in folder.iterdir())
+
+
+def assert_same(model: LocalizationModel, weights: Mapping[str, Tensor]) -> None:
+    ours = model.tensors()
+    assert ours.keys() == weights.keys()
+    for key, tensor in weights.items():
+        assert torch.equal(ours[key], tensor), key
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(WeightsError) as caught:
+        load_model(path)
+    assert "\n" not in str(caught.value)
+    assert str(path) in str(caught.value)
+    return str(caught.value)
