@@ -53,14 +53,14 @@ def test_any_text_survives_the_json_line(image: str, reason: str, tmp_path_facto
     assert [fields(read) for read in read_localizations(path)] == [fields(written)] * 2
 
 
-def test_a_line_keeps_six_decimals_of_a_score_and_three_of_an_edge() -> None:
+def test_a_line_keeps_six_decimals_of_a_score_and_four_of_an_edge() -> None:
     found = LocalizedObject(
         label="a", class_id=0, score=1 / 3, box=(1 / 3, 0.0, 2 / 3, 5.0), map=np.zeros((2, 3), np.uint8)
     )
     line = Localization(image="a", width=7, height=5, status="ok", reason="", objects=(found,)).to_json()
     (written,) = json.loads(line)["objects"]
     assert written["score"] == 0.333333
-    assert written["box"] == [0.333, 0.0, 0.667, 5.0]
+    assert written["box"] == [0.3333, 0.0, 0.6667, 5.0]
 
 
 def broken(**changes: object) -> str:

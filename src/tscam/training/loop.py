@@ -9,6 +9,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import set_seed
+from torch import Tensor
 
 from tscam.backbones.base import StartWeights
 from tscam.config import TrainConfig
@@ -74,7 +75,7 @@ def train(config: TrainConfig, *, on_progress: Callable[[Progress], None] = lamb
             accelerator.backward(loss)
             optimizer.step()
             on_progress(pace.progress())
-        _require_finite(model, epoch)
+        _require_finite(model, pixels, epoch)
         done = pace.progress()
         row = _score(done, model, test, config)
         quality = next(value for value in (row.gt_known_loc, row.top1_cls, float(epoch)) if value is not None)
@@ -122,13 +123,16 @@ def _selection(test: Dataset | None) -> str:
     return f"oracle (epoch of best {measure} on split {test.split!r})"
 
 
-def _require_finite(model: LocalizationModel, epoch: int) -> None:
+def _require_finite(model: LocalizationModel, pixels: Tensor, epoch: int) -> None:
     """A finite loss can still have a gradient that is not, and the last step of an epoch is followed by no loss."""
-    if not all(bool(parameter.isfinite().all()) for parameter in model.parameters()):
-        raise TrainingError(
-            f"the weights are not finite at the end of epoch {epoch}; those of the epoch before, if any, are kept. "
-            "Lower --learning-rate, or train with --precision fp32"
-        )
+    with torch.no_grad():
+        checked = {"weights": model.parameters(), "class scores": [model.eval()(pixels[:1])]}
+    for what, tensors in checked.items():
+        if not all(bool(tensor.isfinite().all()) for tensor in tensors):
+            raise TrainingError(
+                f"the {what} are not finite at the end of epoch {epoch}; the weights of the epoch before, if any, are "
+                "kept. Lower --learning-rate, or train with --precision fp32"
+            )
 
 
 def _score(done: Progress, model: LocalizationModel, test: Dataset | None, config: TrainConfig) -> EpochRow:
