@@ -111,7 +111,7 @@ def convert_weights(model: Path, *, out: Path, labels: Path | None = None, overw
     converted = load_model(model)
     if labels is not None:
         converted.spec = replace(converted.spec, label_names=_read_labels(labels, len(converted.spec.label_names)))
-    folder = claim_output(out, overwrite=overwrite)
+    folder = claim_output(out, overwrite=overwrite, inputs=(model, labels) if labels else (model,))
     save_model(converted, folder)
     return folder
 
@@ -177,8 +177,21 @@ def _load_folder(folder: Path) -> LocalizationModel:
         model = LocalizationModel(spec)
     except ConfigError as fault:
         raise WeightsError(f"{path}: {fault}") from fault
+    _require_same_view(config, model, path)
     model.load_tensors(tensors, source=str(weights))
     return model
+
+
+def _require_same_view(config: dict[str, Any], model: LocalizationModel, path: Path) -> None:
+    """Refuses a config that asks for what this package would not do: other pixels give other boxes."""
+    ours: Any = _to_config(model, {})
+    view = [("pretrained_cfg", key) for key in ("mean", "std", "interpolation", "crop_pct")]
+    for section, key in [*view, ("tscam", "head")]:
+        if config[section].get(key) != ours[section][key]:
+            given, wanted = config[section].get(key), ours[section][key]
+            raise WeightsError(f"{path}: {key} is {given!r}; with this model only {wanted!r} can be used")
+    if config.get("num_classes") != ours["num_classes"]:
+        raise WeightsError(f"{path}: num_classes is not the number of label_names, {ours['num_classes']}")
 
 
 def _to_spec(config: dict[str, Any]) -> ModelSpec:

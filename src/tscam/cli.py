@@ -139,7 +139,10 @@ def localize(pictures: list[Path], /, *, model: Path, config: Annotated[Localize
     from tscam.terminal import counting
 
     with counting("localizing") as on_progress:
-        print(localize(pictures, model=model, config=config, on_progress=on_progress))
+        out = localize(pictures, model=model, config=config, on_progress=on_progress)
+    if (bad := out / "bad_images.csv").exists():
+        print(f"pictures that could not be read: {bad}")
+    print(out)
 
 
 @app.command

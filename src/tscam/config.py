@@ -3,6 +3,7 @@
 A recipe is a YAML file of `TrainConfig` fields; those the package brings are found by name. Imports no torch.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cache
@@ -48,7 +49,8 @@ class TrainConfig:
     out: Path
     dataset: str | None = None
     backbone: str = "deit_small_patch16_224"
-    backbone_args: Mapping[str, int | float | str | bool] = field(default_factory=dict)
+    # The command line takes the first type that fits, and would cut 0.01 to a whole number.
+    backbone_args: Mapping[str, float | int | bool | str] = field(default_factory=dict)
     method: str = "ts-cam"
     weights: str = "pretrained"
     image_size: int = 224
@@ -67,18 +69,23 @@ class TrainConfig:
     overwrite: bool = False
 
     def __post_init__(self) -> None:
+        whole = {key: int(value) for key, value in self.backbone_args.items() if _is_whole(value)}
+        object.__setattr__(self, "backbone_args", {**self.backbone_args, **whole})
         for name in ("image_size", "epochs", "batch_size", "learning_rate"):
-            _require(getattr(self, name) > 0, f"{name} {getattr(self, name)}; expected more than 0")
+            _require(0 < getattr(self, name) < math.inf, f"{name} {getattr(self, name)}; expected more than 0")
         _require(
             self.resize_size >= self.image_size,
             f"resize_size {self.resize_size} is below image_size {self.image_size}; crops are taken from the former",
         )
-        _require(all(step > 0 for step in self.learning_rate_steps), "learning_rate_steps; expected epochs from 1")
+        _require(
+            all(step > 0 for step in self.learning_rate_steps),
+            f"learning_rate_steps {self.learning_rate_steps}; expected epochs from 1",
+        )
         _require(0 <= self.drop_path < 1, f"drop_path {self.drop_path}; expected from 0 to below 1")
         _require(self.weight_decay >= 0, f"weight_decay {self.weight_decay}; expected 0 or more")
         _require(self.workers >= 0, f"workers {self.workers}; expected 0 or more")
         head = self.head_learning_rate
-        _require(head is None or head > 0, f"head_learning_rate {head}; expected more than 0")
+        _require(head is None or 0 < head < math.inf, f"head_learning_rate {head}; expected more than 0")
         _require(0 <= self.seed < 2**32, f"seed {self.seed}; expected 0 to {2**32 - 1}")
 
 
@@ -258,6 +265,10 @@ def _converted(value: object, kind: Any) -> object:
     if type(value) is kind:
         return value
     raise TypeError
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, float) and value.is_integer()
 
 
 def _require(holds: bool, otherwise: str) -> None:

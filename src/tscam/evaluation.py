@@ -69,8 +69,9 @@ class Evaluation:
     def describe(self) -> str:
         """The numbers as lines of text, with the protocol that they hold under."""
         result = self.result
-        scores = {"top-1 cls": result.top1_cls, "top-5 cls": result.top5_cls, "top-1 loc": result.top1_loc,
-                  "top-5 loc": result.top5_loc, "GT-known loc": result.gt_known_loc}  # fmt: skip
+        top = f"top-{min(ts_cam.TOP_K, len(self.images[0].top_classes))}"  # with fewer than five classes all of them
+        scores = {"top-1 cls": result.top1_cls, f"{top} cls": result.top5_cls, "top-1 loc": result.top1_loc,
+                  f"{top} loc": result.top5_loc, "GT-known loc": result.gt_known_loc}  # fmt: skip
         lines = [f"protocol {ts_cam.PROTOCOL}, threshold {self.threshold:g}, {result.images} pictures"]
         lines += [f"{name:>14} {score:6.2f} %" for name, score in scores.items()]
         lines += [f"{name:>14} {count:6d}" for name, count in result.errors.items()]
@@ -90,7 +91,7 @@ def evaluate(model: Path, config: EvaluateConfig, *, on_progress: Progress | Non
     )
     require_same_classes(predictor, dataset)
     require_usable(dataset, workers=max(config.workers, 1))
-    out = claim_output(config.out, overwrite=config.overwrite)
+    out = claim_output(config.out, overwrite=config.overwrite, inputs=(config.data, model))
     threshold = dataset.threshold if config.threshold is None else config.threshold
     images = list(
         score_dataset(

@@ -1,6 +1,7 @@
 """Pictures → localizations, batch by batch, and the files of `tscam localize`."""
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -143,7 +144,7 @@ def localize(
         model, method=config.method, device=config.device, precision=config.precision,
         batch_size=config.batch_size, workers=config.workers,
     )  # fmt: skip
-    out = claim_output(config.out, overwrite=config.overwrite)
+    out = claim_output(config.out, overwrite=config.overwrite, inputs=(*paths, model))
     lines = out / "localizations.jsonl"
     bad: list[tuple[str, str]] = []
     try:
@@ -154,8 +155,9 @@ def localize(
                 if localization.status == "bad_image":
                     bad.append((localization.image, localization.reason))
                 elif config.draw:
-                    # A name may take 255 bytes, which is not to say as many characters.
-                    stem = os.fsencode(Path(localization.image).stem)[:80].decode(errors="ignore")
+                    # Safe in any shell and file system; a name may take 255 bytes, not as many characters.
+                    safe = re.sub(r"[\x00-\x1f\x7f<>:\"'`$/\\|?*=]+", "_", Path(localization.image).stem)
+                    stem = os.fsencode(safe)[:80].decode(errors="ignore")
                     _draw(localization, out / "drawings" / f"{number:06d}-{stem}.jpg")
                 if on_progress is not None:
                     on_progress(number, len(paths))

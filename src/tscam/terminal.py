@@ -83,4 +83,5 @@ def _epoch(at: "TrainingProgress") -> str:
     assert at.row is not None
     scores = {"top-1 cls": at.row.top1_cls, "top-1 loc": at.row.top1_loc, "GT-known loc": at.row.gt_known_loc}
     shown = " ".join(f"{name} {score:.1f} %" for name, score in scores.items() if score is not None)
-    return f"epoch {at.epoch}/{at.epochs} done: loss {at.loss:.4f} {shown}{' (best so far)' if at.is_best else ''}"
+    best = "(best so far)" if at.is_best and shown else ""
+    return " ".join(filter(None, [f"epoch {at.epoch}/{at.epochs} done: loss {at.loss:.4f}", shown, best]))

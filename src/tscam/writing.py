@@ -54,16 +54,17 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[str | i
     write_text_atomically(path, "".join(_csv_line(cells) for cells in (header, *rows)))
 
 
-def claim_output(folder: Path, *, overwrite: bool) -> Path:
+def claim_output(folder: Path, *, overwrite: bool, inputs: Iterable[Path] = ()) -> Path:
     """The empty folder that a run will write into, made if need be; an absolute path.
 
     Args:
         folder: taken literally.
         overwrite: empty a folder that holds something. A link in it is removed, what it points to stays.
+        inputs: files and folders that the run reads; they are never emptied.
 
     Raises:
         OutputError: a file is in the way, the folder is not empty, the disk refuses, or the folder to be emptied is the
-            root, the home, the current folder or a parent of these.
+            root, the home, the current folder, an input or a parent of these, or lies in an input.
     """
     try:
         # Not `os.path.abspath`: it would take `link/..` for the folder that the link is in.
@@ -76,7 +77,7 @@ def claim_output(folder: Path, *, overwrite: bool) -> Path:
                 raise OutputError(
                     f"{folder}: the folder is not empty; choose another one, or empty it with --overwrite"
                 )
-            _empty(claimed)
+            _empty(claimed, inputs)
     except (OSError, ValueError, RuntimeError) as fault:  # A NUL in the name; links in a circle.
         raise OutputError(
             f"{str(folder)!r}: cannot be used for output ({one_line(fault)}); choose another place"
@@ -117,8 +118,11 @@ def _harmless(cell: str | int | float | None) -> str | int | float | None:
     return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA_STARTS) else cell
 
 
-def _empty(folder: Path) -> None:
+def _empty(folder: Path, inputs: Iterable[Path]) -> None:
     real = folder.resolve()
+    for given in (path.resolve() for path in inputs):
+        if real == given or real in given.parents or given in real.parents:
+            raise OutputError(f"{folder}: --overwrite would empty what is read from {given}; choose another folder")
     home = Path(os.path.expanduser("~")).resolve()  # noqa: PTH111  `Path.home` fails for a user without a home.
     for kept in (home, Path.cwd().resolve()):
         if real == kept or real in kept.parents:  # The root is a parent of every folder.

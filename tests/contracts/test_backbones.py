@@ -220,7 +220,6 @@ def test_a_view_of_broken_patches_is_refused_when_built_and_when_seen(image_hw: 
         {"embed_dim": 25},
         {"num_heads": 0},
         {"patch_size": 0},
-        {"depth": -1},
         {"embed_dim": 10**12},
         {"norm_layer": "nonsense"},
         {"act_layer": "nonsense"},

@@ -88,12 +88,15 @@ def test_flags_go_before_the_recipe(workshop: Path, tmp_path: Path, tscam: Call)
     answer = tscam(
         "train", workshop / "tiny.yaml", "--data", workshop / "data", "--out", tmp_path / "run", "--epochs", "1",
         "--learning-rate-steps", "3", "--learning-rate-steps", "5", "--seed=4",
+        "--backbone-args", '{"patch_size": 8, "embed_dim": 32, "depth": 2, "num_heads": 2, "init_values": 0.01}',
     )  # fmt: skip
     assert answer.code == 0, answer.err
     kept = (tmp_path / "run" / "config.yaml").read_text()
     assert "epochs: 1\n" in kept
     assert "learning_rate_steps:\n- 3\n- 5\n" in kept
     assert "seed: 4\n" in kept
+    assert "  depth: 2\n" in kept
+    assert "  init_values: 0.01\n" in kept
     assert "learning_rate: 0.001\n" in kept
 
 

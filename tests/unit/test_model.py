@@ -114,7 +114,7 @@ def test_no_row_of_attention_is_computed_unless_it_is_asked_for() -> None:
         return watcher.operations("_softmax")
 
     assert softmaxes(Record.NOTHING) == []
-    assert softmaxes(Record.CLASS_ATTENTION) == [(3, TOKENS, 2)] * TINY["depth"]  # a column a head
+    assert softmaxes(Record.CLASS_ATTENTION) == [(3, 2, TOKENS)] * TINY["depth"]  # a row a head
     with torch.no_grad(), Watcher() as watcher:
         model(pixels)
         model.with_method("cam").eval().localize(pixels, top_k=2)

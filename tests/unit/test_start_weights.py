@@ -302,3 +302,9 @@ def test_pretrained_weights_without_a_network_are_one_line_with_a_way_out(
     with pytest.raises(WeightsError, match=rf"pretrained weights of '{NAME}' cannot be had .*--weights FILE") as caught:
         create_backbone(NAME, image_hw=(48, 48), weights="pretrained", args=TINY)
     assert "\n" not in str(caught.value)
+
+
+def test_weights_that_are_not_finite_are_refused_by_name(tmp_path: Path) -> None:
+    save_file({"a": torch.ones(2), "b": torch.tensor([1.0, float("nan")])}, tmp_path / "w.safetensors")
+    with pytest.raises(WeightsError, match="values that are not finite in b;"):
+        read_tensors(tmp_path / "w.safetensors")

@@ -180,3 +180,17 @@ def test_a_folder_that_cannot_be_emptied_is_one_line(tmp_path: Path, monkeypatch
     monkeypatch.setattr(Path, "unlink", refuse)
     with pytest.raises(OutputError, match="Permission denied"):
         claim_output(tmp_path, overwrite=True)
+
+
+def test_overwrite_never_empties_what_the_run_reads(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    (data / "train").mkdir(parents=True)
+    (data / "train" / "a.jpg").touch()
+    (tmp_path / "link").symlink_to(data, target_is_directory=True)
+    for folder in (data, data / "train", tmp_path, tmp_path / "link"):
+        for given in (data, tmp_path / "link"):
+            with pytest.raises(OutputError, match="--overwrite would empty what is read from"):
+                claim_output(folder, overwrite=True, inputs=(given,))
+    with pytest.raises(OutputError, match="--overwrite would empty what is read from"):
+        claim_output(data, overwrite=True, inputs=(data / "train" / "a.jpg",))
+    assert names(data / "train") == ["a.jpg"]

@@ -31,7 +31,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     A wrapping `state_dict` or `model` is opened, and the prefix `module.` of DataParallel is dropped.
 
     Raises:
-        WeightsError: the file is missing, of another kind, damaged, or holds anything but tensors and plain values.
+        WeightsError: the file is missing, of another kind, damaged, or holds anything but plain values and tensors of
+            finite numbers.
     """
     if not path.is_file():
         raise WeightsError(f"{path}: no such file; expected weights ({', '.join(SUFFIXES)})")
@@ -48,6 +49,9 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     tensors = {name.removeprefix("module."): tensor for name, tensor in held.items() if isinstance(tensor, Tensor)}
     if not tensors:
         raise WeightsError(f"{path}: holds no tensors; expected a state dict, plain or under {', '.join(_WRAPPERS)}")
+    spoilt = [name for name, tensor in tensors.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
+    if spoilt:
+        raise WeightsError(f"{path}: values that are not finite in {_some(spoilt)}; take weights of an earlier epoch")
     return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
 
 

@@ -19,6 +19,8 @@ from tscam.backbones.tensors import read_tensors, require_same_layout
 from tscam.errors import ConfigError, WeightsError, one_line
 from tscam.features import Features, Record
 
+_DEEPEST = 200  # blocks; the deepest model of timm has 48
+
 _MODULES = ("vision_transformer", "deit")  # timm's files whose models are walked here
 
 
@@ -26,7 +28,7 @@ _MODULES = ("vision_transformer", "deit")  # timm's files whose models are walke
 _NOT_ARCHITECTURE = frozenset(
     {
         "pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir", "device", "dtype",
-        "img_size", "dynamic_img_size", "in_chans", "drop_path_rate", "patch_drop_rate",
+        "img_size", "dynamic_img_size", "in_chans", "num_classes", "drop_path_rate", "patch_drop_rate",
     }
 )  # fmt: skip
 
@@ -86,11 +88,8 @@ def _class_row(
     attn: Attention, query: Float[Tensor, "b heads t e"], key: Float[Tensor, "b heads t e"]
 ) -> Float[Tensor, "b heads t"]:
     """The softmax row of the first token, which is the class token: one row where the whole matrix has t."""
-    # One product for all heads, of the keys as they lie in memory: each head's query stands in its own column, with
-    # zeros beside it. A product a head would copy all keys first, which costs more than the whole row.
-    heads = torch.eye(attn.num_heads, dtype=query.dtype, device=query.device)
-    columns = (query[:, :, 0, :, None] * attn.scale * heads[:, None]).flatten(1, 2)  # [b heads·e heads]
-    return (key.transpose(1, 2).flatten(2) @ columns).softmax(dim=1).mT
+    # Multiplied and summed, not a matrix product: that would copy all keys first, which costs more than the row.
+    return (query[:, :, :1] * attn.scale * key).sum(dim=-1).softmax(dim=-1)
 
 
 def _attend(
@@ -121,6 +120,9 @@ def _build(
         raise ConfigError(
             f"backbone argument {foreign[0]!r} does not change an architecture; such as embed_dim, depth, num_heads do"
         )
+    depth = args.get("depth", 1)
+    if not (isinstance(depth, int) and 1 <= depth <= _DEEPEST):
+        raise ConfigError(f"backbone argument depth {depth!r}; expected a whole number from 1 to {_DEEPEST}")
     settings: dict[str, Any] = {**args, "img_size": image_hw, "dynamic_img_size": True, "drop_path_rate": drop_path}
     vit = _create(name, pretrained=weights == "pretrained", settings=settings)
     _require_whole_patches(image_hw, vit.patch_embed.patch_size)

@@ -28,7 +28,7 @@ formats: Registry[Format] = Registry("format")
 
 
 def write_annotations(
-    localizations: Iterable[Localization], out: Path, *, to: str, class_names: Sequence[str] | None = None
+    localizations: Iterable[Localization], out: str | Path, *, to: str, class_names: Sequence[str] | None = None
 ) -> list[Path]:
     """Write localizations as annotation files; returns the files.
 
@@ -43,7 +43,7 @@ def write_annotations(
         DataError: the localizations do not fit together, or not to `class_names`.
         OutputError: a file cannot be written.
     """
-    return formats[to](localizations, out, class_names=class_names)
+    return formats[to](localizations, Path(out), class_names=class_names)
 
 
 def class_table(labels: Iterable[tuple[int, str]], *, class_names: Sequence[str] | None) -> dict[int, str]:

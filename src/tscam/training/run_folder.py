@@ -26,7 +26,8 @@ class RunFolder:
     """
 
     def __init__(self, config: TrainConfig, *, selection: str) -> None:
-        self.path: Path = claim_output(config.out, overwrite=config.overwrite)
+        inputs = (config.data, Path(config.weights))  # words like `pretrained` name no file, which does no harm
+        self.path: Path = claim_output(config.out, overwrite=config.overwrite, inputs=inputs)
         self.selection = selection
         self._base_model = f"timm/{config.backbone}" if config.weights == "pretrained" else ""
         self._rows: list[EpochRow] = []
