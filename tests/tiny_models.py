@@ -73,3 +73,21 @@ def refusal(path: Path) -> str:
     assert "\n" not in str(caught.value)
     assert str(path) in str(caught.value)
     return str(caught.value)
+
+
+class NarrowModel(LocalizationModel):
+    """Finds no memory for more pictures at once than `room`."""
+
+    room = 2
+
+    def forward(self, pixels: Tensor, draws: Tensor | None = None) -> Tensor:
+        self._take(len(pixels))
+        return super().forward(pixels, draws)
+
+    def localize(self, pixels: Tensor, *, top_k: int, labels: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        self._take(len(pixels))
+        return super().localize(pixels, top_k=top_k, labels=labels)
+
+    def _take(self, pictures: int) -> None:
+        if pictures > self.room:
+            raise torch.OutOfMemoryError(f"CUDA out of memory. Tried to allocate {pictures}.00 GiB.\nMore of it.")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tscam import backbones, datasets, formats, methods, metrics
-    from tscam.config import EvaluateConfig, LocalizeConfig, TrainConfig, train_config
+    from tscam.config import EvaluateConfig, LocalizeConfig, TrainConfig
     from tscam.drawing import draw
     from tscam.errors import TscamError
     from tscam.evaluation import evaluate
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from tscam.localization import Localization
     from tscam.localizer import Localizer, load, localize
     from tscam.model import create_model
-    from tscam.training.loop import train
+    from tscam.recipe import train_config
+    from tscam.training.loop import resume, train
 
 __all__ = [
     "EvaluateConfig",
@@ -35,6 +36,7 @@ __all__ = [
     "localize",
     "methods",
     "metrics",
+    "resume",
     "train",
     "train_config",
     "write_annotations",
@@ -52,8 +54,9 @@ _HOME = {
     "evaluate": "evaluation",
     "load": "localizer",
     "localize": "localizer",
+    "resume": "training.loop",
     "train": "training.loop",
-    "train_config": "config",
+    "train_config": "recipe",
     "write_annotations": "formats",
 }
 

@@ -1,25 +1,44 @@
 """Picture → training view: resize, random crop, random flip. What is drawn depends on the given generator alone."""
 
 import numpy as np
-from jaxtyping import Float
-from PIL import Image, ImageOps
+import torch
+from jaxtyping import UInt8
+from PIL import Image
+from torchvision.transforms.v2 import RandAugment
 
-from tscam.image import InputFormat, normalize
+
+def resized(picture: Image.Image, *, side: int) -> UInt8[np.ndarray, "side side 3"]:
+    """The whole picture as a square of `side` pixels, bilinear with antialiasing, aspect ignored."""
+    return np.asarray(picture.resize((side, side), Image.Resampling.BILINEAR))
 
 
 def training_view(
-    picture: Image.Image, *, to: InputFormat, resize_size: int, random: np.random.Generator
-) -> Float[np.ndarray, "3 H W"]:
-    """A random crop of the picture, flipped half of the time, as the network sees it.
+    square: UInt8[np.ndarray, "side side 3"],
+    *,
+    size_hw: tuple[int, int],
+    random: np.random.Generator,
+    rand_augment: int | None = None,
+) -> UInt8[np.ndarray, "H W 3"]:
+    """A random crop of a resized picture, flipped half of the time; pixels are neither scaled nor normalized.
 
-    The whole picture is first resized to a square of `resize_size` pixels, bilinear with antialiasing, aspect ignored.
+    Args:
+        size_hw: height and width of the view, in pixels.
+        rand_augment: magnitude of two random operations on colours and shape after that, 1 to 30; None does none.
 
     Source:
-        The released TS-CAM code: resize to 256×256, random crop of 224, horizontal flip.
+        The released TS-CAM code: resize to 256×256, random crop of 224, horizontal flip. RandAugment: Cubuk et al.,
+        NeurIPS 2020, as torchvision has it.
     """
-    width, height = to.size_wh
-    resized = picture.resize((resize_size, resize_size), Image.Resampling.BILINEAR)
-    left = int(random.integers(resize_size - width + 1))
-    top = int(random.integers(resize_size - height + 1))
-    crop = resized.crop((left, top, left + width, top + height))
-    return normalize(ImageOps.mirror(crop) if random.random() < 0.5 else crop, to=to)
+    height, width = size_hw
+    left = int(random.integers(square.shape[1] - width + 1))
+    top = int(random.integers(square.shape[0] - height + 1))
+    view = square[top : top + height, left : left + width]
+    if random.random() < 0.5:
+        view = view[:, ::-1]
+    return view if rand_augment is None else _rand_augmented(view, rand_augment, seed=int(random.integers(2**63)))
+
+
+def _rand_augmented(view: UInt8[np.ndarray, "H W 3"], magnitude: int, *, seed: int) -> UInt8[np.ndarray, "H W 3"]:
+    with torch.random.fork_rng(devices=[]):  # torchvision draws from PyTorch's generator, which is put back as it was
+        torch.default_generator.manual_seed(seed)
+        return np.asarray(RandAugment(num_ops=2, magnitude=magnitude)(Image.fromarray(view)))

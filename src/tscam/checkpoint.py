@@ -18,7 +18,7 @@ from tscam.backbones.tensors import SUFFIXES, read_tensors, require_same_layout
 from tscam.config import require_threshold
 from tscam.errors import ConfigError, OutputError, WeightsError, one_line
 from tscam.model import LocalizationModel, ModelSpec
-from tscam.writing import claim_output
+from tscam.writing import claim_output, flush_file, replace_folder
 
 FORMAT_VERSION = 1
 
@@ -74,25 +74,13 @@ def save_model(
         # safetensors makes files that their owner alone may read.
         shutil.copymode(fresh / "config.json", fresh / "model.safetensors")
         (fresh / "README.md").write_text(_card(model, base_model), encoding="utf-8")
-        _replace_folder(folder, fresh)
+        for path in fresh.iterdir():
+            flush_file(path)
+        replace_folder(folder, fresh)
     except (OSError, SafetensorError) as fault:
         raise OutputError(f"{folder}: the model cannot be written ({one_line(fault)}); free space there") from fault
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
-
-
-def _replace_folder(folder: Path, fresh: Path) -> None:
-    old = folder.with_name(f".{folder.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if folder.exists():
-        folder.rename(old)
-    try:
-        fresh.rename(folder)
-    except OSError:
-        if old.exists():
-            old.rename(folder)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def convert_weights(model: Path, *, out: Path, labels: Path | None = None, overwrite: bool = False) -> Path:

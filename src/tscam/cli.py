@@ -1,6 +1,7 @@
 """The command line: parse, call, print. A verb is a function; what it does lives elsewhere and is imported when run."""
 
 import json
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,8 +10,9 @@ from typing import Annotated, Literal
 from cyclopts import App, ArgumentCollection, CycloptsError, Parameter
 from cyclopts.config import Dict
 
-from tscam.config import EvaluateConfig, LocalizeConfig, Precision, TrainConfig, read_recipe
-from tscam.errors import TscamError
+from tscam.config import EvaluateConfig, LocalizeConfig, Precision, TrainConfig
+from tscam.errors import StoppedError, TscamError
+from tscam.recipe import read_recipe, to_yaml
 
 # The fields of a verb's settings are flags of their own.
 Flags = Parameter(name="*")
@@ -27,6 +29,8 @@ def _fill_from_recipe(app: App, commands: tuple[str, ...], arguments: ArgumentCo
             key: json.dumps(value) if isinstance(value, Mapping) else value
             for key, value in read_recipe(given[0]).items()
         }
+        if any(argument.name == "--print-config" and argument.tokens for argument in arguments):
+            settings = {"data": "DATA", "out": "RUN"} | settings  # what is to be printed need not be there
         Dict(settings, source=given[0], use_commands_as_keys=False)(app, commands, arguments)
 
 
@@ -58,7 +62,7 @@ def demo(*, out: Path | None = None) -> None:
     from tscam.demo import run_demo
     from tscam.terminal import training
 
-    with training() as on_progress:
+    with training() as (on_progress, _):
         result = run_demo(out, on_progress=on_progress)
     print(result.summary)
     print(result.out)
@@ -91,19 +95,51 @@ def train(
     /,
     *,
     config: Annotated[TrainConfig, RecipeFlags],
+    print_config: bool = False,
 ) -> None:
-    """Train from image-level labels alone.
+    """Train from image-level labels alone. Ctrl-C stops after the step and keeps the state; `resume` goes on.
 
     Parameters
     ----------
     recipe
         One of `tscam list recipes`, or a YAML file; flags go before what it says.
+    print_config
+        Print all settings, which are a recipe, and do nothing.
     """
+    if print_config:
+        print(to_yaml(config), end="")
+        return
     from tscam.terminal import training
     from tscam.training.loop import train
 
-    with training() as on_progress:
-        print(train(config, on_progress=on_progress))
+    with training() as (on_progress, on_note):
+        run = train(config, on_progress=on_progress, on_note=on_note)
+    _end_training(run)
+
+
+@app.command
+def resume(run: Path, /) -> None:
+    """Go on with a run that was stopped or killed, from its last saved state.
+
+    Parameters
+    ----------
+    run
+        Folder of the run: what `--out` was.
+    """
+    from tscam.terminal import training
+    from tscam.training.loop import resume
+
+    with training() as (on_progress, on_note):
+        done = resume(run, on_progress=on_progress, on_note=on_note)
+    _end_training(done)
+
+
+def _end_training(run: Path) -> None:
+    if os.environ.get("RANK", "0") == "0":  # of several processes under torchrun, the first one speaks
+        from tscam.training.results import describe_run
+
+        print(describe_run(run))
+        print(run)
 
 
 @app.command
@@ -233,7 +269,7 @@ def main() -> None:
         if debug:
             sys.excepthook(type(fault), fault, fault.__traceback__)
         print(f"tscam: {fault}".strip(), file=sys.stderr)
-        sys.exit(2)
+        sys.exit(128 + fault.signal if isinstance(fault, StoppedError) else 2)
     except KeyboardInterrupt:
         sys.exit(130)
 

@@ -1,20 +1,15 @@
-"""Settings of the verbs: one frozen dataclass a verb, the one source of its flags, its recipe and what a run keeps.
-
-A recipe is a YAML file of `TrainConfig` fields; those the package brings are found by name. Imports no torch.
-"""
+"""Settings of the verbs: one frozen dataclass a verb, the one source of its flags, its recipe and what a run keeps."""
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from functools import cache
-from importlib.resources import files
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Literal
 
-from tscam.errors import ConfigError, did_you_mean, one_line
+from tscam.errors import ConfigError
 
-Precision = Literal["fp32", "bf16"]
+Precision = Literal["fp32", "bf16", "fp16"]
+Selection = Literal["val", "last", "oracle"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,19 +24,41 @@ class TrainConfig:
         backbone_args: changes to the backbone's architecture, as JSON: '{"depth": 6}'.
         method: as `tscam list methods` shows.
         weights: start weights: `pretrained` (timm's hub), `none`, or a file.
+        freeze_backbone: train the method's own weights alone.
+        freeze_blocks: keep the embedding and so many first blocks as they are.
         image_size: side of the view, in pixels.
         resize_size: side of the square that training crops are taken from, in pixels.
+        rand_augment: magnitude of RandAugment, 1 to 30; none when not given.
+        label_smoothing: share of the target that is spread over all classes.
         epochs: passes over the training pictures.
-        batch_size: pictures a step.
+        batch_size: pictures a step, over all processes.
+        accumulate: parts that a process cuts its share of a step into, to save memory.
+        auto_batch: cut into more parts where memory does not suffice.
         learning_rate: of AdamW.
         head_learning_rate: of the method's own weights, where it differs.
-        learning_rate_steps: the rate falls to a tenth at the start of every epoch that is a multiple of one of these.
+        schedule: of the learning rate: `steps`, or `cosine` down to nothing.
+        learning_rate_steps: of `steps`: a tenth from the start of every epoch that is a multiple of one of these.
+        warmup_epochs: epochs in which the rate rises from nothing.
+        layer_decay: each block's rate is this much of the one's after it.
         weight_decay: of all weights but biases, norms, class token and position embeddings.
+        clip_norm: largest norm of the gradient; none when not given.
         drop_path: rate of stochastic depth.
+        ema: decay of the moving average of the weights, which is what is then kept; none when not given.
+        select: epoch that is kept as the best: best on a held-out part of the training split (`val`), `last`, or best
+            on the test split (`oracle`).
+        val_fraction: of each class's training pictures, held out for `val` where the data has no such split.
         seed: of weights, order and augmentation.
         precision: of the matrix products.
+        compile: compile the network; slow to start.
         device: as PyTorch names it; the GPU where there is one.
-        workers: processes that read pictures.
+        devices: GPUs to train on, a process each: 0,1.
+        processes: to train with; GPUs in turn, or the CPU.
+        workers: processes that read pictures, for each training process.
+        cache: keep the resized training pictures in memory: `ram`.
+        fast_decode: decode JPEGs at a smaller size where that does; pixels differ from the exact ones.
+        save_minutes: between saved states, beside those of every epoch.
+        samples_every: epochs between sheets of held-out pictures; 0 draws none.
+        tracker: of metrics: tensorboard, wandb, mlflow, trackio …
         overwrite: replace what is in `out`.
     """
 
@@ -53,26 +70,59 @@ class TrainConfig:
     backbone_args: Mapping[str, float | int | bool | str] = field(default_factory=dict)
     method: str = "ts-cam"
     weights: str = "pretrained"
+    freeze_backbone: bool = False
+    freeze_blocks: int = 0
     image_size: int = 224
     resize_size: int = 256
+    rand_augment: int | None = None
+    label_smoothing: float = 0.0
     epochs: int = 60
     batch_size: int = 128
+    accumulate: int = 1
+    auto_batch: bool = False
     learning_rate: float = 5e-5
     head_learning_rate: float | None = None
+    schedule: Literal["steps", "cosine"] = "steps"
     learning_rate_steps: tuple[int, ...] = (30,)
+    warmup_epochs: int = 0
+    layer_decay: float = 1.0
     weight_decay: float = 0.05
+    clip_norm: float | None = None
     drop_path: float = 0.1
+    ema: float | None = None
+    select: Selection = "val"
+    val_fraction: float = 0.1
     seed: int = 26
     precision: Precision = "fp32"
+    compile: bool = False
     device: str | None = None
+    devices: str | None = None
+    processes: int = 1
     workers: int = 2
+    cache: Literal["none", "ram"] = "none"
+    fast_decode: bool = False
+    save_minutes: float = 10.0
+    samples_every: int = 5
+    tracker: str | None = None
     overwrite: bool = False
 
     def __post_init__(self) -> None:
         whole = {key: int(value) for key, value in self.backbone_args.items() if _is_whole(value)}
         object.__setattr__(self, "backbone_args", {**self.backbone_args, **whole})
-        for name in ("image_size", "epochs", "batch_size", "learning_rate"):
+        for name in ("image_size", "epochs", "batch_size", "accumulate", "learning_rate", "processes", "save_minutes"):
             _require(0 < getattr(self, name) < math.inf, f"{name} {getattr(self, name)}; expected more than 0")
+        for name in ("head_learning_rate", "clip_norm"):
+            value = getattr(self, name)
+            _require(value is None or 0 < value < math.inf, f"{name} {value}; expected more than 0")
+        for name in ("weight_decay", "workers", "freeze_blocks", "warmup_epochs", "samples_every"):
+            _require(getattr(self, name) >= 0, f"{name} {getattr(self, name)}; expected 0 or more")
+        for name in ("drop_path", "label_smoothing"):
+            _require(0 <= getattr(self, name) < 1, f"{name} {getattr(self, name)}; expected from 0 to below 1")
+        _require(0 < self.val_fraction < 1, f"val_fraction {self.val_fraction}; expected between 0 and 1")
+        _require(0 < self.layer_decay <= 1, f"layer_decay {self.layer_decay}; expected above 0, and 1 at most")
+        _require(self.ema is None or 0 < self.ema < 1, f"ema {self.ema}; expected between 0 and 1")
+        magnitude = self.rand_augment
+        _require(magnitude is None or 1 <= magnitude <= 30, f"rand_augment {magnitude}; expected 1 to 30")
         _require(
             self.resize_size >= self.image_size,
             f"resize_size {self.resize_size} is below image_size {self.image_size}; crops are taken from the former",
@@ -81,12 +131,30 @@ class TrainConfig:
             all(step > 0 for step in self.learning_rate_steps),
             f"learning_rate_steps {self.learning_rate_steps}; expected epochs from 1",
         )
-        _require(0 <= self.drop_path < 1, f"drop_path {self.drop_path}; expected from 0 to below 1")
-        _require(self.weight_decay >= 0, f"weight_decay {self.weight_decay}; expected 0 or more")
-        _require(self.workers >= 0, f"workers {self.workers}; expected 0 or more")
-        head = self.head_learning_rate
-        _require(head is None or 0 < head < math.inf, f"head_learning_rate {head}; expected more than 0")
+        _require(
+            self.warmup_epochs < self.epochs,
+            f"warmup_epochs {self.warmup_epochs}; expected fewer than epochs, {self.epochs}",
+        )
+        numbers = [] if self.devices is None else self.devices.split(",")
+        _require(
+            all(number.isascii() and number.isdigit() for number in numbers) and len({*numbers}) == len(numbers),
+            f"devices {self.devices!r}; expected different GPUs by number, such as 0,1",
+        )
+        _require(
+            not numbers or (self.device is None and self.processes in (1, len(numbers))),
+            f"devices {self.devices} beside device {self.device} and processes {self.processes}; give one of them",
+        )
         _require(0 <= self.seed < 2**32, f"seed {self.seed}; expected 0 to {2**32 - 1}")
+
+    @property
+    def gpus(self) -> tuple[int, ...]:
+        """The GPUs that were named."""
+        return () if self.devices is None else tuple(int(number) for number in self.devices.split(","))
+
+    @property
+    def process_count(self) -> int:
+        """Processes that train."""
+        return len(self.gpus) or self.processes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +167,7 @@ class EvaluateConfig:
         dataset: reader of the data set; looked at when not given.
         split: part of the data set; its test split when not given.
         method: reads the maps by another method than the model's own: `cam`, `attention`, …
-        threshold: fraction of the map's maximum above which is object; the data set's published one when not given.
+        threshold: fraction of the map's maximum above which is object; the model's own when not given.
         batch_size: pictures at once.
         precision: of the matrix products.
         device: as PyTorch names it; the GPU where there is one.
@@ -170,101 +238,6 @@ def require_threshold(threshold: float | None) -> None:
     """
     if threshold is not None and not 0 < threshold < 1:
         raise ConfigError(f"threshold {threshold:g}; expected a fraction of the map's maximum, between 0 and 1")
-
-
-@cache
-def list_recipes() -> tuple[str, ...]:
-    """The names of the recipes that the package brings, such as `cub/deit-small`."""
-    folder = files("tscam") / "recipes"
-    return tuple(
-        sorted(f"{group.name}/{file.name.removesuffix('.yaml')}" for group in folder.iterdir() if group.is_dir()
-               for file in group.iterdir() if file.name.endswith(".yaml"))
-    )  # fmt: skip
-
-
-def read_recipe(recipe: str) -> dict[str, object]:
-    """The settings of a recipe: one of the package's, by name, or a YAML file of one's own.
-
-    Raises:
-        ConfigError: no such recipe, not YAML, or a key or value that `TrainConfig` does not know.
-    """
-    if recipe in list_recipes():
-        text = (files("tscam") / "recipes" / f"{recipe}.yaml").read_text(encoding="utf-8")
-    elif Path(recipe).is_file():
-        text = Path(recipe).read_text(encoding="utf-8", errors="replace")
-    else:
-        hint = did_you_mean(recipe, list_recipes()) or ";"
-        raise ConfigError(f"no recipe {recipe!r}{hint} give a YAML file or one of {', '.join(list_recipes())}")
-    import yaml  # here, so that `--help` does not wait for it
-
-    try:
-        settings = yaml.safe_load(text)
-    except yaml.YAMLError as fault:
-        raise ConfigError(f"{recipe}: not YAML ({one_line(fault)})") from fault
-    if not isinstance(settings, dict):
-        raise ConfigError(f"{recipe}: not a recipe; expected lines of the form `epochs: 60`")
-    return {str(key): _setting(str(key), value, source=recipe) for key, value in settings.items()}
-
-
-def train_config(recipe: str, **changes: object) -> TrainConfig:
-    """The settings of a recipe with the given changes; `data` and `out` among them unless the recipe has them.
-
-    Raises:
-        ConfigError: as `read_recipe`; a setting that neither gives, or one with a value that is not allowed.
-    """
-    settings = read_recipe(recipe) | {key: _setting(key, value, source="train") for key, value in changes.items()}
-    lacking = {"data", "out"} - settings.keys()
-    if lacking:
-        raise ConfigError(f"{recipe}: lacks {', '.join(sorted(lacking))}; give them in the recipe or beside it")
-    return TrainConfig(**settings)  # type: ignore[arg-type]  # each was converted to its field's type
-
-
-def to_yaml(config: TrainConfig) -> str:
-    """All settings as a recipe that gives the same run again."""
-    import yaml
-
-    plain = {
-        name: str(value) if isinstance(value, Path) else list(value) if isinstance(value, tuple) else value
-        for name, value in asdict(config).items()
-    }
-    return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
-
-
-def _setting(key: str, value: object, *, source: str) -> object:
-    kinds = get_type_hints(TrainConfig)
-    if key not in kinds:
-        hint = did_you_mean(key, kinds) or ";"
-        raise ConfigError(f"{source}: no setting {key!r}{hint} there are {', '.join(kinds)}")
-    try:
-        return _converted(value, kinds[key])
-    except (TypeError, ValueError):
-        raise ConfigError(f"{source}: {key} is {value!r}; expected {_kind_name(kinds[key])}") from None
-
-
-def _kind_name(kind: Any) -> str:
-    if get_origin(kind) is Literal:
-        return " or ".join(get_args(kind))
-    return kind.__name__ if isinstance(kind, type) else str(kind)
-
-
-def _converted(value: object, kind: Any) -> object:
-    """A YAML value as the type of its field; ValueError or TypeError where it is of another."""
-    origin, parts = get_origin(kind), get_args(kind)
-    if origin is Union or origin is UnionType:
-        return None if value is None else _converted(value, next(part for part in parts if part is not NoneType))
-    if origin is tuple and isinstance(value, list | tuple):
-        return tuple(_converted(item, parts[0]) for item in value)
-    if origin is Mapping and isinstance(value, Mapping):
-        return dict(value)
-    if origin is Literal and value in parts:
-        return value
-    if kind is Path and isinstance(value, str | Path):
-        return Path(value)
-    if kind is float and isinstance(value, int | float | str) and not isinstance(value, bool):
-        return float(value)  # YAML reads 5e-5, which has no point, as text
-    if type(value) is kind:
-        return value
-    raise TypeError
 
 
 def _is_whole(value: object) -> bool:

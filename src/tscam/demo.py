@@ -4,10 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tscam.config import EvaluateConfig, LocalizeConfig, train_config
+from tscam.config import EvaluateConfig, LocalizeConfig
 from tscam.demo_pictures import draw_pictures
 from tscam.evaluation import evaluate
 from tscam.localizer import localize
+from tscam.recipe import train_config
 from tscam.training.loop import train
 from tscam.training.progress import Progress
 from tscam.writing import claim_output

@@ -28,6 +28,21 @@ class TrainingError(TscamError):
     """Training that cannot go on."""
 
 
+class StoppedError(TscamError):
+    """Work that a signal asked to stop, and that kept its state.
+
+    Attributes:
+        signal: its number.
+    """
+
+    def __init__(self, message: str, signal: int) -> None:
+        super().__init__(message, signal)  # both, so that it can be sent from process to process
+        self.signal = signal
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
 class OutputError(TscamError):
     """A place where the result cannot be written."""
 

@@ -1,9 +1,11 @@
 """Predictor + data set → scores under the protocol `ts-cam`, and the files of `tscam evaluate`."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -19,8 +21,11 @@ from tscam.loading import Progress, batches, read_ahead
 from tscam.metrics import ts_cam
 from tscam.metrics.ts_cam import ImageScore, TsCamResult
 from tscam.predictor import Prediction, Predictor
+from tscam.processes import ALONE, Processes
 from tscam.torch_predictor import TorchPredictor
 from tscam.writing import claim_output, write_json, write_text_atomically
+
+Judged = TypeVar("Judged")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -92,27 +97,53 @@ def evaluate(model: Path, config: EvaluateConfig, *, on_progress: Progress | Non
     require_same_classes(predictor, dataset)
     require_usable(dataset, workers=max(config.workers, 1))
     out = claim_output(config.out, overwrite=config.overwrite, inputs=(config.data, model))
-    threshold = dataset.threshold if config.threshold is None else config.threshold
-    images = list(
-        score_dataset(
-            predictor, dataset, threshold=threshold, batch_size=config.batch_size, workers=config.workers,
-            on_progress=on_progress,
-        )
+    return evaluate_to(
+        out, predictor, dataset, threshold=config.threshold, model=model, batch_size=config.batch_size,
+        workers=config.workers, on_progress=on_progress,
+    )  # fmt: skip
+
+
+def evaluate_to(
+    out: Path,
+    predictor: TorchPredictor,
+    dataset: Dataset,
+    *,
+    threshold: float | None = None,
+    model: Path,
+    batch_size: int,
+    workers: int,
+    processes: Processes = ALONE,
+    on_progress: Progress | None = None,
+) -> Evaluation:
+    """Scores a model that fits a data set with boxes; the first process writes the files into `out`.
+
+    Args:
+        threshold: the model's own when not given.
+        model: where it was read from, for the files.
+
+    Raises:
+        TscamError: a picture cannot be read, or the disk refuses.
+    """
+    level = predictor.threshold if threshold is None else threshold
+    images = score_dataset(
+        predictor, dataset, threshold=level, batch_size=batch_size, workers=workers, processes=processes,
+        on_progress=on_progress,
     )  # fmt: skip
     result = ts_cam.summarize(image.score for image in images)
-    write_text_atomically(out / "per_image.jsonl", "".join(image.to_json() + "\n" for image in images))
     summary = {
         "protocol": ts_cam.PROTOCOL,
         **asdict(result),
-        "threshold": threshold,
+        "threshold": level,
         "model": str(model),
         "method": predictor.model.spec.method,
         "dataset": dataset.name,
         "split": dataset.split,
         "view": list(predictor.input_format.size_wh),
     }
-    write_json(out / "metrics.json", summary, indent=2)
-    return Evaluation(result=result, threshold=threshold, images=images, out=out)
+    if processes.is_main:
+        write_text_atomically(out / "per_image.jsonl", "".join(image.to_json() + "\n" for image in images))
+        write_json(out / "metrics.json", summary, indent=2)
+    return Evaluation(result=result, threshold=level, images=images, out=out)
 
 
 def score_dataset(
@@ -122,26 +153,68 @@ def score_dataset(
     threshold: float,
     batch_size: int,
     workers: int,
+    processes: Processes = ALONE,
     on_progress: Progress | None = None,
-) -> Iterator[ScoredImage]:
-    """Every picture of a data set with boxes, judged, in the data set's order.
+) -> list[ScoredImage]:
+    """Every picture of a data set with boxes, judged, in the data set's order; the same list in every process.
 
     Raises:
         ImageError: a picture cannot be read.
     """
-    for index, view, prediction in _predictions(
-        predictor, dataset, top_k=ts_cam.TOP_K, batch_size=batch_size, workers=workers
-    ):
-        yield _judged(dataset, index, view, prediction, threshold=threshold)
-        if on_progress is not None:
-            on_progress(index + 1, len(dataset))
+
+    def judged(index: int, view: View, prediction: Prediction) -> ScoredImage:
+        return _judged(dataset, index, view, prediction, threshold=threshold)
+
+    return each_prediction(
+        predictor, dataset, judged, top_k=ts_cam.TOP_K, batch_size=batch_size, workers=workers, processes=processes,
+        on_progress=on_progress,
+    )  # fmt: skip
 
 
-def top1_cls(predictor: Predictor, dataset: Dataset, *, batch_size: int, workers: int) -> float:
-    """Percent of the pictures whose most likely class is their label; needs no boxes."""
-    found = _predictions(predictor, dataset, top_k=1, batch_size=batch_size, workers=workers)
-    right = sum(int(prediction.classes[0]) == int(dataset.labels[index]) for index, _, prediction in found)
-    return 100.0 * right / len(dataset)
+def each_prediction(
+    predictor: Predictor,
+    dataset: Dataset,
+    judge: Callable[[int, View, Prediction], Judged],
+    *,
+    top_k: int,
+    batch_size: int,
+    workers: int,
+    processes: Processes = ALONE,
+    on_progress: Progress | None = None,
+) -> list[Judged]:
+    """What `judge` makes of the prediction of each picture, in the data set's order; the same list in every process.
+
+    Processes take whole batches in turn, so that each picture is predicted among the same others, and to the same bits,
+    whatever their number.
+
+    Args:
+        judge: takes a picture's index, its view and its prediction, whose last map is the label's.
+        top_k: most likely classes that have a map, beside the label.
+
+    Raises:
+        ImageError: a picture cannot be read.
+    """
+    starts = range(processes.rank * batch_size, len(dataset), processes.count * batch_size)
+    mine = [index for start in starts for index in range(start, min(start + batch_size, len(dataset)))]
+
+    def load(index: int) -> tuple[int, Float[np.ndarray, "3 H W"], View]:
+        pixels, view = preprocess(read_image(dataset.path(index)), to=predictor.input_format)
+        return index, pixels, view
+
+    judged: list[tuple[int, Judged]] = []
+    loaded = read_ahead(mine, load, workers=max(workers, 1), depth=2 * batch_size)
+    with closing(loaded):
+        for batch in batches(loaded, batch_size):
+            indices, pixels, views = zip(*batch, strict=True)
+            found = predictor.predict(np.stack(pixels), top_k=top_k, labels=dataset.labels[list(indices)])
+            for index, view, prediction in zip(indices, views, found, strict=True):
+                judged.append((index, judge(index, view, prediction)))
+                if on_progress is not None:
+                    on_progress(min(len(judged) * processes.count, len(dataset)), len(dataset))
+    of_all = sorted(processes.gather(judged), key=lambda item: item[0])
+    if [index for index, _ in of_all] != list(range(len(dataset))):
+        raise RuntimeError(f"{len(of_all)} results for {len(dataset)} pictures: each must count once")
+    return [result for _, result in of_all]
 
 
 def require_boxes(dataset: Dataset) -> None:
@@ -177,20 +250,6 @@ def require_same_classes(predictor: Predictor, dataset: Dataset) -> None:
             raise DataError(
                 f"{dataset.root}: class {number} is {their!r}, the model's is {our!r}; give the data it was made for"
             )
-
-
-def _predictions(
-    predictor: Predictor, dataset: Dataset, *, top_k: int, batch_size: int, workers: int
-) -> Iterator[tuple[int, View, Prediction]]:
-    def load(index: int) -> tuple[int, Float[np.ndarray, "3 H W"], View]:
-        pixels, view = preprocess(read_image(dataset.path(index)), to=predictor.input_format)
-        return index, pixels, view
-
-    loaded = read_ahead(range(len(dataset)), load, workers=max(workers, 1), depth=2 * batch_size)
-    for batch in batches(loaded, batch_size):
-        indices, pixels, views = zip(*batch, strict=True)
-        found = predictor.predict(np.stack(pixels), top_k=top_k, labels=dataset.labels[list(indices)])
-        yield from zip(indices, views, found, strict=True)
 
 
 def _judged(dataset: Dataset, index: int, view: View, prediction: Prediction, *, threshold: float) -> ScoredImage:

@@ -5,10 +5,10 @@ from fnmatch import fnmatch
 from typing import Literal
 
 from tscam.backbones import list_backbones
-from tscam.config import list_recipes
 from tscam.datasets import dataset_readers
 from tscam.formats import formats
 from tscam.methods import methods
+from tscam.recipe import list_recipes
 
 Kind = Literal["methods", "backbones", "datasets", "recipes", "formats"]
 

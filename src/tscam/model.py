@@ -55,9 +55,15 @@ class LocalizationModel(nn.Module):
         """The view that the model was made for, and the normalization of its backbone."""
         return InputFormat(size_hw=self.spec.image_hw, mean=self.backbone.mean, std=self.backbone.std)
 
-    def forward(self, pixels: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "b c"]:
-        """Logits. Nothing is recorded but what the method needs in training."""
-        return self.method.logits(self.backbone(pixels, records=self.method.training_records))
+    def forward(
+        self, pixels: Float[Tensor, "b 3 H W"], draws: Float[Tensor, "b branches"] | None = None
+    ) -> Float[Tensor, "b c"]:
+        """Logits. Nothing is recorded but what the method needs in training.
+
+        Args:
+            draws: for stochastic depth, as `Backbone.forward` takes them.
+        """
+        return self.method.logits(self.backbone(pixels, records=self.method.training_records, draws=draws))
 
     def localize(
         self, pixels: Float[Tensor, "b 3 H W"], *, top_k: int, labels: Int[Tensor, " b"] | None = None

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 if TYPE_CHECKING:
+    from tscam.training.progress import EpochRow
     from tscam.training.progress import Progress as TrainingProgress
 
 _LINE_EVERY_S = 10.0  # between plain lines
@@ -32,11 +33,15 @@ def counting(what: str) -> Generator[Callable[[int, int], None]]:
 
 
 @contextmanager
-def training() -> Generator[Callable[["TrainingProgress"], None]]:
-    """A bar or lines for `train`, and a line that stays for each epoch."""
+def training() -> Generator[tuple[Callable[["TrainingProgress"], None], Callable[[str], None]]]:
+    """A bar or lines for `train`, a line that stays for each epoch, and one for each note: two listeners."""
     if not sys.stderr.isatty():
         lines = _Lines("")
-        yield lambda at: print(_epoch(at), file=sys.stderr) if at.row else lines.say(_step(at), at.step == 1)
+
+        def tell(at: "TrainingProgress") -> None:
+            lines.say(_epoch(at) if at.row else _step(at), at.row is not None or at.step == 1)
+
+        yield tell, lambda note: lines.say(note, True)
         return
     with _bar() as bar:
         task = bar.add_task("training", total=None)
@@ -47,7 +52,7 @@ def training() -> Generator[Callable[["TrainingProgress"], None]]:
             done = (at.epoch - 1) * at.steps + at.step
             bar.update(task, completed=done, total=at.epochs * at.steps, description=_step(at))
 
-        yield show
+        yield show, lambda note: bar.console.print(note, highlight=False)
 
 
 def _bar() -> Progress:
@@ -73,15 +78,21 @@ class _Lines:
 
 def _step(at: "TrainingProgress") -> str:
     left = timedelta(seconds=round(at.seconds_left))
+    best = f", best {_scores(at.best)} in epoch {at.best.epoch}" if at.best and _scores(at.best) else ""
     return (
         f"epoch {at.epoch}/{at.epochs} step {at.step}/{at.steps} loss {at.loss:.4f} rate {at.learning_rate:.2g} "
-        f"{at.images_per_second:.1f} images/s, {left} left"
+        f"{at.images_per_second:.1f} images/s, {left} left{best}"
     )
 
 
 def _epoch(at: "TrainingProgress") -> str:
     assert at.row is not None
-    scores = {"top-1 cls": at.row.top1_cls, "top-1 loc": at.row.top1_loc, "GT-known loc": at.row.gt_known_loc}
-    shown = " ".join(f"{name} {score:.1f} %" for name, score in scores.items() if score is not None)
-    best = "(best so far)" if at.is_best and shown else ""
-    return " ".join(filter(None, [f"epoch {at.epoch}/{at.epochs} done: loss {at.loss:.4f}", shown, best]))
+    scores = _scores(at.row)
+    on = f"{at.row.split}: {scores}" if scores else ""
+    best = "(best so far)" if at.is_best and scores else ""
+    return " ".join(filter(None, [f"epoch {at.epoch}/{at.epochs} done: loss {at.loss:.4f}", on, best]))
+
+
+def _scores(row: "EpochRow") -> str:
+    scores = {"top-1 cls": row.top1_cls, "top-1 loc": row.top1_loc, "GT-known loc": row.gt_known_loc}
+    return " ".join(f"{name} {score:.1f} %" for name, score in scores.items() if score is not None)

@@ -1,14 +1,15 @@
 """A PyTorch model behind the seam: pixels in and predictions out are NumPy arrays."""
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import Literal
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 
+from tscam.config import Precision
 from tscam.errors import ConfigError, WeightsError
 from tscam.image import InputFormat
+from tscam.memory import free_unused, is_out_of_memory
 from tscam.model import LocalizationModel
 from tscam.predictor import Prediction
 
@@ -18,15 +19,13 @@ class TorchPredictor:
 
     Args:
         device: as PyTorch names it (`cpu`, `cuda`, `cuda:1`); None takes the GPU where there is one.
-        precision: `fp32`, or `bf16` for the matrix products.
+        precision: of the matrix products.
 
     Raises:
         ConfigError: the device is not there.
     """
 
-    def __init__(
-        self, model: LocalizationModel, *, device: str | None = None, precision: Literal["fp32", "bf16"] = "fp32"
-    ) -> None:
+    def __init__(self, model: LocalizationModel, *, device: str | None = None, precision: Precision = "fp32") -> None:
         self.device = find_device(device)
         self.precision = precision
         self.model = model.to(self.device).eval()
@@ -47,13 +46,29 @@ class TorchPredictor:
     def predict(
         self, pixels: Float[np.ndarray, "b 3 H W"], *, top_k: int, labels: Int[np.ndarray, " b"] | None = None
     ) -> list[Prediction]:
-        """As `Predictor.predict`.
+        """As `Predictor.predict`; where memory does not suffice, in two halves, down to one picture.
 
         Raises:
             WeightsError: the logits are not finite.
         """
+        try:
+            return self._predict(pixels, top_k=top_k, labels=labels)
+        except (RuntimeError, MemoryError) as fault:
+            if not is_out_of_memory(fault) or len(pixels) == 1:
+                raise
+        free_unused()
+        half = len(pixels) // 2
+        return [
+            prediction
+            for part in (slice(half), slice(half, None))
+            for prediction in self.predict(pixels[part], top_k=top_k, labels=None if labels is None else labels[part])
+        ]
+
+    def _predict(
+        self, pixels: Float[np.ndarray, "b 3 H W"], *, top_k: int, labels: Int[np.ndarray, " b"] | None
+    ) -> list[Prediction]:
         asked = None if labels is None else torch.as_tensor(labels, device=self.device)
-        with self._autocast():
+        with autocast(self.device, self.precision):
             own = np.require(pixels, np.float32, ["C", "W"])  # copied only where PyTorch could not take it as it is
             on_device = torch.from_numpy(own).to(self.device, non_blocking=True)
             found = self.model.localize(on_device, top_k=top_k, labels=asked)
@@ -67,10 +82,12 @@ class TorchPredictor:
             )
         ]
 
-    def _autocast(self) -> AbstractContextManager[object]:
-        if self.precision == "fp32":
-            return nullcontext()
-        return torch.autocast(self.device.type, dtype=torch.bfloat16)
+
+def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
+    """The context in which matrix products are of that precision; weights stay float32."""
+    if precision == "fp32":
+        return nullcontext()
+    return torch.autocast(device.type, dtype=torch.bfloat16 if precision == "bf16" else torch.float16)
 
 
 def find_device(name: str | None) -> torch.device:

@@ -2,31 +2,46 @@
 
 import contextlib
 import csv
+import ctypes
 import io
 import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from tscam.errors import OutputError, one_line
+
+# Held by the run that writes into a folder.
+LOCK = ".lock"
 
 # What a spreadsheet takes for the beginning of a formula; the tab and the return hide one from a naive check.
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 def write_text_atomically(path: Path, text: str) -> None:
-    """Write a file in UTF-8 so that a reader, or the next run after a crash, sees the old file or the whole new one.
+    """As `write_bytes_atomically`, in UTF-8; what it cannot hold (undecodable bytes of a name) becomes its escape.
 
-    The folder is made if need be. What UTF-8 cannot hold (undecodable bytes of a file name) is written as its escape.
+    Raises:
+        OutputError: as there.
+    """
+    write_bytes_atomically(path, text.encode("utf-8", "backslashreplace"))
+
+
+def write_bytes_atomically(path: Path, content: bytes) -> None:
+    """Write a file so that a reader, or the next run after a crash, sees the old file or the whole new one.
+
+    The folder is made if need be.
 
     Raises:
         OutputError: the disk refuses; the old file is as it was, and nothing else is left behind.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _replace(path, text.encode("utf-8", "backslashreplace"))
+        _replace(path, content)
     except (OSError, ValueError) as fault:  # ValueError: a NUL in the name.
         raise OutputError(
             f"{path}: cannot be written ({one_line(fault)}); free space, or choose another place"
@@ -54,8 +69,83 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[str | i
     write_text_atomically(path, "".join(_csv_line(cells) for cells in (header, *rows)))
 
 
+def literal(path: Path) -> Path:
+    """The absolute path of the very place that was named."""
+    # Not `os.path.abspath`: it would take `link/..` for the folder that the link is in.
+    return path.resolve() if ".." in path.parts else path.absolute()
+
+
+def flush_file(path: Path) -> None:
+    """Waits until what was written into a file is on the disk."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def flush_folder(folder: Path) -> None:
+    """Waits until the names in a folder are on the disk.
+
+    Windows and some network disks have no such call; there the files are whole all the same.
+    """
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def replace_folder(folder: Path, fresh: Path) -> None:
+    """Puts a folder in the place of another on the same disk; the other is gone then.
+
+    Linux swaps the two at once, so that there is a whole one at any moment. Elsewhere there is none between two
+    renames, and should the second fail, the old one comes back.
+
+    Raises:
+        OSError: the disk refuses; the old folder is in its place.
+    """
+    if folder.exists() and _swap(folder, fresh):
+        shutil.rmtree(fresh, ignore_errors=True)
+        flush_folder(folder.parent)
+        return
+    old = folder.with_name(f".{folder.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        folder.rename(old)
+    try:
+        fresh.rename(folder)
+    except OSError:
+        if old.exists():
+            old.rename(folder)
+        raise
+    flush_folder(folder.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Generator[None]:
+    """Holds a folder for one process; the system lets go of it when the process ends, in whatever way.
+
+    Raises:
+        OutputError: another process holds it, or the folder cannot be made or written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / LOCK, timeout=0)
+        lock.acquire()
+    except Timeout as fault:
+        raise OutputError(
+            f"{folder}: another run is at work here; wait until it has ended, or choose another folder"
+        ) from fault
+    except (OSError, ValueError) as fault:
+        raise OutputError(f"{str(folder)!r}: cannot be used for output ({one_line(fault)})") from fault
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def claim_output(folder: Path, *, overwrite: bool, inputs: Iterable[Path] = ()) -> Path:
-    """The empty folder that a run will write into, made if need be; an absolute path.
+    """The empty folder that a run will write into, made if need be; an absolute path. A lock in it stays.
 
     Args:
         folder: taken literally.
@@ -66,23 +156,40 @@ def claim_output(folder: Path, *, overwrite: bool, inputs: Iterable[Path] = ()) 
         OutputError: a file is in the way, the folder is not empty, the disk refuses, or the folder to be emptied is the
             root, the home, the current folder, an input or a parent of these, or lies in an input.
     """
+    claimed = require_claimable(folder, overwrite=overwrite, inputs=inputs)
     try:
-        # Not `os.path.abspath`: it would take `link/..` for the folder that the link is in.
-        claimed = folder.resolve() if ".." in folder.parts else folder.absolute()
+        claimed.mkdir(parents=True, exist_ok=True)
+        for entry in claimed.iterdir():
+            if entry.name != LOCK:
+                _remove(entry)
+    except (OSError, ValueError) as fault:  # A NUL in the name.
+        raise _unusable(folder, fault) from fault
+    return claimed
+
+
+def require_claimable(folder: Path, *, overwrite: bool, inputs: Iterable[Path] = ()) -> Path:
+    """The absolute path of a folder that `claim_output` would take as it is now; nothing is changed.
+
+    Raises:
+        OutputError: as `claim_output`.
+    """
+    try:
+        claimed = literal(folder)
         if claimed.exists() and not claimed.is_dir():
             raise OutputError(f"{folder}: a file; the output is a folder, choose another name")
-        claimed.mkdir(parents=True, exist_ok=True)
-        if any(claimed.iterdir()):
+        if claimed.exists() and any(entry.name != LOCK for entry in claimed.iterdir()):
             if not overwrite:
                 raise OutputError(
                     f"{folder}: the folder is not empty; choose another one, or empty it with --overwrite"
                 )
-            _empty(claimed, inputs)
+            _require_emptiable(claimed, inputs)
     except (OSError, ValueError, RuntimeError) as fault:  # A NUL in the name; links in a circle.
-        raise OutputError(
-            f"{str(folder)!r}: cannot be used for output ({one_line(fault)}); choose another place"
-        ) from fault
+        raise _unusable(folder, fault) from fault
     return claimed
+
+
+def _unusable(folder: Path, fault: Exception) -> OutputError:
+    return OutputError(f"{str(folder)!r}: cannot be used for output ({one_line(fault)}); choose another place")
 
 
 def _replace(path: Path, content: bytes) -> None:
@@ -98,13 +205,17 @@ def _replace(path: Path, content: bytes) -> None:
     except BaseException:
         beside.unlink(missing_ok=True)
         raise
-    # The new name must reach the disk too; Windows and some network disks have no such call, and the file is whole.
-    with contextlib.suppress(OSError):
-        handle = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+    flush_folder(path.parent)
+
+
+def _swap(one: Path, other: Path) -> bool:
+    """Exchanges two names at once; False where the system cannot."""
+    exchange, this_folder = 2, -100  # RENAME_EXCHANGE and AT_FDCWD of Linux
+    try:
+        rename = ctypes.CDLL(None).renameat2
+    except (AttributeError, OSError, TypeError):  # not Linux, or an old C library
+        return False
+    return bool(rename(this_folder, os.fsencode(one), this_folder, os.fsencode(other), exchange) == 0)
 
 
 def _csv_line(cells: Sequence[str | int | float | None]) -> str:
@@ -118,7 +229,7 @@ def _harmless(cell: str | int | float | None) -> str | int | float | None:
     return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA_STARTS) else cell
 
 
-def _empty(folder: Path, inputs: Iterable[Path]) -> None:
+def _require_emptiable(folder: Path, inputs: Iterable[Path]) -> None:
     real = folder.resolve()
     for given in (path.resolve() for path in inputs):
         if real == given or real in given.parents or given in real.parents:
@@ -127,8 +238,10 @@ def _empty(folder: Path, inputs: Iterable[Path]) -> None:
     for kept in (home, Path.cwd().resolve()):
         if real == kept or real in kept.parents:  # The root is a parent of every folder.
             raise OutputError(f"{folder}: --overwrite would empty {kept}; choose another folder")
-    for entry in real.iterdir():
-        if entry.is_dir() and not entry.is_symlink():
-            shutil.rmtree(entry)
-        else:
-            entry.unlink()
+
+
+def _remove(entry: Path) -> None:
+    if entry.is_dir() and not entry.is_symlink():
+        shutil.rmtree(entry)
+    else:
+        entry.unlink()

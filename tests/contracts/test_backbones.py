@@ -126,6 +126,19 @@ def test_a_model_that_norms_after_pooling_has_its_tokens_normed() -> None:
     torch.testing.assert_close(features.patch_tokens.flatten(1, 2), expected[:, 1:], rtol=0, atol=1e-5)
 
 
+class Dropped:
+    """Which pictures' branches timm's stochastic depth has kept, block by block, as they go by."""
+
+    def __init__(self, vit: Any) -> None:
+        self.kept: list[Tensor] = []
+        for block in vit.blocks:
+            for module in (block.drop_path1, block.drop_path2):
+                module.register_forward_hook(self.keep)
+
+    def keep(self, _: nn.Module, __: tuple[Tensor], branch: Tensor) -> None:
+        self.kept.append(branch.flatten(1).any(dim=1))
+
+
 def test_stochastic_depth_drops_what_timm_drops_and_nothing_in_evaluation() -> None:
     deeper = TINY | {"depth": 3}
     backbone = create_backbone("deit_tiny_patch16_224", image_hw=(32, 48), drop_path=0.6, args=deeper)
@@ -135,23 +148,49 @@ def test_stochastic_depth_drops_what_timm_drops_and_nothing_in_evaluation() -> N
     theirs.load_state_dict(
         {key.removeprefix(backbone.published_prefix): tensor for key, tensor in backbone.state_dict().items()}
     )
+    assert backbone.drop_rates == pytest.approx([0.0, 0.0, 0.3, 0.3, 0.6, 0.6])
     pixels = torch.randn(16, 3, 32, 48, generator=torch.Generator().manual_seed(1))
 
-    def tokens() -> Tensor:
+    def tokens(draws: Tensor | None) -> Tensor:
+        kept: Tensor = backbone(pixels, records=Record.CLASS_ATTENTION, draws=draws).patch_tokens.flatten(1, 2)
+        return kept
+
+    watched = Dropped(theirs)
+    with torch.inference_mode():
         torch.manual_seed(0)
-        kept: Tensor = backbone(pixels, records=Record.CLASS_ATTENTION).patch_tokens.flatten(1, 2)
+        expected = theirs.train().forward_features(pixels)[:, 1:]
+        # In the middle of what keeps a branch, or of what drops it.
+        draws = [
+            torch.where(kept, (1 + rate) / 2, rate / 2)
+            for kept, rate in zip(watched.kept, backbone.drop_rates, strict=True)
+        ]
+        assert not all(kept.all() for kept in watched.kept)
+        dropped = tokens(torch.stack(draws, dim=1))
+        torch.testing.assert_close(dropped, expected, rtol=0, atol=1e-5)
+        whole = theirs.eval().forward_features(pixels)[:, 1:]
+        for backbone.training in (False, True):  # What is dropped hangs on the draws alone.
+            torch.testing.assert_close(tokens(None), whole, rtol=0, atol=1e-5)
+        assert not torch.allclose(whole, dropped, atol=1e-3)
+
+
+def test_a_branch_is_dropped_where_its_draw_lies_below_its_rate_and_by_no_generator() -> None:
+    backbone = create_backbone("deit_tiny_patch16_224", image_hw=(32, 48), drop_path=0.5, args=TINY).train()
+    pixels = pixels_of(2, 3, patch=16)
+    torch.manual_seed(3)
+    state = torch.get_rng_state()
+
+    def tokens(attention: float, mlp: float) -> Tensor:
+        """With these draws for the second block; the first one has a rate of 0."""
+        draws = torch.tensor([[0.0, 0.0, attention, mlp]]).expand(2, 4)
+        kept: Tensor = backbone(pixels, records=Record.NOTHING, draws=draws).patch_tokens
         return kept
 
     with torch.inference_mode():
-        backbone.train()
-        theirs.train()
-        dropped = tokens()
-        torch.manual_seed(0)
-        torch.testing.assert_close(dropped, theirs.forward_features(pixels)[:, 1:], rtol=0, atol=1e-5)
-        backbone.eval()
-        theirs.eval()
-        torch.testing.assert_close(tokens(), theirs.forward_features(pixels)[:, 1:], rtol=0, atol=1e-5)
-        assert not torch.allclose(tokens(), dropped, atol=1e-3)
+        below = float(torch.nextafter(torch.tensor(0.5), torch.tensor(0.0)))
+        assert torch.equal(tokens(0.5, 0.0), tokens(0.99, below))
+        assert not torch.equal(tokens(0.5, 0.0), tokens(below, 0.0))
+        assert not torch.equal(tokens(0.5, 0.5), tokens(0.5, below))
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ pytest.register_assert_rewrite("command_line")  # It asserts, and a failure shal
 from command_line import TINY, Answer, Call  # noqa: E402
 from data_sets import write_folder  # noqa: E402
 from tscam.cli import main  # noqa: E402
-from tscam.config import train_config  # noqa: E402
+from tscam.recipe import train_config  # noqa: E402
 from tscam.training.loop import train  # noqa: E402
 
 

@@ -10,6 +10,7 @@ from command_line import TINY, Answer, Call, assert_refused, run_python
 from data_sets import draw_picture, write_folder
 from tscam.cli import app
 from tscam.model import create_model
+from tscam.recipe import to_yaml, train_config
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -30,7 +31,7 @@ print("imported:", sorted(heavy & set(sys.modules)))
 """
     verbs = [name for name in app if not name.startswith("-")]
     assert set(verbs) == {
-        "demo", "check", "train", "evaluate", "localize", "convert-weights", "benchmark", "list",
+        "demo", "check", "train", "resume", "evaluate", "localize", "convert-weights", "benchmark", "list",
     }  # fmt: skip
     answer = run_python("-c", script, *verbs)
     assert (answer.code, answer.err) == (0, "")
@@ -59,7 +60,7 @@ def test_from_pictures_to_boxes_in_processes_of_their_own(tmp_path: Path) -> Non
         return answer
 
     trained = tscam("train", "tiny.yaml", "--data", "data", "--out", "run")
-    assert trained.out == f"{tmp_path / 'run'}\n"
+    assert trained.last_line == str(tmp_path / "run")
     assert "epoch 2/2 done: loss" in trained.err
 
     scores = tscam("evaluate", "run", "--data", "data", "--out", "scores")
@@ -98,6 +99,29 @@ def test_flags_go_before_the_recipe(workshop: Path, tmp_path: Path, tscam: Call)
     assert "  depth: 2\n" in kept
     assert "  init_values: 0.01\n" in kept
     assert "learning_rate: 0.001\n" in kept
+
+
+def test_the_settings_that_are_printed_are_a_recipe_of_the_same_run(
+    workshop: Path, tmp_path: Path, tscam: Call
+) -> None:
+    run = workshop / "run"
+    printed = tscam("train", workshop / "tiny.yaml", "--data", workshop / "data", "--out", run, "--print-config")
+    assert (printed.code, printed.err) == (0, "")
+    assert printed.out == (run / "config.yaml").read_text()  # What the run itself has kept.
+    (tmp_path / "mine.yaml").write_text(printed.out)
+    again = tscam("train", tmp_path / "mine.yaml", "--out", tmp_path / "again", "--epochs", "1", "--print-config")
+    assert again.out == printed.out.replace(f"out: {run}", f"out: {tmp_path / 'again'}").replace(
+        "epochs: 2", "epochs: 1"
+    )
+    assert not (tmp_path / "again").exists()
+
+
+def test_settings_are_printed_where_neither_data_nor_place_were_given(tscam: Call) -> None:
+    printed = tscam("train", "modern/cub-deit-small", "--print-config", "--seed", "7")
+    expected = train_config("modern/cub-deit-small", data="DATA", out="RUN", seed=7)
+    assert (printed.code, printed.err, printed.out) == (0, "", to_yaml(expected))
+    refused = tscam("train", "modern/cub-deit-small", "--print-config", "--ema", "2")
+    assert_refused(refused, "ema 2.0; expected between 0 and 1")
 
 
 def test_a_checkpoint_of_the_authors_becomes_a_model_that_evaluates(
@@ -141,7 +165,9 @@ def test_names_are_listed_a_line_each(tscam: Call) -> None:
     assert {"ts-cam", "cam", "attention"} <= set(tscam("list", "methods").out.splitlines())
     assert {"cub", "folder", "imagenet"} <= set(tscam("list", "datasets").out.splitlines())
     assert "coco" in tscam("list", "formats").out.splitlines()
-    assert tscam("list", "recipes", "cub/*").out.splitlines() == ["cub/deit-small", "cub/deit-tiny"]
+    assert tscam("list", "recipes", "cub/*").out.splitlines() == [
+        "cub/deit-base", "cub/deit-base-384", "cub/deit-small", "cub/deit-tiny",
+    ]  # fmt: skip
     backbones = tscam("list", "backbones", "deit_*_patch16_224").out.splitlines()
     assert {"deit_tiny_patch16_224", "deit_small_patch16_224", "deit_base_patch16_224"} <= set(backbones)
     assert all(name.startswith("deit_") for name in backbones)

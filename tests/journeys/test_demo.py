@@ -7,11 +7,11 @@ import pytest
 from PIL import Image
 
 from tscam import demo_pictures
-from tscam.config import train_config
 from tscam.datasets import check_dataset, read_dataset
 from tscam.demo import _free_name, run_demo
 from tscam.demo_pictures import draw_pictures
 from tscam.errors import OutputError
+from tscam.recipe import train_config
 
 KINDS = tuple(sorted(demo_pictures._PATTERNS))
 BLUR = 3  # pixels that the softened rim of a beetle may reach beyond its box

@@ -60,5 +60,9 @@ def test_all_200_ground_truths_are_the_official_ones_by_both_rules() -> None:
 @pytest.mark.parametrize("run", ["cub", "ilsvrc", "other"])
 def test_the_learning_rate_falls_as_in_the_official_runs(run: str) -> None:
     figures = table("learning_rate.json")[run]
-    factors = [learning_rate_factor(epoch, steps=figures["steps"]) for epoch in range(1, figures["epochs"] + 1)]
-    assert factors == figures["factor_per_epoch"]
+    steps, epochs = figures["steps"], figures["epochs"]
+    for done in (0.0, 0.7):  # The original's rate is one throughout an epoch.
+        factors = [
+            learning_rate_factor(epoch, done=done, steps=steps, epochs=epochs) for epoch in range(1, epochs + 1)
+        ]
+        assert factors == figures["factor_per_epoch"]

@@ -5,16 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tscam.config import (
-    EvaluateConfig,
-    LocalizeConfig,
-    TrainConfig,
-    list_recipes,
-    read_recipe,
-    to_yaml,
-    train_config,
-)
+from tscam.config import EvaluateConfig, LocalizeConfig, TrainConfig
 from tscam.errors import ConfigError
+from tscam.recipe import list_recipes, read_recipe, to_yaml, train_config
 
 # PROTOCOLS G: what the original really does, its own YAML values being ignored.
 AUTHORS = {
@@ -27,12 +20,25 @@ AUTHORS = {
     "weights": "pretrained",
     "precision": "fp32",
     "head_learning_rate": None,
+    "select": "oracle",  # Its best epoch is the best one on the test split.
+    "schedule": "steps",
+    "warmup_epochs": 0,
+    "layer_decay": 1.0,
+    "label_smoothing": 0.0,
+    "rand_augment": None,
+    "clip_norm": None,
+    "ema": None,
+    "freeze_backbone": False,
+    "freeze_blocks": 0,
+    "fast_decode": False,
 }
 CUB = {"learning_rate": 5e-5, "learning_rate_steps": (30,), "epochs": 60, "batch_size": 128, "dataset": "cub"}
 ILSVRC = {"learning_rate": 5e-4, "learning_rate_steps": (10, 12), "epochs": 20, "batch_size": 256}
 PUBLISHED = {
     "cub/deit-tiny": AUTHORS | CUB | {"backbone": "deit_tiny_patch16_224"},
     "cub/deit-small": AUTHORS | CUB | {"backbone": "deit_small_patch16_224"},
+    "cub/deit-base": AUTHORS | CUB | {"backbone": "deit_base_patch16_224"},
+    "cub/deit-base-384": AUTHORS | CUB | {"backbone": "deit_base_patch16_384", "image_size": 384, "resize_size": 438},
     "ilsvrc/deit-small": AUTHORS | ILSVRC | {"dataset": "imagenet", "backbone": "deit_small_patch16_224"},
 }
 
@@ -56,7 +62,13 @@ def test_every_recipe_that_is_brought_along_reads_and_leaves_the_places_to_the_u
 
 
 def test_the_recipes_are_found_by_name() -> None:
-    assert {*PUBLISHED, "demo/vit-tiny", "own/dinov2-small"} <= set(list_recipes())
+    modern = {"modern/cub-deit-small", "modern/dinov2-small", "modern/ilsvrc-deit-small"}
+    assert set(list_recipes()) == {*PUBLISHED, *modern, "demo/vit-tiny", "own/dinov2-small"}
+
+
+@pytest.mark.parametrize("name", [name for name in list_recipes() if name not in PUBLISHED])
+def test_a_recipe_that_is_not_the_authors_chooses_without_the_test_split(name: str) -> None:
+    assert train_config(name, data="birds", out="run").select == "val"
 
 
 def test_a_change_beside_a_recipe_wins_over_it() -> None:
@@ -86,9 +98,18 @@ def test_null_is_none_where_a_setting_may_be_left_open(tmp_path: Path) -> None:
             "learning_rate": 3e-7,
             "head_learning_rate": 1e-3,
             "learning_rate_steps": (),
-            "precision": "bf16",
+            "precision": "fp16",
             "device": "cuda:1",
             "overwrite": True,
+            "freeze_blocks": 3,
+            "rand_augment": 9,
+            "schedule": "cosine",
+            "warmup_epochs": 2,
+            "ema": 0.999,
+            "clip_norm": 1.0,
+            "select": "val",
+            "cache": "ram",
+            "tracker": "tensorboard",
         },
     ],
 )
@@ -172,8 +193,9 @@ def test_a_near_miss_of_a_recipes_name_is_offered() -> None:
 
 
 def test_an_unlike_name_gets_the_list_of_recipes() -> None:
-    with pytest.raises(ConfigError, match=r"no recipe 'xyz'; give a YAML file or one of cub/deit-small, cub/deit-tiny"):
+    with pytest.raises(ConfigError, match=r"no recipe 'xyz'; give a YAML file or one of ") as refused:
         read_recipe("xyz")
+    assert str(refused.value).endswith(", ".join(list_recipes()))
 
 
 def test_a_recipe_without_places_says_what_it_lacks() -> None:
@@ -224,12 +246,66 @@ def test_a_threshold_inside_the_bounds_is_taken(threshold: float | None) -> None
         ({"workers": -1}, "workers -1; expected 0 or more"),
         ({"seed": -1}, "seed -1; expected 0 to 4294967295"),
         ({"seed": 2**32}, "seed 4294967296; expected 0 to 4294967295"),
+        ({"accumulate": 0}, "accumulate 0; expected more than 0"),
+        ({"processes": 0}, "processes 0; expected more than 0"),
+        ({"save_minutes": 0.0}, "save_minutes 0.0; expected more than 0"),
+        ({"save_minutes": math.inf}, "save_minutes inf; expected more than 0"),
+        ({"clip_norm": 0.0}, "clip_norm 0.0; expected more than 0"),
+        ({"clip_norm": math.nan}, "clip_norm nan; expected more than 0"),
+        ({"freeze_blocks": -1}, "freeze_blocks -1; expected 0 or more"),
+        ({"warmup_epochs": -1}, "warmup_epochs -1; expected 0 or more"),
+        ({"warmup_epochs": 60}, "warmup_epochs 60; expected fewer than epochs, 60"),
+        ({"samples_every": -1}, "samples_every -1; expected 0 or more"),
+        ({"label_smoothing": 1.0}, "label_smoothing 1.0; expected from 0 to below 1"),
+        ({"label_smoothing": -0.1}, "label_smoothing -0.1; expected from 0 to below 1"),
+        ({"val_fraction": 0.0}, "val_fraction 0.0; expected between 0 and 1"),
+        ({"val_fraction": 1.0}, "val_fraction 1.0; expected between 0 and 1"),
+        ({"val_fraction": math.nan}, "val_fraction nan; expected between 0 and 1"),
+        ({"layer_decay": 0.0}, "layer_decay 0.0; expected above 0, and 1 at most"),
+        ({"layer_decay": 1.1}, "layer_decay 1.1; expected above 0, and 1 at most"),
+        ({"ema": 0.0}, "ema 0.0; expected between 0 and 1"),
+        ({"ema": 1.0}, "ema 1.0; expected between 0 and 1"),
+        ({"rand_augment": 0}, "rand_augment 0; expected 1 to 30"),
+        ({"rand_augment": 31}, "rand_augment 31; expected 1 to 30"),
+        ({"devices": "0,x"}, "devices '0,x'; expected different GPUs by number, such as 0,1"),
+        ({"devices": "1,1"}, "devices '1,1'; expected different GPUs by number, such as 0,1"),
+        ({"devices": ""}, "devices ''; expected different GPUs by number, such as 0,1"),
+        ({"devices": "²"}, "devices '²'; expected different GPUs by number, such as 0,1"),
+        ({"devices": "0", "device": "cuda"}, "devices 0 beside device cuda and processes 1; give one of them"),
+        ({"devices": "0,1", "processes": 3}, "devices 0,1 beside device None and processes 3; give one of them"),
     ],
 )
 def test_a_setting_of_training_out_of_its_bounds_is_refused(changes: dict[str, object], said: str) -> None:
     with pytest.raises(ConfigError) as refused:
         train_config("cub/deit-small", data="birds", out="run", **changes)
     assert said in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"select": "best"}, "train: select is 'best'; expected val or last or oracle"),
+        ({"schedule": "linear"}, "train: schedule is 'linear'; expected steps or cosine"),
+        ({"cache": "disk"}, "train: cache is 'disk'; expected none or ram"),
+        ({"precision": "fp8"}, "train: precision is 'fp8'; expected fp32 or bf16 or fp16"),
+        ({"ema": "slow"}, "train: ema is 'slow'; expected"),
+        ({"rand_augment": 9.5}, "train: rand_augment is 9.5; expected"),
+        ({"auto_batch": 1}, "train: auto_batch is 1; expected bool"),
+    ],
+)
+def test_a_word_or_kind_that_a_setting_does_not_know_is_refused(changes: dict[str, object], said: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        train_config("cub/deit-small", data="birds", out="run", **changes)
+    assert said in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_gpus_by_number_are_a_process_each() -> None:
+    config = TrainConfig(data=Path("d"), out=Path("o"), devices="3,0")
+    assert (config.gpus, config.process_count) == ((3, 0), 2)
+    alone = TrainConfig(data=Path("d"), out=Path("o"))
+    assert (alone.gpus, alone.process_count) == ((), 1)
+    assert TrainConfig(data=Path("d"), out=Path("o"), processes=3).process_count == 3
 
 
 def test_the_defaults_are_allowed() -> None:

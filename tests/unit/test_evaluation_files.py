@@ -1,6 +1,7 @@
 """The files of an evaluation hold every number unrounded and every picture; unfit data leave no trace."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from PIL import Image
 
 from data_sets import write_folder, write_imagenet
 from tiny_models import naive_iou, tiny_model, with_second_boxes
+from tscam.checkpoint import load_model, save_model
 from tscam.config import EvaluateConfig
 from tscam.datasets import read_dataset
 from tscam.errors import DataError, OutputError
@@ -59,11 +61,15 @@ def test_the_files_hold_every_number_unrounded_and_every_picture(tmp_path: Path)
     assert "protocol ts-cam, threshold 0.1, 21 pictures" in found.describe()
 
 
-def test_the_threshold_is_the_data_sets_unless_another_is_given(tmp_path: Path) -> None:
+def test_the_threshold_is_the_models_own_unless_another_is_given(tmp_path: Path) -> None:
     write_imagenet(tmp_path / "imagenet", train=1, val=1)
-    names = read_dataset(tmp_path / "imagenet").class_names
-    model = tiny_model(tmp_path / "model", label_names=names)
-    for given, taken in ((None, 0.12), (0.35, 0.35)):
+    dataset = read_dataset(tmp_path / "imagenet")
+    assert dataset.threshold == 0.12
+    trained = load_model(tiny_model(tmp_path / "tiny", label_names=dataset.class_names))
+    trained.spec = replace(trained.spec, threshold=0.27)
+    model = tmp_path / "model"
+    save_model(trained, model)
+    for given, taken in ((None, 0.27), (0.35, 0.35)):
         out = tmp_path / f"out {given}"
         found = evaluate(model, EvaluateConfig(data=tmp_path / "imagenet", out=out, threshold=given))
         assert found.threshold == json.loads((out / "metrics.json").read_text())["threshold"] == taken

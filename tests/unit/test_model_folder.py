@@ -1,5 +1,6 @@
 """Models come back from their folder bit for bit, nothing is lost on the way, and a broken folder is one line."""
 
+import ctypes
 import errno
 import json
 import re
@@ -125,9 +126,17 @@ def test_a_write_that_fails_leaves_the_old_folder_and_nothing_half_written(
     assert not there or contents(tmp_path / "model") == before
 
 
+class NoSwap:
+    """The C library of a system that cannot exchange two names."""
+
+    def __init__(self, _: object) -> None:
+        pass
+
+
 def test_a_rename_that_fails_puts_the_old_folder_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save_model(seeded_model(seed=1), tmp_path / "model")
     before, rename = contents(tmp_path / "model"), Path.rename
+    monkeypatch.setattr(ctypes, "CDLL", NoSwap)
 
     def refuse_the_new_one(self: Path, target: Path) -> Path:
         if self.name == ".model.new":

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from reference.figures import largest_difference, seeded_weights
+from tiny_models import NarrowModel
 from tscam.errors import ConfigError
 from tscam.image import InputFormat
 from tscam.model import LocalizationModel, create_model
@@ -94,6 +95,43 @@ def test_bf16_is_near_fp32_and_comes_back_as_float32() -> None:
         by_class, exact_by_class = one.maps[one.classes.argsort()], other.maps[other.classes.argsort()]
         assert 0 < largest_difference(one.logits, other.logits) < 0.05
         assert 0 < largest_difference(by_class, exact_by_class) < 0.05
+
+
+# Where memory does not suffice
+
+
+def narrow_model(*, room: int) -> NarrowModel:
+    whole = seeded_model()
+    model = NarrowModel(whole.spec)
+    model.load_state_dict(whole.state_dict())
+    model.room = room
+    return model
+
+
+@pytest.mark.parametrize("room", [1, 2, 4, 5])
+def test_a_batch_that_memory_does_not_hold_is_predicted_in_halves(room: int) -> None:
+    pixels, labels = seeded_pixels(pictures=5), np.array([6, 0, 3, 1, 1])
+    whole = TorchPredictor(seeded_model(), device="cpu").predict(pixels, top_k=2, labels=labels)
+    tight = TorchPredictor(narrow_model(room=room), device="cpu").predict(pixels, top_k=2, labels=labels)
+    assert [prediction.classes[-1] for prediction in tight] == labels.tolist()
+    for one, other in zip(tight, whole, strict=True):
+        assert one.classes.tolist() == other.classes.tolist()
+        np.testing.assert_allclose(one.maps, other.maps, rtol=0, atol=1e-5)
+    unlabelled = TorchPredictor(narrow_model(room=room), device="cpu").predict(pixels, top_k=2)
+    assert [prediction.classes.tolist() for prediction in unlabelled] == [one.classes[:2].tolist() for one in whole]
+
+
+def test_no_memory_for_one_picture_is_the_error_that_it_is() -> None:
+    predictor = TorchPredictor(narrow_model(room=0), device="cpu")
+    for pictures in (1, 5):
+        with pytest.raises(torch.OutOfMemoryError):
+            predictor.predict(seeded_pixels(pictures=pictures), top_k=1)
+
+
+def test_another_fault_is_not_met_by_halves() -> None:
+    predictor = TorchPredictor(narrow_model(room=5), device="cpu")
+    with pytest.raises(ConfigError, match="image size 47"):
+        predictor.predict(seeded_pixels(pictures=4)[:, :, :47], top_k=1)
 
 
 def test_the_predictor_speaks_for_its_model() -> None:

@@ -2,8 +2,7 @@
 
 import csv
 import json
-from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from importlib import metadata
 from pathlib import Path
 
@@ -14,62 +13,43 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from data_sets import write_folder
-from tscam.config import EvaluateConfig, TrainConfig, train_config
+from tiny_runs import kept, losses, rows, same_bits, settings, tensors
+from tscam.config import EvaluateConfig, Precision, TrainConfig
+from tscam.datasets import read_dataset
 from tscam.errors import ConfigError, DataError, OutputError, TrainingError
 from tscam.evaluation import evaluate
 from tscam.localizer import load
+from tscam.recipe import train_config
 from tscam.training.loop import train
-from tscam.training.progress import Progress
-
-TINY: Mapping[str, int] = {"patch_size": 8, "embed_dim": 32, "depth": 2, "num_heads": 2}
-
-
-def settings(data: Path, out: Path) -> TrainConfig:
-    return TrainConfig(
-        data=data, out=out, backbone="vit_tiny_patch16_224", backbone_args=TINY, weights="none", image_size=32,
-        resize_size=36, epochs=2, batch_size=5, learning_rate=1e-3, learning_rate_steps=(2,), device="cpu", workers=0,
-    )  # fmt: skip
+from tscam.training.pictures import EpochOrder
+from tscam.training.progress import EpochRow, Progress
 
 
 @pytest.fixture
 def config(tmp_path: Path) -> TrainConfig:
-    """A run of two epochs on 12 pictures of three classes, tested on 6."""
+    """A run of two epochs on 12 pictures of three classes, whose best epoch is chosen on 6 of the test split."""
     write_folder(tmp_path / "data", splits={"train": 4, "test": 2})
-    return settings(tmp_path / "data", tmp_path / "run")
+    return settings(tmp_path / "data", tmp_path / "run", select="oracle")
 
 
-def rows(run: Path) -> list[dict[str, str]]:
-    with (run / "metrics.csv").open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def tensors(run: Path, which: str = "last") -> dict[str, torch.Tensor]:
-    return load_file(run / "weights" / which / "model.safetensors")
-
-
-def kept_metrics(run: Path, which: str) -> dict[str, object]:
-    config = json.loads((run / "weights" / which / "config.json").read_text())
-    metrics: dict[str, object] = config["tscam"]["metrics"]
-    return metrics
-
-
-def same_bits(one: Path, other: Path) -> bool:
-    ours, theirs = tensors(one), tensors(other)
-    return ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
-
-
-def test_a_run_folder_holds_settings_a_row_an_epoch_and_both_weights(config: TrainConfig) -> None:
-    run = train(config)
+def test_a_run_folder_holds_settings_a_row_an_epoch_both_weights_and_a_test(config: TrainConfig) -> None:
+    run = train(replace(config, samples_every=1))
     assert run == config.out
-    assert sorted(path.name for path in run.iterdir()) == ["config.yaml", "metrics.csv", "run.json", "weights"]
-    assert train_config(str(run / "config.yaml")) == config
+    assert sorted(path.name for path in run.iterdir()) == [
+        ".lock", "config.yaml", "metrics.csv", "results.png", "run.json", "samples", "state", "test", "weights",
+    ]  # fmt: skip
+    assert train_config(str(run / "config.yaml")) == replace(config, samples_every=1)
+    assert sorted(path.name for path in (run / "samples").iterdir()) == ["epoch-0001.jpg", "epoch-0002.jpg"]
+    assert sorted(path.name for path in (run / "test").iterdir()) == ["metrics.json", "per_image.jsonl"]
 
-    kept = rows(run)
-    assert [row["epoch"] for row in kept] == ["1", "2"]
-    assert [float(row["learning_rate"]) for row in kept] == pytest.approx([1e-3, 1e-4])
-    for row in kept:
+    found = rows(run)
+    assert list(found[0]) == [column.name for column in fields(EpochRow)]
+    assert [row["epoch"] for row in found] == ["1", "2"]
+    assert [float(row["learning_rate"]) for row in found] == pytest.approx([1e-3, 1e-4])
+    for row in found:
         assert 0 < float(row["train_loss"]) < 3
-        assert float(row["images_per_second"]) > 0
+        assert row["split"] == "test"
+        assert float(row["threshold"]) == 0.1  # Chosen on the test split is the epoch alone, not the threshold.
         assert float(row["top1_cls"]) in [pytest.approx(100 * right / 6) for right in range(7)]
         assert float(row["top1_loc"]) <= min(float(row["gt_known_loc"]) + 1e-9, float(row["top1_cls"]))
 
@@ -100,10 +80,21 @@ def test_the_numbers_of_an_epoch_are_those_that_evaluate_gives(config: TrainConf
         assert float(last[name]) == pytest.approx(getattr(result, name))
 
 
+def test_the_test_of_a_run_is_what_evaluate_says_of_its_best_weights(config: TrainConfig, tmp_path: Path) -> None:
+    run = train(replace(config, select="val", val_fraction=0.3))
+    evaluate(run, EvaluateConfig(data=config.data, out=tmp_path / "scores", batch_size=config.batch_size))
+    theirs = json.loads((tmp_path / "scores" / "metrics.json").read_text())
+    ours = json.loads((run / "test" / "metrics.json").read_text())
+    assert ours["threshold"] == kept(run, "best")["threshold"]
+    assert ours | {"model": None} == theirs | {"model": None}
+    lines = [(folder / "per_image.jsonl").read_bytes() for folder in (run / "test", tmp_path / "scores")]
+    assert lines[0] == lines[1]
+
+
 def test_the_weights_say_that_their_epoch_was_chosen_on_the_test_split(config: TrainConfig) -> None:
     run = train(replace(config, epochs=4, learning_rate=3e-3))
     found = [float(row["gt_known_loc"]) for row in rows(run)]
-    best, last = kept_metrics(run, "best"), kept_metrics(run, "last")
+    best, last = kept(run, "best")["metrics"], kept(run, "last")["metrics"]
     for metrics in (best, last):
         assert metrics["protocol"] == "ts-cam"
         assert metrics["selection"] == "oracle (epoch of best gt_known_loc on split 'test')"
@@ -122,24 +113,20 @@ def test_progress_is_told_after_every_step_and_epoch(config: TrainConfig) -> Non
     ends = [at for at in told if at.row is not None]
     assert [at.loss for at in ends] == pytest.approx([float(row["train_loss"]) for row in rows(run)])
     assert told[-1].seconds_left == 0
-    assert max(at.epoch for at in ends if at.is_best) == kept_metrics(run, "best")["epoch"]
+    assert max(at.epoch for at in ends if at.is_best) == kept(run, "best")["metrics"]["epoch"]
 
 
 def test_the_loss_of_an_epoch_is_the_mean_over_its_pictures_whatever_the_batch(
     config: TrainConfig, tmp_path: Path
 ) -> None:
     still = replace(config, learning_rate=1e-30, drop_path=0.0, epochs=1)
-    losses = [
-        float(rows(train(replace(still, batch_size=size, out=tmp_path / f"run {size}")))[0]["train_loss"])
-        for size in (12, 5, 1)
-    ]
-    assert losses == pytest.approx([losses[0]] * 3, rel=1e-5)
+    found = [losses(train(replace(still, batch_size=size, out=tmp_path / f"run {size}")))[0] for size in (12, 5, 1)]
+    assert found == pytest.approx([found[0]] * 3, rel=1e-5)
 
 
 def test_every_epoch_sees_other_crops_and_flips(config: TrainConfig) -> None:
     still = replace(config, learning_rate=1e-30, drop_path=0.0, epochs=3, batch_size=12)
-    losses = [float(row["train_loss"]) for row in rows(train(still))]
-    assert len({round(loss, 5) for loss in losses}) == 3  # The weights stay: only the views can differ.
+    assert len({round(loss, 5) for loss in losses(train(still))}) == 3  # The weights stay: only the views can differ.
 
 
 def test_the_same_seed_gives_the_same_bits_whoever_reads_the_pictures(config: TrainConfig, tmp_path: Path) -> None:
@@ -149,29 +136,26 @@ def test_the_same_seed_gives_the_same_bits_whoever_reads_the_pictures(config: Tr
     other = train(replace(three, seed=27, out=tmp_path / "other"))
     assert same_bits(alone, helped)
     assert not same_bits(alone, other)
-    measured = [name for name in rows(alone)[0] if name != "images_per_second"]
-    assert [[row[name] for name in measured] for row in rows(alone)] == [
-        [row[name] for name in measured] for row in rows(helped)
-    ]
+    assert rows(alone) == rows(helped)
 
 
 def test_without_boxes_the_epoch_of_best_accuracy_is_kept(tmp_path: Path) -> None:
     write_folder(tmp_path / "data", splits={"train": 4, "test": 3}, boxes=None)
-    run = train(replace(settings(tmp_path / "data", tmp_path / "run"), epochs=4, learning_rate=3e-3))
+    run = train(settings(tmp_path / "data", tmp_path / "run", select="oracle", epochs=4, learning_rate=3e-3))
     found = [float(row["top1_cls"]) for row in rows(run)]
     assert all((row["top1_loc"], row["gt_known_loc"]) == ("", "") for row in rows(run))
-    best = kept_metrics(run, "best")
+    best = kept(run, "best")["metrics"]
     assert (best["epoch"], best["top1_cls"]) == (1 + found.index(max(found)), max(found))
     assert best["selection"] == "oracle (epoch of best top1_cls on split 'test')"
 
 
-def test_without_a_test_split_the_last_epoch_is_kept(tmp_path: Path) -> None:
+def test_the_last_epoch_is_kept_where_none_is_chosen(tmp_path: Path) -> None:
     write_folder(tmp_path / "data")
-    run = train(settings(tmp_path / "data", tmp_path / "run"))
-    assert json.loads((run / "run.json").read_text())["selection"] == "last epoch (no test split)"
+    run = train(settings(tmp_path / "data", tmp_path / "run", select="last"))
+    assert json.loads((run / "run.json").read_text())["selection"] == "last epoch"
     for which in ("best", "last"):
-        metrics = kept_metrics(run, which)
-        assert (metrics["selection"], metrics["epoch"]) == ("last epoch (no test split)", 2)
+        metrics = kept(run, which)["metrics"]
+        assert (metrics["selection"], metrics["epoch"]) == ("last epoch", 2)
         assert metrics["top1_cls"] is None
     assert tensors(run, "best").keys() == tensors(run, "last").keys()
     assert all(torch.equal(tensor, tensors(run, "last")[name]) for name, tensor in tensors(run, "best").items())
@@ -180,14 +164,14 @@ def test_without_a_test_split_the_last_epoch_is_kept(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("learning_rate", "batch_size", "said"),
     [
-        (1e30, 5, "the loss is nan in epoch 1, step 2 of 3; .* Lower --learning-rate"),
-        (1e30, 12, "class scores are not finite at the end of epoch 1; .* Lower --learning-rate"),
-        # Here the loss stays finite while its gradient does not, at times in the last step of an epoch.
         (
-            10**4.5,
-            6,
-            r"(the loss is nan|weights are not finite|class scores are not finite).* epoch \d.* Lower --learning-rate",
+            1e30,
+            5,
+            "the loss is nan in epoch 1, step 2 of 3, with 'train/.*' and 4 more pictures .* Lower --learning-rate",
         ),
+        (1e30, 12, "the class scores are not finite in epoch 1 after step 1 of 1; .* Lower --learning-rate"),
+        # Here the loss stays finite while its gradient does not, at times in the last step of an epoch.
+        (10**4.5, 6, r"(the loss is nan|(weights|scores) are not finite) in epoch \d.* Lower --learning-rate"),
     ],
 )
 def test_weights_that_are_not_finite_are_never_kept(
@@ -201,12 +185,26 @@ def test_weights_that_are_not_finite_are_never_kept(
         assert all(tensor.isfinite().all() for tensor in load_file(path).values()), path
 
 
-def test_bf16_trains_like_fp32(config: TrainConfig, tmp_path: Path) -> None:
+def test_the_pictures_of_a_step_whose_loss_is_not_finite_are_listed(config: TrainConfig) -> None:
+    with pytest.raises(
+        TrainingError, match=f"with '(.*)' and 4 more pictures \\({config.out / 'bad_batch.csv'}\\)"
+    ) as found:
+        train(replace(config, learning_rate=1e30))
+    with (config.out / "bad_batch.csv").open(newline="") as file:
+        listed = [row["image"] for row in csv.DictReader(file)]
+    assert listed[0] in str(found.value)
+    order = EpochOrder(12, batch_size=5, seed=config.seed)
+    image_ids = read_dataset(config.data, split="train").image_ids
+    assert listed == [image_ids[index] for index in list(order)[1][1]]
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_half_precision_trains_like_fp32(config: TrainConfig, tmp_path: Path, precision: Precision) -> None:
     steady = replace(config, drop_path=0.0)
     exact = train(steady)
-    rough = train(replace(steady, precision="bf16", out=tmp_path / "bf16"))
+    rough = train(replace(steady, precision=precision, out=tmp_path / precision))
     again = train(replace(steady, out=tmp_path / "again"))
-    ours, theirs = ([float(row["train_loss"]) for row in rows(run)] for run in (rough, exact))
+    ours, theirs = losses(rough), losses(exact)
     assert ours == pytest.approx(theirs, rel=0.02)
     assert ours != theirs
     assert all(tensor.dtype == torch.float32 for tensor in tensors(rough).values())
@@ -251,6 +249,7 @@ def test_a_run_folder_in_use_is_refused_and_kept(config: TrainConfig) -> None:
         ({"backbone_args": {"embed_dimm": 3}}, "does not take these arguments"),
         ({"device": "cuda:99"}, "no device 'cuda:99' here"),
         ({"dataset": "cubb"}, r"no dataset named 'cubb'; did you mean 'cub'\?"),
+        ({"freeze_blocks": 3}, "freeze_blocks 3; expected at most 2, the backbone's blocks"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused_before_anything_is_written(
@@ -270,8 +269,8 @@ def test_red_is_told_from_blue(tmp_path: Path) -> None:
                 pixels = random.integers(0, 90, size=(40, 52, 3), dtype=np.uint8)
                 pixels[..., channel] += 150
                 Image.fromarray(pixels).save(tmp_path / "data" / split / name / f"{number}.png")
-    config = replace(settings(tmp_path / "data", tmp_path / "run"), epochs=6, batch_size=4, learning_rate_steps=(9,))
-    learnt = rows(train(config))
+    changes = {"select": "oracle", "epochs": 6, "batch_size": 4, "learning_rate_steps": (9,)}
+    learnt = rows(train(settings(tmp_path / "data", tmp_path / "run", **changes)))
     assert float(learnt[0]["train_loss"]) > 0.3
     assert float(learnt[-1]["train_loss"]) < 0.2
     assert float(learnt[-1]["top1_cls"]) == 100

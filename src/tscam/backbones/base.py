@@ -27,17 +27,33 @@ class Backbone(nn.Module):
 
     num_features: int  # channels of a token
     patch_hw: tuple[int, int]  # height and width of a patch in pixels
+    num_layers: int  # the embedding, each block, and what follows them
+    drop_rates: tuple[float, ...]  # stochastic depth: rate of each residual branch
     undecayed: frozenset[str]  # names of its parameters that are not decayed, whatever their shape
     mean: tuple[float, float, float]  # of the pixels it was pretrained on: R G B, in [0, 1]
     std: tuple[float, float, float]
     classifier_bias: Float[Tensor, " c"] | None  # of the classifier that came with its start weights
 
-    def forward(self, pixels: Float[Tensor, "b 3 H W"], *, records: Record) -> Features:
+    def forward(
+        self, pixels: Float[Tensor, "b 3 H W"], *, records: Record, draws: Float[Tensor, "b branches"] | None = None
+    ) -> Features:
         """The features of a batch of views; only what `records` names is kept of the attention.
+
+        Args:
+            draws: for stochastic depth, uniform numbers in [0, 1): a picture's residual branch is dropped where its
+                number lies below the branch's rate. They are the caller's, so that training depends on no generator's
+                state. None drops nothing.
 
         Raises:
             ConfigError: a side of the view is not a multiple of the patch.
+
+        Source:
+            Huang et al., ECCV 2016; a branch that is kept is divided by its chance, as in timm.
         """
+        raise NotImplementedError
+
+    def layer_of(self, parameter: str) -> int:
+        """The layer that a parameter belongs to, from 0, the embedding, to `num_layers` - 1."""
         raise NotImplementedError
 
 

@@ -3,6 +3,7 @@
 Knows nothing of methods: it computes the class token's attention row where it is asked to, from the q and k it has.
 """
 
+import re
 from functools import cache
 from typing import Any, cast
 
@@ -43,29 +44,38 @@ class VisionTransformerBackbone(Backbone):
     serves = Record.CLASS_ATTENTION
     published_prefix = "vit."
 
-    def __init__(self, vit: VisionTransformer, *, classifier_bias: Float[Tensor, " c"] | None = None) -> None:
+    def __init__(
+        self, vit: VisionTransformer, *, drop_path: float = 0.0, classifier_bias: Float[Tensor, " c"] | None = None
+    ) -> None:
         super().__init__()
         self.vit = vit
         self.num_features = vit.num_features
         self.patch_hw = vit.patch_embed.patch_size
+        depth = len(vit.blocks)
+        rates = [drop_path * number / max(depth - 1, 1) for number in range(depth)]
+        self.drop_rates = tuple(rate for rate in rates for _ in ("attention", "mlp"))
+        self.num_layers = depth + 2
         self.undecayed = frozenset(f"vit.{name}" for name in vit.no_weight_decay())
         pretrained: Any = vit.pretrained_cfg
         self.mean, self.std = pretrained["mean"], pretrained["std"]
         self.classifier_bias = classifier_bias
 
-    def forward(self, pixels: Float[Tensor, "b 3 H W"], *, records: Record) -> Features:
+    def forward(
+        self, pixels: Float[Tensor, "b 3 H W"], *, records: Record, draws: Float[Tensor, "b branches"] | None = None
+    ) -> Features:
         height, width = pixels.shape[2:]
         _require_whole_patches((height, width), self.patch_hw)
         vit: Any = self.vit  # whose blocks and norms are plain modules to a type checker
         rows = []
         tokens = vit.norm_pre(vit._pos_embed(vit.patch_embed(pixels)))
-        for block in vit.blocks:
+        for number, block in enumerate(vit.blocks):
             normed = block.norm1(tokens)
             query, key, value = _project(block.attn, normed)
             if Record.CLASS_ATTENTION in records:
                 rows.append(_class_row(block.attn, query, key))
-            tokens = tokens + block.drop_path1(block.ls1(_attend(block.attn, normed, query, key, value)))
-            tokens = tokens + block.drop_path2(block.ls2(block.mlp(block.norm2(tokens))))
+            attended = block.ls1(_attend(block.attn, normed, query, key, value))
+            tokens = tokens + self._some(attended, draws, 2 * number)
+            tokens = tokens + self._some(block.ls2(block.mlp(block.norm2(tokens))), draws, 2 * number + 1)
         # One of these two norms is the identity: some models norm after pooling.
         tokens = vit.fc_norm(vit.norm(tokens))
         return Features(
@@ -75,6 +85,22 @@ class VisionTransformerBackbone(Backbone):
             prefix_tokens=tokens[:, : vit.num_prefix_tokens],
             class_attention=torch.stack(rows) if rows else None,
         )
+
+    def layer_of(self, parameter: str) -> int:
+        block = re.match(r"vit\.blocks\.(\d+)\.", parameter)
+        if block:
+            return int(block[1]) + 1
+        return self.num_layers - 1 if parameter.startswith(("vit.norm.", "vit.fc_norm.")) else 0
+
+    def _some(
+        self, branch: Float[Tensor, "b t d"], draws: Float[Tensor, "b branches"] | None, number: int
+    ) -> Float[Tensor, "b t d"]:
+        """The branch where a picture's draw keeps it, scaled so that the mean stays; nothing where it does not."""
+        rate = self.drop_rates[number]
+        if draws is None or rate == 0:
+            return branch
+        kept = (draws[:, number] >= rate).to(branch.dtype) / (1 - rate)
+        return branch * kept[:, None, None]
 
 
 def _project(
@@ -123,19 +149,20 @@ def _build(
     depth = args.get("depth", 1)
     if not (isinstance(depth, int) and 1 <= depth <= _DEEPEST):
         raise ConfigError(f"backbone argument depth {depth!r}; expected a whole number from 1 to {_DEEPEST}")
-    settings: dict[str, Any] = {**args, "img_size": image_hw, "dynamic_img_size": True, "drop_path_rate": drop_path}
+    settings: dict[str, Any] = {**args, "img_size": image_hw, "dynamic_img_size": True}
     vit = _create(name, pretrained=weights == "pretrained", settings=settings)
     _require_whole_patches(image_hw, vit.patch_embed.patch_size)
     # The bias is asked for before the classifier goes: a head of as many classes starts from it.
     bias = getattr(vit.head, "bias", None)
     vit.reset_classifier(0)
     if weights is None:
-        return VisionTransformerBackbone(vit)
+        return VisionTransformerBackbone(vit, drop_path=drop_path)
     if weights == "pretrained":
-        return VisionTransformerBackbone(vit, classifier_bias=bias if bias is None else bias.detach().clone())
+        own = None if bias is None else bias.detach().clone()
+        return VisionTransformerBackbone(vit, drop_path=drop_path, classifier_bias=own)
     tensors = read_tensors(weights)
     _load(vit, tensors, source=str(weights))
-    return VisionTransformerBackbone(vit, classifier_bias=tensors.get("head.bias"))
+    return VisionTransformerBackbone(vit, drop_path=drop_path, classifier_bias=tensors.get("head.bias"))
 
 
 def _create(name: str, *, pretrained: bool, settings: dict[str, Any]) -> VisionTransformer:

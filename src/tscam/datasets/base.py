@@ -1,7 +1,7 @@
 """What a data set is, and the readers that make one from a folder. Each reader turns its convention into ours, once."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -49,6 +49,17 @@ class Dataset:
     def path(self, index: int) -> Path:
         """The file of a picture."""
         return self.image_root / self.image_ids[index]
+
+    def subset(self, indices: Sequence[int] | Int[np.ndarray, " m"], *, split: str) -> "Dataset":
+        """The pictures of these indices, in their order, under the name of another split."""
+        return replace(
+            self,
+            split=split,
+            image_ids=tuple(self.image_ids[index] for index in indices),
+            labels=self.labels[np.asarray(indices, dtype=np.int64)],
+            boxes=None if self.boxes is None else tuple(self.boxes[index] for index in indices),
+            masks=None if self.masks is None else tuple(self.masks[index] for index in indices),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

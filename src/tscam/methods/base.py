@@ -30,9 +30,15 @@ class Method(nn.Module):
         """Score of each class."""
         return self.head.pooled(features.patch_tokens)
 
-    def loss(self, logits: Float[Tensor, "b c"], labels: Int[Tensor, " b"]) -> Float[Tensor, ""]:
-        """What training lowers: the mean cross-entropy over the batch."""
-        return F.cross_entropy(logits, labels)
+    def loss(
+        self, logits: Float[Tensor, "b c"], labels: Int[Tensor, " b"], *, label_smoothing: float = 0.0
+    ) -> Float[Tensor, ""]:
+        """What training lowers: the mean cross-entropy over the batch.
+
+        Args:
+            label_smoothing: share of the target that is spread over all classes.
+        """
+        return F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
 
     def maps(self, features: Features, classes: Int[Tensor, "b k"]) -> Float[Tensor, "b k h w"]:
         """Raw maps of the chosen classes of each picture, on the patch grid."""

@@ -93,6 +93,11 @@ def predicted_box(map_: Float[np.ndarray, "H W"], *, threshold: float) -> Float[
     return boxes[0] if len(boxes) else np.array([0.0, 0.0, 1.0, 1.0])
 
 
+def best_iou(box: Float[np.ndarray, " 4"], truths: Int[np.ndarray, "m 4"]) -> float:
+    """IoU, inclusive pixels, of a box in view pixels with the ground truth that it overlaps most."""
+    return float(_overlaps(box, truths).iou.max())
+
+
 def score_image(
     *,
     label: int,
@@ -111,8 +116,8 @@ def score_image(
         truths: from `ground_truth_in_view`.
     """
     hits = top_classes == label
-    right_box = np.array([_overlaps(box, truths).iou.max() > 0.5 for box in top_boxes])
-    label_iou = float(_overlaps(label_box, truths).iou.max())
+    right_box = np.array([best_iou(box, truths) > 0.5 for box in top_boxes])
+    label_iou = best_iou(label_box, truths)
     return ImageScore(
         top1_cls=bool(hits[0]),
         top5_cls=bool(hits.any()),

@@ -1,55 +1,183 @@
-"""The folder of a training run: its settings, a row of metrics an epoch, the best and the last weights."""
+"""The folder of a training run: its settings, a row of metrics an epoch, the best and the last weights, its state."""
 
 import platform
-from dataclasses import asdict, fields
+import subprocess
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, fields, replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
+
+from torch import Tensor
 
 from tscam.checkpoint import save_model
-from tscam.config import TrainConfig, to_yaml
+from tscam.config import TrainConfig
+from tscam.errors import OutputError, TrainingError
 from tscam.model import LocalizationModel
+from tscam.recipe import to_yaml, train_config
 from tscam.training.progress import EpochRow
-from tscam.writing import claim_output, write_csv, write_json, write_text_atomically
+from tscam.training.state import State, load_state, save_state
+from tscam.writing import LOCK, claim_output, literal, locked, write_csv, write_json, write_text_atomically
 
 _VERSIONS_OF = ("tscam", "torch", "timm", "accelerate", "numpy", "opencv-python-headless", "pillow")
 
+# Settings that do not change the result: where things are and how fast they go.
+_FREE = frozenset(
+    {
+        "data", "out", "overwrite", "device", "devices", "processes", "workers", "cache", "accumulate", "auto_batch",
+        "save_minutes", "samples_every", "tracker",
+    }
+)  # fmt: skip
+
 
 class RunFolder:
-    """A new run folder, which grows by an epoch at a time.
+    """A run folder. Only the first of several processes holds it and writes.
 
-    Args:
-        config: settings of the run, written as `config.yaml`.
+    Attributes:
+        path: absolute.
+        config: settings of the run, its paths absolute; they stand in `config.yaml`.
         selection: how the best epoch is chosen; it stands beside its numbers wherever they are.
-
-    Raises:
-        OutputError: the folder is in use or cannot be written.
+        data_hash: of everything that is read of the data set but the pixels.
     """
 
-    def __init__(self, config: TrainConfig, *, selection: str) -> None:
-        inputs = (config.data, Path(config.weights))  # words like `pretrained` name no file, which does no harm
-        self.path: Path = claim_output(config.out, overwrite=config.overwrite, inputs=inputs)
-        self.selection = selection
+    def __init__(self, config: TrainConfig, *, selection: str, data_hash: str) -> None:
+        self.path = literal(config.out)
+        self.config = replace(config, data=literal(config.data), out=self.path, weights=_absolute(config.weights))
+        self.selection, self.data_hash = selection, data_hash
         self._base_model = f"timm/{config.backbone}" if config.weights == "pretrained" else ""
-        self._rows: list[EpochRow] = []
-        write_text_atomically(self.path / "config.yaml", to_yaml(config))
-        run = {
-            "versions": {name: version(name) for name in _VERSIONS_OF},
-            "python": platform.python_version(),
-            "platform": platform.platform(),
-            "seed": config.seed,
-            "selection": selection,
-        }
-        write_json(self.path / "run.json", run, indent=2)
 
-    def add(self, row: EpochRow, model: LocalizationModel, *, is_best: bool) -> None:
-        """Keeps an epoch: its row, and its weights as `weights/last`, and as `weights/best` where it is the best.
+    @contextmanager
+    def held(self) -> Generator[None]:
+        """Keeps other runs out; what a killed process has begun to write is removed.
+
+        Raises:
+            OutputError: another process holds the folder, or it cannot be written.
+        """
+        with locked(self.path):
+            for begun in list(self.path.rglob(".*.part")):
+                with suppress(OSError):
+                    begun.unlink()
+            yield
+
+    @contextmanager
+    def begun(self) -> Generator[None]:
+        """Keeps other runs out; the folder is claimed for a new run, and its settings are written.
+
+        Raises:
+            OutputError: the folder is in use or cannot be written.
+        """
+        lock = self.path / LOCK
+        is_new_lock = not lock.exists()
+        with locked(self.path):  # not `held`: the folder may be another's
+            inputs = (self.config.data, Path(self.config.weights))  # `pretrained` names no file, which does no harm
+            try:
+                claim_output(self.path, overwrite=self.config.overwrite, inputs=inputs)
+            except OutputError:
+                if is_new_lock:  # a folder that is refused stays as it was
+                    lock.unlink(missing_ok=True)
+                raise
+            write_text_atomically(self.path / "config.yaml", to_yaml(self.config))
+            run: dict[str, Any] = {
+                "versions": {name: version(name) for name in _VERSIONS_OF},
+                "python": platform.python_version(),
+                "platform": platform.platform(),
+                "git": _git_commit(),
+                "seed": self.config.seed,
+                "data": self.data_hash,
+                "selection": self.selection,
+            }
+            write_json(self.path / "run.json", run, indent=2)
+            yield
+
+    def save(self, tensors: Mapping[str, Tensor], position: Mapping[str, object]) -> None:
+        """Keeps the state of the run.
+
+        Raises:
+            OutputError: the disk refuses; the states before are as they were.
+        """
+        facts = {"settings": _settings(self.config), "data": self.data_hash, "position": dict(position)}
+        save_state(self.path / "state", tensors, facts)
+
+    def load(self) -> State:
+        """The newest state that is whole.
+
+        Raises:
+            TrainingError: there is none, or settings or data are not those that it was saved under.
+        """
+        state = load_state(self.path / "state")
+        then, now = state.facts["settings"], _settings(self.config)
+        changed = [f"{name} was {then.get(name)!r} and is {now[name]!r}" for name in now if then.get(name) != now[name]]
+        if changed:
+            raise TrainingError(
+                f"{self.path / 'config.yaml'}: settings have changed since the run began: {'; '.join(changed)}; "
+                "put them back, or train anew into another folder"
+            )
+        if state.facts["data"] != self.data_hash:
+            raise TrainingError(
+                f"{self.config.data}: the data set has changed since the run began (its pictures' names, sizes in "
+                "bytes, labels or boxes); put it back, or train anew into another folder"
+            )
+        return state
+
+    def write_rows(self, rows: Sequence[EpochRow]) -> None:
+        """Writes `metrics.csv`, whole, so that no death of the process loses or repeats a row.
 
         Raises:
             OutputError: the disk refuses.
         """
-        self._rows.append(row)
         names = [column.name for column in fields(EpochRow)]
-        write_csv(self.path / "metrics.csv", names, [[getattr(kept, name) for name in names] for kept in self._rows])
+        write_csv(self.path / "metrics.csv", names, [[getattr(row, name) for name in names] for row in rows])
+
+    def write_weights(self, row: EpochRow, model: LocalizationModel, *, is_best: bool) -> None:
+        """Keeps an epoch's weights as `weights/last`, and as `weights/best` where it is the best.
+
+        Raises:
+            OutputError: the disk refuses.
+        """
         metrics = {"protocol": "ts-cam", "selection": self.selection, **asdict(row)}
         for name in ("last", "best") if is_best else ("last",):
             save_model(model, self.path / "weights" / name, metrics=metrics, base_model=self._base_model)
+
+    @property
+    def best(self) -> Path:
+        """The model folder of the best epoch."""
+        return self.path / "weights" / "best"
+
+
+def settings_of_run(path: Path) -> TrainConfig:
+    """The settings that a run folder was made with; `out` is where it is now.
+
+    Raises:
+        TrainingError: not a run folder.
+        ConfigError: its settings cannot be read.
+    """
+    settings = path / "config.yaml"
+    if not settings.is_file():
+        raise TrainingError(f"{path}: not the folder of a run, it has no config.yaml; RUN is what train's --out was")
+    return train_config(str(settings), out=path)
+
+
+def _settings(config: TrainConfig) -> dict[str, object]:
+    """Those that decide the result, as JSON keeps them."""
+    kept = {name: value for name, value in asdict(config).items() if name not in _FREE}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in kept.items()}
+
+
+def _absolute(weights: str) -> str:
+    return str(literal(Path(weights))) if weights not in ("pretrained", "none") else weights
+
+
+def _git_commit() -> str | None:
+    """The commit of the working copy that this package runs from, with `+` where it was changed; None outside one."""
+    here = Path(__file__)
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(here.parent), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+
+    try:
+        git("ls-files", "--error-unmatch", here.name)  # else it may be another project's folder around ours
+        return git("describe", "--always", "--abbrev=40", "--dirty=+", "--exclude=*")
+    except (OSError, subprocess.SubprocessError):
+        return None

@@ -1,0 +1,226 @@
+"""What a training run has come to: curves of its epochs as a picture, and the last lines that a person reads."""
+
+import csv
+import io
+import itertools
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tscam.errors import TrainingError, one_line
+from tscam.metrics.ts_cam import PROTOCOL
+from tscam.training.progress import EpochRow
+from tscam.writing import write_bytes_atomically
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# Okabe and Ito's colours, which all kinds of eyes tell apart, with markers that ink alone tells apart.
+_BLUE, _ORANGE, _GREEN, _PINK, _INK, _FAINT = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#333333", "#8A8A8A"
+_SCORES = {
+    "gt_known_loc": ("GT-known loc", _ORANGE, "s"),
+    "top1_loc": ("top-1 loc", _GREEN, "^"),
+    "top1_cls": ("top-1 cls", _BLUE, "o"),
+}
+_FEW = 30  # Epochs up to which each has a mark of its own.
+
+
+def draw_results(path: Path, rows: Sequence[EpochRow], *, selection: str) -> None:
+    """Writes a PNG with loss, learning rate, scores and threshold of each epoch, the best one marked.
+
+    Curves without values are left out, the threshold's also where it never changes.
+
+    Args:
+        rows: at least one.
+        selection: how the best epoch is chosen; it stands below the title.
+
+    Raises:
+        OutputError: the disk refuses.
+        ValueError: no rows.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # Slow to import.
+    from matplotlib.figure import Figure
+
+    best = _best(rows)
+    draws: list[Callable[[Axes], None]] = []
+    if any(_known(rows, name) for name in _SCORES):
+        draws.append(lambda axes: _draw_scores(axes, rows, best))
+    draws += [lambda axes: _draw_loss(axes, rows, best), lambda axes: _draw_rate(axes, rows)]
+    if len({row.threshold for row in rows if row.threshold is not None}) > 1:
+        draws.append(lambda axes: _draw_threshold(axes, rows, best))
+    columns = 2 if len(draws) > 2 else len(draws)
+    figure = Figure(figsize=(5.6 * columns, 3.5 * -(-len(draws) // columns) + 0.8), layout="constrained")
+    FigureCanvasAgg(figure)
+    grid = figure.add_gridspec(-(-len(draws) // columns), columns)
+    wide = len(draws) == 3  # The scores, over the other two.
+    for number, draw in enumerate(draws):
+        place = grid[0, :] if wide and number == 0 else grid[divmod(number + wide, columns)]
+        axes = figure.add_subplot(place)
+        _frame(axes, rows)
+        draw(axes)
+    colour = _ORANGE if "oracle" in selection else _INK
+    figure.suptitle(_heading(rows, best, selection), x=0.01, ha="left", fontsize=11, color=colour)
+    encoded = io.BytesIO()
+    figure.savefig(encoded, format="png", dpi=160, metadata={"Software": None})
+    write_bytes_atomically(path, encoded.getvalue())
+
+
+def describe_run(run: Path) -> str:
+    """The result of a run as lines of text: its best and its last epoch, its test, and where things are.
+
+    All scores are in percent, under the protocol and the choice of the epoch that the first lines name.
+
+    Raises:
+        TrainingError: the folder lacks what a run has after its first epoch.
+    """
+    try:
+        rows = _read_rows(run / "metrics.csv")
+        selection = str(json.loads((run / "run.json").read_text())["selection"])
+        tested = run / "test" / "metrics.json"
+        test: dict[str, Any] = json.loads(tested.read_text()) if tested.is_file() else {}
+        best = _best(rows)
+    except (OSError, ValueError, KeyError, TypeError) as fault:
+        raise TrainingError(f"{run}: not the folder of a run with an epoch done ({one_line(fault)})") from fault
+    table = [["weights", "epoch", "loss", "split", "top-1 cls", "top-1 loc", "GT-known", "threshold"]]
+    table += [_cells("best", best), _cells("last", rows[-1])]
+    if test:
+        scores = [_number(test.get(name), ".2f") for name in ("top1_cls", "top1_loc", "gt_known_loc")]
+        split = str(test.get("split", "test"))
+        table.append(["best", str(best.epoch), "–", split, *scores, _number(test.get("threshold"), "g")])
+    places = {"best weights": run / "weights" / "best", "curves": run / "results.png", "samples": run / "samples"}
+    heading = [f"protocol {test.get('protocol', PROTOCOL)}, scores in %", f"selection of the best epoch: {selection}"]
+    lines = [*heading, "", *_aligned(table), ""]
+    lines += [f"{name:12} {place}" for name, place in places.items() if place.exists()]
+    return "\n".join(lines)
+
+
+def _best(rows: Sequence[EpochRow]) -> EpochRow:
+    """The first of those with the largest quality."""
+    return max(rows, key=lambda row: row.quality)
+
+
+def _known(rows: Sequence[EpochRow], name: str) -> list[tuple[int, float]]:
+    """Epochs and values, where there is one."""
+    return [(row.epoch, float(getattr(row, name))) for row in rows if getattr(row, name) is not None]
+
+
+def _heading(rows: Sequence[EpochRow], best: EpochRow, selection: str) -> str:
+    splits = ", ".join(dict.fromkeys(repr(row.split) for row in rows if row.split is not None))
+    scored = f"protocol {PROTOCOL}, scored on split {splits}" if splits else "no split scored"
+    return f"{scored}\nbest epoch {best.epoch} of {rows[-1].epoch}; selection: {selection}"
+
+
+def _frame(axes: "Axes", rows: Sequence[EpochRow]) -> None:
+    """An empty plot over epochs."""
+    from matplotlib.ticker import MaxNLocator
+
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(_FAINT)
+    axes.tick_params(colors=_INK, labelsize=9)
+    axes.grid(axis="y", color="#E6E6E6", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    first, last = rows[0].epoch, rows[-1].epoch
+    room = max(0.5, 0.02 * (last - first))
+    axes.set_xlim(first - room, last + room)
+    axes.set_xlabel("epoch", fontsize=9, color=_INK)
+
+
+def _name(axes: "Axes", title: str) -> None:
+    axes.set_title(title, loc="left", fontsize=10, color=_INK)
+
+
+def _curve(axes: "Axes", rows: Sequence[EpochRow], name: str, *, colour: str, marker: str, label: str = "") -> None:
+    points = _known(rows, name)
+    shown = marker if len(rows) <= _FEW else ""
+    epochs, values = [epoch for epoch, _ in points], [value for _, value in points]
+    axes.plot(epochs, values, color=colour, marker=shown, markersize=4, linewidth=1.6, label=label or None)
+
+
+def _mark_best(axes: "Axes", best: EpochRow) -> None:
+    axes.axvline(best.epoch, color=_FAINT, linewidth=1, linestyle=(0, (4, 3)), zorder=0)
+
+
+def _draw_scores(axes: "Axes", rows: Sequence[EpochRow], best: EpochRow) -> None:
+    _name(axes, f"scores in % (protocol {PROTOCOL})")
+    _mark_best(axes, best)
+    for name, (label, colour, marker) in _SCORES.items():
+        value = getattr(best, name)
+        if _known(rows, name):
+            named = label if value is None else f"{label}, {value:.1f} at epoch {best.epoch}"
+            _curve(axes, rows, name, colour=colour, marker=marker, label=named)
+        if value is not None:
+            axes.plot(best.epoch, value, marker=marker, color=colour, markersize=8, markeredgecolor="white")
+    axes.set_ylim(0, 102)
+    axes.legend(fontsize=9, labelcolor=_INK, loc="lower right", facecolor="white", edgecolor="white", framealpha=0.9)
+
+
+def _draw_loss(axes: "Axes", rows: Sequence[EpochRow], best: EpochRow) -> None:
+    _name(axes, "training loss")
+    if best.measure != "epoch":
+        _mark_best(axes, best)
+    _curve(axes, rows, "train_loss", colour=_INK, marker="o")
+    axes.set_ylim(bottom=0)
+
+
+def _draw_rate(axes: "Axes", rows: Sequence[EpochRow]) -> None:
+    """On a logarithmic axis where it falls in steps; a cosine, which ends near nothing, is a curve on a plain one."""
+    from matplotlib.ticker import FuncFormatter
+
+    _name(axes, "learning rate")
+    _curve(axes, rows, "learning_rate", colour=_INK, marker="o")
+    rates = [row.learning_rate for row in rows]
+    falls_in_steps = any(math.isclose(rate, after) for rate, after in itertools.pairwise(rates))
+    if falls_in_steps and 0 < min(rates) < max(rates) / 5:
+        axes.set_yscale("log")
+    else:
+        axes.set_ylim(0, 1.1 * max(rates) or 1.0)
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
+
+
+def _draw_threshold(axes: "Axes", rows: Sequence[EpochRow], best: EpochRow) -> None:
+    _name(axes, "threshold (fraction of the map's maximum)")
+    _mark_best(axes, best)
+    _curve(axes, rows, "threshold", colour=_PINK, marker="D")
+    axes.set_ylim(0, 1.1 * max(value for _, value in _known(rows, "threshold")))
+
+
+def _read_rows(path: Path) -> list[EpochRow]:
+    with path.open(newline="") as file:
+        return [_row(cells) for cells in csv.DictReader(file)]
+
+
+def _row(cells: dict[str, str]) -> EpochRow:
+    values: dict[str, Any] = {}
+    for column in fields(EpochRow):
+        text = cells[column.name]
+        read = {"epoch": int, "split": str}.get(column.name, float)
+        values[column.name] = read(text) if text else None
+    return EpochRow(**values)
+
+
+def _cells(weights: str, row: EpochRow) -> list[str]:
+    scores = [_number(value, ".2f") for value in (row.top1_cls, row.top1_loc, row.gt_known_loc)]
+    return [
+        weights, str(row.epoch), f"{row.train_loss:.4f}", row.split or "–", *scores, _number(row.threshold, "g"),
+    ]  # fmt: skip
+
+
+def _number(value: float | None, form: str) -> str:
+    return "–" if value is None else format(value, form)
+
+
+def _aligned(table: Sequence[Sequence[str]]) -> list[str]:
+    """Words to the left, numbers to the right."""
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    is_word = [column in (0, 3) for column in range(len(widths))]
+    return [
+        "  ".join(
+            cell.ljust(width) if word else cell.rjust(width)
+            for cell, width, word in zip(row, widths, is_word, strict=True)
+        ).rstrip()
+        for row in table
+    ]

@@ -1,0 +1,116 @@
+"""The splits of a training run: what is trained on, what the best epoch is chosen on, and what tests the result."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from tscam.config import TrainConfig
+from tscam.datasets import Dataset, find_reader, read_dataset
+from tscam.errors import DataError
+from tscam.evaluation import require_boxes
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Splits:
+    """Pictures by their purpose.
+
+    Attributes:
+        training: trained on.
+        choosing: the best epoch is chosen on these; None takes the last one.
+        test: the chosen weights are scored on these; None where the data has no such split.
+        selection: the choice in words, which stand beside its numbers.
+    """
+
+    training: Dataset
+    choosing: Dataset | None
+    test: Dataset | None
+    selection: str
+
+    def data_hash(self) -> str:
+        """Hash of names, sizes in bytes, labels and boxes of all pictures."""
+        seen = hashlib.sha256()
+        for dataset in (self.training, self.choosing, self.test):
+            if dataset is None:
+                continue
+            sizes = [_byte_count(dataset.path(index)) for index in range(len(dataset))]
+            boxes = [] if dataset.boxes is None else [of_picture.tolist() for of_picture in dataset.boxes]
+            facts = [dataset.split, dataset.class_names, dataset.image_ids, dataset.labels.tolist(), sizes, boxes]
+            seen.update(json.dumps(facts).encode())
+        return seen.hexdigest()
+
+
+def read_splits(config: TrainConfig) -> Splits:
+    """The splits that the settings ask for.
+
+    Raises:
+        DataError: the data set cannot be read, nothing can be held out, or there is no test split for `oracle`.
+    """
+    reader = find_reader(config.data, name=config.dataset)
+    training_name, test_name = reader.training_split(config.data), reader.test_split(config.data)
+    training = read_dataset(config.data, name=config.dataset, split=training_name)
+    test = None
+    if test_name != training_name:
+        test = read_dataset(config.data, name=config.dataset, split=test_name)
+        if test.boxes is not None:
+            require_boxes(test)
+    if config.select == "last":
+        return Splits(training=training, choosing=None, test=test, selection="last epoch")
+    if config.select == "oracle":
+        if test is None:
+            raise DataError(f"{config.data}: no test split for --select oracle; take --select val or last")
+        named = f"oracle (epoch of best {_measure(test)} on split {test.split!r})"
+        return Splits(training=training, choosing=test, test=test, selection=named)
+    if test_name != "val" and "val" in reader.splits(config.data):
+        choosing = read_dataset(config.data, name=config.dataset, split="val")
+        named = f"val (epoch of best {_measure(choosing)} on split 'val')"
+    else:
+        training, choosing = hold_out(training, fraction=config.val_fraction, seed=config.seed)
+        named = f"val (epoch of best {_measure(choosing)} on {len(choosing)} pictures held out of {training.split!r})"
+    return Splits(training=training, choosing=choosing, test=test, selection=named)
+
+
+def hold_out(dataset: Dataset, *, fraction: float, seed: int) -> tuple[Dataset, Dataset]:
+    """What is left to train on, and a part that is held out as `val`: a fraction of each class.
+
+    Fractions of a picture add up over the classes, so that small classes give their share, too; a class keeps at least
+    one picture. Which ones go depends on the seed alone.
+
+    Raises:
+        DataError: no class has a picture to spare.
+    """
+    random = np.random.default_rng(seed)
+    held: list[int] = []
+    owed, share = Fraction(0), Fraction(str(fraction))
+    for label in range(len(dataset.class_names)):
+        members = random.permutation(np.flatnonzero(dataset.labels == label))
+        owed += share * len(members)
+        taken = min(int(owed), max(len(members) - 1, 0))
+        owed -= taken
+        held += members[:taken].tolist()
+    if not held:
+        raise DataError(
+            f"{dataset.root}: {len(dataset)} pictures of {len(dataset.class_names)} classes are too few to hold "
+            f"{fraction:g} of them out; raise --val-fraction, or take --select last"
+        )
+    kept = np.setdiff1d(np.arange(len(dataset)), held)
+    return dataset.subset(kept, split=dataset.split), dataset.subset(sorted(held), split="val")
+
+
+def has_boxes(dataset: Dataset) -> bool:
+    """Has every picture a box?"""
+    return dataset.boxes is not None and all(len(of_picture) for of_picture in dataset.boxes)
+
+
+def _byte_count(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None
+
+
+def _measure(dataset: Dataset) -> str:
+    return "gt_known_loc" if has_boxes(dataset) else "top1_cls"

@@ -1,0 +1,323 @@
+"""Work in children that meet a fault at an exact event, such as the third time that a state's facts are renamed.
+
+An event has a kind: a stage of a training step; that a picture is read; or what the interpreter reports to audit hooks
+before it opens, renames, makes or removes a file of the run, without numbers and random names, such as
+`os.rename state/#.json`. Children are forked from a server that has imported PyTorch once.
+"""
+
+import multiprocessing
+import os
+import re
+import signal
+import sys
+import tempfile
+import threading
+import traceback
+import warnings
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from torch.distributed import TCPStore  # type: ignore[attr-defined]  # no stub names it
+
+from tscam.errors import TscamError
+
+_CONTEXT = multiprocessing.get_context("forkserver")
+_CONTEXT.set_forkserver_preload(["tscam.training.loop", "tscam.cli", "tscam.terminal", "tscam.localizer", "numpy.ma"])
+
+_PATIENCE_S = 120.0  # until a child counts as hung
+_PATHS_AT = {"open": 0, "os.rename": 1, "os.remove": 0, "os.mkdir": 0, "shutil.rmtree": 0}
+
+Work = Callable[..., object]
+Action = Callable[[Path | None], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """What happens just before an event.
+
+    Attributes:
+        kind, nth: of the event; what comes before the first step is of kinds of its own, which begin with `start: `.
+        do: takes the path of the event; None where it has none.
+        in_reader: it is one of a process that reads pictures.
+    """
+
+    kind: str
+    nth: int = 1
+    do: Action
+    in_reader: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """How a child came to its end.
+
+    Attributes:
+        code: its exit code; negative for a signal.
+        result: what its work gave, or the error of ours that it raised; None where it did not come to that.
+        events: how often each kind happened, in the order of the first ones.
+        err: what it said.
+    """
+
+    code: int
+    result: object
+    events: Mapping[str, int]
+    err: str
+
+    @property
+    def error(self) -> TscamError:
+        """The error that its work raised; its message is one line."""
+        assert isinstance(self.result, TscamError), self
+        assert "\n" not in str(self.result)
+        return self.result
+
+
+class Child:
+    """A child at work, in a process group of its own.
+
+    Args:
+        watched: folder of a run, whose events count then.
+    """
+
+    def __init__(
+        self,
+        work: Work,
+        *arguments: object,
+        watched: Path | None = None,
+        faults: Sequence[Fault] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self._answers, answering = _CONTEXT.Pipe(duplex=False)
+        heard, saying = _CONTEXT.Pipe(duplex=False)
+        order = _Order(
+            work=work, arguments=arguments, watched=watched, faults=tuple(faults), environment=environment or {}
+        )
+        self._process = _CONTEXT.Process(target=_obey, args=(order, answering, saying))
+        self._process.start()
+        answering.close()
+        saying.close()
+        self._said: list[bytes] = []
+        threading.Thread(target=self._hear, args=(heard,), daemon=True).start()
+
+    @property
+    def pid(self) -> int:
+        assert self._process.pid is not None
+        return self._process.pid
+
+    @property
+    def err(self) -> str:
+        """What it has said so far."""
+        return b"".join(self._said).decode()
+
+    def has_said(self, text: str) -> None:
+        """Waits until it has said this."""
+        until(lambda: text in self.err or not self._process.is_alive())
+        assert text in self.err
+
+    def ended(self) -> Ended:
+        """Waits for its end.
+
+        Raises:
+            AssertionError: it hangs, or has raised what is none of our errors.
+        """
+        result, events = None, {}
+        with suppress(EOFError):
+            if self._answers.poll(_PATIENCE_S):
+                how, result, events = self._answers.recv()
+                assert how == "ended", result
+        self._process.join(_PATIENCE_S)
+        if self._process.exitcode is None:
+            self._process.kill()
+            raise AssertionError(f"a child hangs; it has said {self.err!r}")
+        return Ended(code=self._process.exitcode, result=result, events=events, err=self.err)
+
+    def _hear(self, heard: Connection) -> None:
+        while said := os.read(heard.fileno(), 2**16):
+            self._said.append(said)
+        heard.close()
+
+
+def in_child(work: Work, *arguments: object, watched: Path | None = None, faults: Sequence[Fault] = ()) -> Ended:
+    """What came of some work."""
+    return Child(work, *arguments, watched=watched, faults=faults).ended()
+
+
+def in_processes(count: int, work: Work, *arguments: object) -> list[Ended]:
+    """What came of work that so many processes do together, as those of a launcher."""
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    surroundings = {
+        "WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port),
+        "TORCHELASTIC_USE_AGENT_STORE": "True", "TORCHELASTIC_RESTART_COUNT": "0",
+    }  # fmt: skip
+    children = [
+        Child(work, *arguments, environment={**surroundings, "RANK": str(rank), "LOCAL_RANK": str(rank)})
+        for rank in range(count)
+    ]
+    return [child.ended() for child in children]
+
+
+def command_line(*arguments: str | Path) -> None:
+    """Work for a child: the command line."""
+    from tscam.cli import main
+
+    sys.argv = ["tscam", *map(str, arguments)]
+    main()
+
+
+def kill(_: Path | None = None) -> None:
+    """Nothing runs after this."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def kill_half_written(path: Path | None) -> None:
+    """As a kill while code beneath Python writes the file: half of it is there."""
+    assert path is not None
+    os.truncate(path, path.stat().st_size // 2)
+    kill()
+
+
+def kill_reader(_: Path | None) -> None:
+    """Kills one of the processes that read pictures for this one."""
+    reader = multiprocessing.active_children()[0]
+    reader.kill()
+    until(lambda: not reader.is_alive())
+
+
+@dataclass(frozen=True)
+class Send:
+    """A signal to the child's process group, as a terminal sends it."""
+
+    number: int
+
+    def __call__(self, _: Path | None) -> None:
+        os.killpg(0, self.number)
+
+
+@dataclass(frozen=True)
+class WaitFor:
+    """Says `waiting`, and goes on when there is such a file."""
+
+    path: Path
+
+    def __call__(self, _: Path | None) -> None:
+        os.write(2, b"waiting\n")
+        until(self.path.exists)
+
+
+def until(holds: Callable[[], bool], *, patience_s: float = _PATIENCE_S) -> None:
+    """Waits until something holds.
+
+    Raises:
+        AssertionError: it does not come to hold.
+    """
+    tick = threading.Event()
+    for _ in range(int(patience_s * 50)):
+        if holds():
+            return
+        tick.wait(0.02)
+    raise AssertionError("waited in vain")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Order:
+    work: Work
+    arguments: tuple[object, ...]
+    watched: Path | None
+    faults: tuple[Fault, ...]
+    environment: Mapping[str, str]
+
+
+def _obey(order: _Order, answers: Connection, saying: Connection) -> None:
+    os.setpgid(0, 0)
+    os.environ.update(order.environment)
+    tempfile.tempdir = None  # The server's, whose surroundings are others.
+    for number in (1, 2):
+        os.dup2(saying.fileno(), number)
+    saying.close()
+    warnings.simplefilter("error")
+    # A drawing an epoch takes longer than all the rest of these runs.
+    vars(sys.modules["tscam.training.epochs"])["draw_results"] = _draw_nothing
+    watch = _Watch(order.watched, order.faults)
+    result: object = None
+    try:
+        result = order.work(*order.arguments)
+    except TscamError as fault:
+        result = fault
+    except Exception:
+        answers.send(("raised", traceback.format_exc(), {}))
+        raise
+    watch.is_over = True
+    answers.send(("ended", result, dict(watch.counts)))
+
+
+def _draw_nothing(path: Path, rows: Sequence[object], *, selection: str) -> None:
+    assert path.name == "results.png"
+    assert rows
+    assert selection
+
+
+@dataclass
+class _Watch:
+    """Counts events and lets the faults happen."""
+
+    folder: Path | None
+    faults: Sequence[Fault]
+    counts: Counter[str] = field(default_factory=Counter)
+    has_begun: bool = False
+    is_over: bool = False
+
+    def __post_init__(self) -> None:
+        self._pid, self._own = os.getpid(), threading.local()
+        if self.folder is not None:
+            self._listen()
+
+    def _listen(self) -> None:
+        from torch.nn.modules.module import register_module_forward_pre_hook
+        from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
+
+        from tscam.model import LocalizationModel
+
+        def forward(module: object, _: object) -> None:
+            if isinstance(module, LocalizationModel) and module.training:
+                self.has_begun = True
+                self._happens("step: forward")
+
+        register_module_forward_pre_hook(forward)
+        register_optimizer_step_pre_hook(lambda *_: self._happens("step: gradients are there"))
+        register_optimizer_step_post_hook(lambda *_: self._happens("step: weights have changed"))
+        sys.addaudithook(self._reported)
+
+    def _reported(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if event == "ctypes.dlsym" and arguments[1] == "renameat2":
+            self._happens("swap of model folders")
+        if event not in _PATHS_AT or not isinstance(arguments[_PATHS_AT[event]], str | bytes | os.PathLike):
+            return
+        path = Path(os.fsdecode(arguments[_PATHS_AT[event]]))
+        assert self.folder is not None
+        if self.folder in (path, *path.parents):
+            mode = f" {arguments[1]}" if event == "open" and isinstance(arguments[1], str) else ""
+            self._happens(f"{event}{mode} {_shape(path.relative_to(self.folder))}", path)
+        elif path.suffix == ".png":
+            is_ahead = threading.current_thread().name.startswith("read-ahead")
+            self._happens(f"picture read {'to score' if is_ahead else 'to train'}", path)
+
+    def _happens(self, kind: str, path: Path | None = None) -> None:
+        if self.is_over or getattr(self._own, "is_busy", False):
+            return
+        self._own.is_busy = True  # What a fault does is no event.
+        try:
+            named = kind if self.has_begun else f"start: {kind}"
+            self.counts[named] += 1
+            for fault in self.faults:
+                if (fault.kind, fault.nth, fault.in_reader) == (named, self.counts[named], os.getpid() != self._pid):
+                    fault.do(path)
+        finally:
+            self._own.is_busy = False
+
+
+def _shape(path: Path) -> str:
+    return re.sub(r"\d+", "#", re.sub(r"\.[0-9a-f]{16}\.part", "*.part", path.as_posix()))

@@ -1,0 +1,144 @@
+"""Where memory does not suffice training takes smaller parts, to the same losses, or says which part fits."""
+
+from collections.abc import Generator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from data_sets import write_folder
+from tiny_models import NarrowModel
+from tiny_runs import learner_of, losses, rows, seeded_batch, seeded_model, settings, steps
+from tscam.errors import TrainingError
+from tscam.features import Features
+from tscam.methods import methods
+from tscam.methods.ts_cam import TsCam
+from tscam.model import LocalizationModel
+from tscam.training.learner import Learner
+from tscam.training.loop import train
+from tscam.training.state import load_state
+
+
+def narrow(model: LocalizationModel, *, room: int) -> LocalizationModel:
+    """The same model, without memory for more pictures at once."""
+    with torch.random.fork_rng():
+        other = NarrowModel(model.spec, drop_path=0.5)
+    other.load_state_dict(model.state_dict())
+    other.room = room
+    return other
+
+
+SETTINGS: dict[str, Any] = {
+    "drop_path": 0.5, "label_smoothing": 0.1, "clip_norm": 0.5, "ema": 0.9, "learning_rate": 1e-4
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("room", "accumulate", "notes"),
+    [
+        (7, 1, []),
+        (4, 2, ["memory does not suffice: each step is taken in 2 parts from here on"]),
+        (2, 4, [f"memory does not suffice: each step is taken in {parts} parts from here on" for parts in (2, 4)]),
+        (1, 8, [f"memory does not suffice: each step is taken in {parts} parts from here on" for parts in (2, 4, 8)]),
+    ],
+)
+def test_parts_are_halved_until_they_fit_and_no_loss_or_weight_changes(
+    room: int, accumulate: int, notes: list[str]
+) -> None:
+    roomy, model = learner_of(seeded_model(drop_path=0.5), **SETTINGS), seeded_model(drop_path=0.5)
+    said: list[str] = []
+    tight = learner_of(narrow(model, room=room), auto_batch=True, notes=said, **SETTINGS)
+    assert steps(tight, 4) == pytest.approx(steps(roomy, 4), abs=1e-6)
+    assert tight.accumulate == accumulate
+    assert said == notes  # Once, not at every step.
+    for name, tensor in roomy.kept_model.state_dict().items():
+        torch.testing.assert_close(tight.kept_model.state_dict()[name], tensor, rtol=0, atol=1e-6)
+
+
+def refusal(learner: Learner, *, pictures: int) -> str:
+    before = {name: tensor.clone() for name, tensor in learner.model.state_dict().items()}
+    with pytest.raises(TrainingError) as refused:
+        steps(learner, 1, pictures=pictures)
+    assert isinstance(refused.value.__cause__, torch.OutOfMemoryError)
+    assert "\n" not in str(refused.value)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in learner.model.state_dict().items())
+    assert all(parameter.grad is None for parameter in learner.model.parameters())
+    return str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("room", "pictures", "accumulate", "said"),
+    [
+        (4, 8, 1, "8 pictures at once do not fit into memory, 4 do; train with --auto-batch, --accumulate 2 or"),
+        (5, 8, 1, "8 pictures at once do not fit into memory, 5 do; train with --auto-batch, --accumulate 2 or"),
+        (3, 11, 1, "11 pictures at once do not fit into memory, 3 do; train with --auto-batch, --accumulate 4 or"),
+        (2, 5, 2, "3 pictures at once do not fit into memory, 2 do; train with --auto-batch, --accumulate 3 or"),
+        (1, 2, 1, "2 pictures at once do not fit into memory, 1 do; train with --auto-batch, --accumulate 2 or"),
+    ],
+)
+def test_without_leave_to_take_parts_the_largest_one_that_fits_is_named(
+    room: int, pictures: int, accumulate: int, said: str
+) -> None:
+    message = refusal(learner_of(narrow(seeded_model(), room=room), accumulate=accumulate), pictures=pictures)
+    assert message == f"{said} a smaller --batch-size"
+    parts = int(message.split("--accumulate ")[1].split()[0])
+    steps(learner_of(narrow(seeded_model(), room=room), accumulate=parts), 1, pictures=pictures)  # As it was told.
+
+
+@pytest.mark.parametrize("auto_batch", [True, False])
+@pytest.mark.parametrize("pictures", [1, 6])
+def test_no_memory_for_one_picture_is_said_as_such(auto_batch: bool, pictures: int) -> None:
+    learner = learner_of(narrow(seeded_model(), room=0), auto_batch=auto_batch)
+    assert refusal(learner, pictures=pictures) == (
+        "not even one picture at once fits into memory; take a smaller --image-size or --backbone"
+    )
+
+
+def test_another_fault_is_not_taken_for_lack_of_memory() -> None:
+    learner = learner_of(seeded_model(), auto_batch=True)
+    batch = seeded_batch()
+    beyond = batch._replace(labels=batch.labels * 0 + 5)
+    with pytest.raises(IndexError, match="Target 5 is out of bounds"):
+        learner.step(beyond, number=1, pictures=7, rate_factor=1.0)
+    assert learner.accumulate == 1
+
+
+# In a run
+
+
+class GreedyTsCam(TsCam):
+    """TS-CAM that finds no memory for more than two pictures at once, in training and in localization."""
+
+    def logits(self, features: Features) -> Tensor:
+        if len(features.patch_tokens) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return super().logits(features)
+
+
+@pytest.fixture
+def greedy() -> Generator[str]:
+    """The name that it is registered under for one test."""
+    methods.register("greedy")(GreedyTsCam)
+    yield "greedy"
+    del methods._entries["greedy"]
+
+
+def test_a_run_that_is_short_of_memory_ends_as_one_that_is_not(tmp_path: Path, greedy: str) -> None:
+    write_folder(tmp_path / "data", splits={"train": 4, "test": 2})
+    config = settings(tmp_path / "data", tmp_path / "run", select="oracle", learning_rate=1e-4)
+    roomy = train(config)
+    notes: list[str] = []
+    short = replace(config, method=greedy, auto_batch=True, out=tmp_path / "short")
+    tight = train(short, on_note=notes.append)
+    assert [note for note in notes if "memory" in note] == [
+        f"memory does not suffice: each step is taken in {parts} parts from here on" for parts in (2, 4)
+    ]
+    assert losses(tight) == pytest.approx(losses(roomy), abs=1e-6)
+    for ours, theirs in zip(rows(tight), rows(roomy), strict=True):
+        assert ours | {"train_loss": ""} == theirs | {"train_loss": ""}
+    assert load_state(tight / "state").facts["position"]["accumulate"] == 4  # A run that goes on remembers.
+    with pytest.raises(TrainingError, match=r"^5 pictures at once do not fit .*, 2 do; .*--accumulate 3 or"):
+        train(replace(short, auto_batch=False, out=tmp_path / "refused"))

@@ -1,0 +1,168 @@
+"""Which weights decay, at which rate each of them learns, and which stay as they are."""
+
+from collections import Counter
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from tiny_runs import learner_of, seeded_model, steps
+from tscam.errors import ConfigError
+from tscam.model import LocalizationModel, create_model
+from tscam.training.optimizer import create_optimizer, freeze
+
+TINY: dict[str, Any] = {"embed_dim": 24, "depth": 2, "num_heads": 2}
+
+
+def names_of(model: LocalizationModel, parameters: list[Tensor]) -> set[str]:
+    by_id = {id(parameter): name for name, parameter in model.named_parameters()}
+    return {by_id[id(parameter)] for parameter in parameters}
+
+
+def tiny_model(backbone: str = "vit_small_patch14_reg4_dinov2") -> LocalizationModel:
+    side = 28 if "patch14" in backbone else 32
+    return create_model(backbone, label_names=5, image_size=side, backbone_args=TINY)
+
+
+SPARED_IN_BACKBONE = {
+    "cls_token", "reg_token", "pos_embed", "patch_embed.proj.bias", "norm.weight", "norm.bias",
+    *(
+        f"blocks.{block}.{part}"
+        for block in range(2)
+        for part in (
+            "norm1.weight", "norm1.bias", "norm2.weight", "norm2.bias", "ls1.gamma", "ls2.gamma",
+            "attn.qkv.bias", "attn.proj.bias", "mlp.fc1.bias", "mlp.fc2.bias",
+        )
+    ),
+}  # fmt: skip
+DECAYED_IN_BACKBONE = {
+    "patch_embed.proj.weight",
+    *(
+        f"blocks.{block}.{part}.weight"
+        for block in range(2)
+        for part in ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2")
+    ),
+}
+
+
+def in_vit(names: set[str]) -> set[str]:
+    return {f"backbone.vit.{name}" for name in names}
+
+
+def test_a_head_of_its_own_rate_gives_four_groups() -> None:
+    model = tiny_model()
+    optimizer = create_optimizer(model, learning_rate=1e-4, head_learning_rate=3e-3, weight_decay=0.05)
+    groups = [
+        (names_of(model, group["params"]), group["weight_decay"], group["lr"], group["initial_lr"])
+        for group in optimizer.param_groups
+    ]
+    assert groups == [
+        (in_vit(SPARED_IN_BACKBONE), 0.0, 1e-4, 1e-4),
+        (in_vit(DECAYED_IN_BACKBONE), 0.05, 1e-4, 1e-4),
+        ({"method.head.bias"}, 0.0, 3e-3, 3e-3),
+        ({"method.head.weight"}, 0.05, 3e-3, 3e-3),
+    ]
+
+
+def test_a_head_of_the_backbones_rate_shares_its_two_groups() -> None:
+    model = tiny_model()
+    optimizer = create_optimizer(model, learning_rate=1e-4, head_learning_rate=None, weight_decay=0.05)
+    groups = [(names_of(model, group["params"]), group["weight_decay"]) for group in optimizer.param_groups]
+    assert groups == [
+        (in_vit(SPARED_IN_BACKBONE) | {"method.head.bias"}, 0.0),
+        (in_vit(DECAYED_IN_BACKBONE) | {"method.head.weight"}, 0.05),
+    ]
+
+
+@pytest.mark.parametrize("head_learning_rate", [None, 1e-3])
+def test_every_weight_is_in_one_group(head_learning_rate: float | None) -> None:
+    model = tiny_model("deit_tiny_distilled_patch16_224")
+    optimizer = create_optimizer(model, learning_rate=1e-4, head_learning_rate=head_learning_rate, weight_decay=0.05)
+    counted = Counter(id(parameter) for group in optimizer.param_groups for parameter in group["params"])
+    assert counted == Counter(id(parameter) for parameter in model.parameters())
+    spared = names_of(model, [weight for group in optimizer.param_groups[::2] for weight in group["params"]])
+    assert "backbone.vit.dist_token" in spared
+
+
+def test_decay_alone_shrinks_the_decayed_weights_by_rate_times_decay() -> None:
+    model = tiny_model()
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    optimizer = create_optimizer(model, learning_rate=0.01, head_learning_rate=0.1, weight_decay=0.5)
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    for name, parameter in model.named_parameters():
+        rate = 0.1 if name.startswith("method.") else 0.01
+        decayed = name in in_vit(DECAYED_IN_BACKBONE) | {"method.head.weight"}
+        expected = before[name] * (1 - rate * 0.5) if decayed else before[name]
+        torch.testing.assert_close(parameter.detach(), expected, rtol=1e-6, atol=0)
+
+
+# Layer-wise decay of the rate
+
+
+def test_each_layer_learns_at_a_fraction_of_the_next_ones_rate() -> None:
+    model = tiny_model()
+    optimizer = create_optimizer(model, learning_rate=0.8, head_learning_rate=3e-3, layer_decay=0.5, weight_decay=0.05)
+    # By hand: four layers, the last one at the full rate.
+    rate_of = {
+        "patch_embed.proj.weight": 0.1, "patch_embed.proj.bias": 0.1, "cls_token": 0.1, "reg_token": 0.1,
+        "pos_embed": 0.1,
+        "blocks.0.attn.qkv.weight": 0.2, "blocks.0.norm1.weight": 0.2, "blocks.0.ls2.gamma": 0.2,
+        "blocks.1.attn.qkv.weight": 0.4, "blocks.1.mlp.fc2.bias": 0.4, "blocks.1.ls1.gamma": 0.4,
+        "norm.weight": 0.8, "norm.bias": 0.8,
+    }  # fmt: skip
+    found: dict[str, tuple[float, float]] = {}
+    for group in optimizer.param_groups:
+        assert group["lr"] == group["initial_lr"]
+        assert names_of(model, group["params"]) == set(group["param_names"])
+        found |= dict.fromkeys(group["param_names"], (group["lr"], group["weight_decay"]))
+    assert {name: found[f"backbone.vit.{name}"][0] for name in rate_of} == pytest.approx(rate_of)
+    assert {found[f"method.head.{name}"][0] for name in ("weight", "bias")} == {3e-3}  # The head is no layer of it.
+    assert {name for name, (_, decay) in found.items() if decay} == in_vit(DECAYED_IN_BACKBONE) | {"method.head.weight"}
+    assert found.keys() == dict(model.named_parameters()).keys()
+
+
+def test_a_head_without_a_rate_of_its_own_learns_at_the_full_one() -> None:
+    model = tiny_model()
+    optimizer = create_optimizer(model, learning_rate=0.8, layer_decay=0.5, weight_decay=0.05)
+    rates = {name: group["lr"] for group in optimizer.param_groups for name in group["param_names"]}
+    assert (rates["method.head.weight"], rates["backbone.vit.norm.weight"]) == (0.8, 0.8)
+    assert sorted({*rates.values()}) == pytest.approx([0.1, 0.2, 0.4, 0.8])
+
+
+# Freezing
+
+EMBEDDING = ("patch_embed.", "cls_token", "pos_embed")
+
+
+@pytest.mark.parametrize(
+    ("changes", "frozen"),
+    [
+        ({}, ()),
+        ({"freeze_blocks": 1}, (*EMBEDDING, "blocks.0.")),
+        ({"freeze_blocks": 3}, (*EMBEDDING, "blocks.")),
+        ({"freeze_backbone": True}, ("",)),
+        ({"freeze_backbone": True, "freeze_blocks": 1}, ("",)),
+    ],
+    ids=str,
+)
+def test_frozen_weights_stay_to_the_bit_and_all_others_change(
+    changes: dict[str, bool | int], frozen: tuple[str, ...]
+) -> None:
+    model = seeded_model(depth=3)
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    learner = learner_of(model, ema=0.5, **changes)
+    steps(learner, 2)
+    stay = {name for name in before if name.startswith(tuple(f"backbone.vit.{part}" for part in frozen))}
+    assert bool(stay) == bool(frozen)
+    for tensors in (model.state_dict(), learner.kept_model.state_dict()):
+        for name, tensor in before.items():
+            assert torch.equal(tensors[name], tensor) == (name in stay), name
+    assert {name for group in learner.optimizer.param_groups for name in group["param_names"]} == before.keys() - stay
+
+
+def test_more_blocks_than_there_are_cannot_be_frozen() -> None:
+    with pytest.raises(ConfigError, match=r"^freeze_blocks 4; expected at most 3, the backbone's blocks$"):
+        freeze(seeded_model(depth=3), backbone=False, blocks=4)

@@ -1,0 +1,206 @@
+"""A training view is a crop of the resized picture, flipped or not; seed, epoch and index alone say which."""
+
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision.transforms.v2 import RandAugment
+
+from data_sets import write_folder
+from tscam.augmentation import resized, training_view
+from tscam.datasets import Dataset, read_dataset
+from tscam.errors import ImageError
+from tscam.image import InputFormat, normalize, read_image
+from tscam.training.pictures import Batch, TrainingPictures, normalized, read
+
+# A view of 20 rows and 36 columns, cut from a square of 48.
+VIEW_HW = (20, 36)
+SIDE = 48
+
+
+def view_of(square: np.ndarray, *, seed: int, rand_augment: int | None = None) -> np.ndarray:
+    generator = np.random.default_rng(seed)
+    return training_view(square, size_hw=VIEW_HW, random=generator, rand_augment=rand_augment)
+
+
+def picture_of_places() -> np.ndarray:
+    """48 × 48: red says the column, green the row, five levels apart."""
+    rows, columns = np.mgrid[0:SIDE, 0:SIDE]
+    return np.stack([5 * columns, 5 * rows, np.full_like(rows, 77)], axis=2).astype(np.uint8)
+
+
+def drawn_view(seed: int) -> tuple[int, int, bool]:
+    """Left and top edge of the crop, and whether it was flipped; checks that it is a whole piece of the picture."""
+    view = view_of(picture_of_places(), seed=seed)
+    assert view.shape == (20, 36, 3)
+    columns, rows = view[..., 0] // 5, view[..., 1] // 5
+    flipped = bool(columns[0, 0] > columns[0, 1])
+    if flipped:
+        columns = columns[:, ::-1]
+    left, top = int(columns[0, 0]), int(rows[0, 0])
+    assert np.array_equal(columns, np.tile(np.arange(left, left + 36), (20, 1)))
+    assert np.array_equal(rows, np.tile(np.arange(top, top + 20)[:, None], (1, 36)))
+    assert (view[..., 2] == 77).all()
+    return left, top, flipped
+
+
+def test_crops_lie_inside_reach_every_place_and_half_of_them_are_flipped() -> None:
+    drawn = [drawn_view(seed) for seed in range(600)]
+    assert {left for left, _, _ in drawn} == set(range(SIDE - 36 + 1))
+    assert {top for _, top, _ in drawn} == set(range(SIDE - 20 + 1))
+    assert 260 <= sum(flipped for _, _, flipped in drawn) <= 340  # 300 ± 3.3 standard deviations
+    # Left edge, top edge and flip are drawn apart from one another.
+    lefts, tops, flips = (np.array(column, dtype=float) for column in zip(*drawn, strict=True))
+    assert np.abs(np.corrcoef([lefts, tops, flips])[np.triu_indices(3, k=1)]).max() < 0.15
+
+
+def noise_picture() -> Image.Image:
+    noise = np.random.default_rng(3).integers(0, 256, size=(200, 310, 3), dtype=np.uint8)
+    return Image.fromarray(noise)
+
+
+def reseed_everything(seed: int) -> None:
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+@pytest.mark.parametrize("rand_augment", [None, 9])
+def test_a_view_depends_on_its_generator_alone(rand_augment: int | None) -> None:
+    square = resized(noise_picture(), side=SIDE)
+    views = []
+    for seed in range(6):
+        reseed_everything(seed)
+        views.append(view_of(square, seed=7, rand_augment=rand_augment))
+    assert all(np.array_equal(views[0], view) for view in views[1:])
+    assert not np.array_equal(views[0], view_of(square, seed=8, rand_augment=rand_augment))
+
+
+def test_the_whole_picture_is_resized_to_a_square_before_it_is_cropped() -> None:
+    picture = noise_picture()
+    view = view_of(resized(picture, side=SIDE), seed=5)
+    square = np.asarray(picture.resize((SIDE, SIDE), Image.Resampling.BILINEAR))
+    crops = [square[top : top + 20, left : left + 36] for left in range(SIDE - 36 + 1) for top in range(SIDE - 20 + 1)]
+    assert sum(np.array_equal(view, turned) for crop in crops for turned in (crop, crop[:, ::-1])) == 1
+
+
+def test_a_crop_of_the_whole_square_is_the_square_flipped_or_not() -> None:
+    square = resized(noise_picture(), side=SIDE)
+    views = [training_view(square, size_hw=(SIDE, SIDE), random=np.random.default_rng(seed)) for seed in range(12)]
+    as_it_is = [np.array_equal(view, square) for view in views]
+    mirrored = [np.array_equal(view, square[:, ::-1]) for view in views]
+    assert any(as_it_is)
+    assert any(mirrored)
+    assert all(one != other for one, other in zip(as_it_is, mirrored, strict=True))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_pixels_are_normalized_in_training_as_in_localization_to_the_bit(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    mean, std = (tuple(random.uniform(0.1, 0.9, 3).tolist()) for _ in range(2))
+    to = InputFormat(size_hw=(7, 256)) if seed == 0 else InputFormat(size_hw=(7, 256), mean=mean, std=std)
+    pixels = random.integers(0, 256, size=(2, 7, 256, 3), dtype=np.uint8)
+    pixels[0, 0] = np.arange(256)[:, None]  # Every level of every channel.
+    batch = normalized(torch.from_numpy(pixels), to=to)
+    assert batch.dtype == torch.float32
+    assert batch.is_contiguous()
+    for ours, picture in zip(batch.numpy(), pixels, strict=True):
+        assert np.array_equal(ours, normalize(Image.fromarray(picture), to=to))
+
+
+# RandAugment
+
+
+@pytest.mark.parametrize("magnitude", [1, 9, 30])
+def test_two_operations_of_torchvisions_are_done_on_the_crop_that_would_be_without_them(magnitude: int) -> None:
+    square = resized(noise_picture(), side=SIDE)
+    for seed in range(10):
+        generator = np.random.default_rng(seed)
+        plain = training_view(square, size_hw=VIEW_HW, random=generator)
+        with torch.random.fork_rng():
+            torch.manual_seed(int(generator.integers(2**63)))
+            expected = np.asarray(RandAugment(num_ops=2, magnitude=magnitude)(Image.fromarray(plain)))
+        assert np.array_equal(view_of(square, seed=seed, rand_augment=magnitude), expected)
+
+
+def test_a_higher_magnitude_changes_a_view_more() -> None:
+    square = resized(noise_picture(), side=SIDE)
+
+    def change(magnitude: int) -> float:
+        views = [(view_of(square, seed=n), view_of(square, seed=n, rand_augment=magnitude)) for n in range(40)]
+        return float(np.mean([np.abs(one.astype(float) - other) for one, other in views]))
+
+    assert change(1) < change(9) < change(25)
+
+
+def test_operations_leave_every_generator_as_it_was() -> None:
+    square = resized(noise_picture(), side=SIDE)
+    reseed_everything(11)
+    states = (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist())  # type: ignore[index, union-attr]
+    for seed in range(20):
+        view_of(square, seed=seed, rand_augment=20)
+    assert states == (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist())  # type: ignore[index, union-attr]
+
+
+# Batches
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Dataset:
+    write_folder(tmp_path / "data", boxes=None)
+    return read_dataset(tmp_path / "data")
+
+
+def pictures_of(dataset: Dataset, *, seed: int = 5, rand_augment: int | None = None) -> TrainingPictures:
+    return TrainingPictures(
+        dataset, size_hw=VIEW_HW, resize_size=SIDE, seed=seed, branches=4, rand_augment=rand_augment
+    )
+
+
+def batch_of(pictures: TrainingPictures, epoch: int, *indices: int) -> Batch:
+    batch = pictures[epoch, list(indices)]
+    assert isinstance(batch, Batch)
+    return batch
+
+
+@pytest.mark.parametrize("rand_augment", [None, 9])
+def test_a_training_picture_depends_on_seed_epoch_and_index_alone(dataset: Dataset, rand_augment: int | None) -> None:
+    pictures = pictures_of(dataset, rand_augment=rand_augment)
+    together = {epoch: batch_of(pictures, epoch, 4, 0, 5, 1, 2, 3) for epoch in (1, 2)}
+    for epoch, batch in together.items():
+        assert batch.indices.tolist() == [4, 0, 5, 1, 2, 3]
+        assert batch.labels.tolist() == dataset.labels[[4, 0, 5, 1, 2, 3]].tolist()
+        for place, index in enumerate(batch.indices.tolist()):
+            reseed_everything(place)
+            alone = batch_of(pictures_of(dataset, rand_augment=rand_augment), epoch, index)
+            for one, of_batch in zip(alone, batch, strict=True):
+                assert torch.equal(one[0], of_batch[place])
+    other = batch_of(pictures_of(dataset, seed=6, rand_augment=rand_augment), 1, 4)
+    for this, another in ((together[1], together[2]), (together[1], other)):
+        assert not torch.equal(this.pixels[0], another.pixels[0])
+        assert not torch.equal(this.draws[0], another.draws[0])
+
+
+def test_a_training_picture_is_a_view_of_its_file(dataset: Dataset) -> None:
+    batch = batch_of(pictures_of(dataset), 2, 3)
+    random_of_it = np.random.default_rng([5, 2, 3])
+    square = resized(read_image(dataset.path(3)), side=SIDE)
+    assert np.array_equal(batch.pixels[0].numpy(), training_view(square, size_hw=VIEW_HW, random=random_of_it))
+    assert np.array_equal(batch.draws[0].numpy(), random_of_it.random(4, dtype=np.float32))
+
+
+def test_a_process_without_pictures_has_an_empty_batch(dataset: Dataset) -> None:
+    batch = batch_of(pictures_of(dataset), 1)
+    assert [tuple(tensor.shape) for tensor in batch] == [(0,), (0, 20, 36, 3), (0,), (0, 4)]
+
+
+def test_a_picture_that_cannot_be_read_comes_instead_of_the_batch(dataset: Dataset) -> None:
+    dataset.path(2).write_bytes(b"\x89PNG")
+    fault = pictures_of(dataset)[1, [0, 2, 3]]
+    assert isinstance(fault, ImageError)
+    assert str(dataset.path(2)) in str(fault)
+    with pytest.raises(ImageError, match="not a readable picture"):
+        list(read(iter([fault])))

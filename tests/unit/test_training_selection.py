@@ -1,0 +1,163 @@
+"""The epoch and the threshold that are kept are the best of all by evaluation's own scores, tried one by one."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from data_sets import write_folder, write_imagenet
+from tiny_models import tiny_model
+from tiny_runs import kept, rows, settings
+from tscam.checkpoint import load_model
+from tscam.config import TrainConfig
+from tscam.datasets import Dataset, read_dataset
+from tscam.evaluation import score_dataset
+from tscam.metrics import ts_cam
+from tscam.metrics.ts_cam import TsCamResult
+from tscam.processes import ALONE
+from tscam.torch_predictor import TorchPredictor
+from tscam.training.loop import train
+from tscam.training.progress import EpochRow
+from tscam.training.selection import THRESHOLDS, score_epoch
+from tscam.training.splits import read_splits
+
+ROW = EpochRow(epoch=3, train_loss=0.5, learning_rate=1e-3)
+
+
+def predictor_of(model: Path) -> TorchPredictor:
+    return TorchPredictor(load_model(model), device="cpu")
+
+
+def scored(
+    model: Path, dataset: Dataset, *, choose_threshold: bool, batch_size: int = 4
+) -> tuple[EpochRow, list[tuple[int, int]]]:
+    """The row, and what was told of the way to it."""
+    told: list[tuple[int, int]] = []
+    row = score_epoch(
+        ROW, predictor_of(model), dataset, choose_threshold=choose_threshold,
+        batch_size=batch_size, workers=2, processes=ALONE, on_progress=lambda *at: told.append(at),
+    )  # fmt: skip
+    return row, told
+
+
+def evaluated(predictor: TorchPredictor, dataset: Dataset, *, threshold: float) -> TsCamResult:
+    """What evaluation says."""
+    images = score_dataset(predictor, dataset, threshold=threshold, batch_size=32, workers=1)
+    return ts_cam.summarize(image.score for image in images)
+
+
+def best_threshold(predictor: TorchPredictor, dataset: Dataset) -> tuple[float, list[float]]:
+    """The threshold of best GT-known Loc, of equal ones the nearest to the data set's; and the score of each."""
+    found = [evaluated(predictor, dataset, threshold=threshold).gt_known_loc for threshold in THRESHOLDS]
+    best = [threshold for threshold, score in zip(THRESHOLDS, found, strict=True) if score == max(found)]
+    return min(best, key=lambda threshold: abs(threshold - dataset.threshold)), found
+
+
+@pytest.mark.parametrize("layout", ["folder", "imagenet"])
+def test_the_threshold_is_the_best_of_all_that_are_tried_and_its_scores_are_evaluations(
+    tmp_path: Path, layout: str
+) -> None:
+    if layout == "folder":
+        write_folder(tmp_path / "data", splits={"train": 1, "test": 4})
+    else:
+        write_imagenet(tmp_path / "data", train=1, val=4)
+    dataset = read_dataset(tmp_path / "data")
+    model = tiny_model(tmp_path / "model", label_names=dataset.class_names)
+    row, told = scored(model, dataset, choose_threshold=True)
+    threshold, found = best_threshold(predictor_of(model), dataset)
+    assert len({*found}) > 2  # Else the choice would say little.
+    assert (row.threshold, row.gt_known_loc) == (threshold, max(found))
+    result = evaluated(predictor_of(model), dataset, threshold=threshold)
+    assert row == replace(
+        ROW, split=dataset.split, top1_cls=result.top1_cls, top1_loc=result.top1_loc,
+        gt_known_loc=result.gt_known_loc, threshold=threshold,
+    )  # fmt: skip
+    assert told == [(done, 12) for done in range(1, 13)]
+    assert row.measure == "gt_known_loc"
+    assert row.quality == max(found)
+
+
+def test_where_all_thresholds_are_equally_good_the_published_one_is_taken(tmp_path: Path) -> None:
+    write_folder(tmp_path / "data", class_names=("cat",))
+    (tmp_path / "data" / "boxes.csv").write_text("image,x0,y0,x1,y1\ncat/cat_0_0.png,0,0,1,1\ncat/cat_0_1.png,0,0,1,1")
+    model = tiny_model(tmp_path / "model", label_names=("cat",))
+    for published in (0.1, 0.12, 0.3):
+        dataset = replace(read_dataset(tmp_path / "data"), threshold=published)
+        row, _ = scored(model, dataset, choose_threshold=True)
+        assert (row.gt_known_loc, row.threshold) == (0, published)
+
+
+def test_unless_it_is_chosen_the_threshold_is_the_data_sets(tmp_path: Path) -> None:
+    write_imagenet(tmp_path / "data", train=1, val=4)
+    dataset = read_dataset(tmp_path / "data")
+    model = tiny_model(tmp_path / "model", label_names=dataset.class_names)
+    row, _ = scored(model, dataset, choose_threshold=False)
+    result = evaluated(predictor_of(model), dataset, threshold=0.12)
+    assert row.threshold == 0.12
+    assert (row.top1_cls, row.top1_loc, row.gt_known_loc) == (result.top1_cls, result.top1_loc, result.gt_known_loc)
+
+
+@pytest.mark.parametrize("choose_threshold", [True, False])
+def test_without_boxes_accuracy_alone_is_scored(tmp_path: Path, choose_threshold: bool) -> None:
+    boxed = write_folder(tmp_path / "data", splits={"test": 5})
+    model = tiny_model(tmp_path / "model")
+    accuracy = evaluated(predictor_of(model), read_dataset(tmp_path / "data"), threshold=0.1).top1_cls
+    lines = (tmp_path / "data" / "boxes.csv").read_text().splitlines()
+    for left in (lines[: len(boxed)], None):  # One picture without a box, or all of them.
+        (tmp_path / "data" / "boxes.csv").unlink(missing_ok=True)
+        if left:
+            (tmp_path / "data" / "boxes.csv").write_text("\n".join(left))
+        for batch_size in (4, 100):
+            row, _ = scored(
+                model, read_dataset(tmp_path / "data"), choose_threshold=choose_threshold, batch_size=batch_size
+            )
+            assert row == replace(ROW, split="test", top1_cls=accuracy)
+            assert (row.measure, row.quality) == ("top1_cls", accuracy)
+
+
+# In a run
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> TrainConfig:
+    write_folder(tmp_path / "data", splits={"train": 6, "test": 2})
+    return settings(tmp_path / "data", tmp_path / "run", select="val", val_fraction=0.5, epochs=4, learning_rate=3e-3)
+
+
+def test_the_threshold_of_an_epoch_goes_with_its_weights(config: TrainConfig) -> None:
+    run = train(config)
+    held_out = read_splits(config).choosing
+    assert held_out is not None
+    found = rows(run)
+    best = max(found, key=lambda row: float(row["gt_known_loc"]))  # The first of equal ones.
+    threshold, scores = best_threshold(predictor_of(run), held_out)
+    assert (float(best["threshold"]), float(best["gt_known_loc"])) == (threshold, max(scores))
+    for which, row in (("best", best), ("last", found[-1])):
+        folder = run / "weights" / which
+        again, _ = scored(folder, held_out, choose_threshold=True, batch_size=5)
+        threshold = float(row["threshold"])
+        assert kept(run, which)["threshold"] == load_model(folder).spec.threshold == again.threshold == threshold
+        assert again.gt_known_loc == float(row["gt_known_loc"])
+        metrics = kept(run, which)["metrics"]
+        assert metrics["selection"] == "val (epoch of best gt_known_loc on 9 pictures held out of 'train')"
+        assert (str(metrics["epoch"]), metrics["threshold"], metrics["split"]) == (row["epoch"], threshold, "val")
+    assert json.loads((run / "test" / "metrics.json").read_text())["threshold"] == kept(run, "best")["threshold"]
+
+
+def test_a_test_split_without_boxes_gives_the_accuracy_of_the_chosen_weights(tmp_path: Path) -> None:
+    write_folder(tmp_path / "data", splits={"train": 4, "test": 3}, boxes=None)
+    run = train(settings(tmp_path / "data", tmp_path / "run", select="val", val_fraction=0.3))
+    test = read_dataset(tmp_path / "data")
+    row, _ = scored(run, test, choose_threshold=False)
+    assert json.loads((run / "test" / "metrics.json").read_text()) == {
+        "split": "test", "images": 9, "top1_cls": row.top1_cls, "model": str(run / "weights" / "best"),
+    }  # fmt: skip
+    assert kept(run, "best")["threshold"] == 0.1
+
+
+def test_without_a_test_split_nothing_is_tested(tmp_path: Path) -> None:
+    write_folder(tmp_path / "data", splits={"": 4})
+    run = train(settings(tmp_path / "data", tmp_path / "run", select="val", val_fraction=0.3))
+    assert not (run / "test").exists()
+    assert {row["split"] for row in rows(run)} == {"val"}

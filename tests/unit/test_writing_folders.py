@@ -1,0 +1,170 @@
+"""A folder is held by one run at a time, replaced as a whole, and found at the very place that was named."""
+
+import ctypes
+import errno
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tscam.errors import OutputError
+from tscam.writing import LOCK, claim_output, literal, locked, replace_folder
+
+on_linux = pytest.mark.skipif(sys.platform != "linux", reason="other systems cannot exchange two names at once")
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(entry.name for entry in folder.iterdir())
+
+
+# Locks
+
+
+def test_a_folder_is_made_and_held_by_one_at_a_time(tmp_path: Path) -> None:
+    folder = tmp_path / "deep" / "run"
+    with locked(folder):
+        assert names(folder) == [LOCK]
+        with pytest.raises(OutputError) as refused, locked(folder):
+            pass
+        assert str(refused.value) == (
+            f"{folder}: another run is at work here; wait until it has ended, or choose another folder"
+        )
+        with locked(tmp_path / "deep" / "other"):
+            pass
+    with locked(folder):
+        pass
+
+
+def test_an_error_inside_lets_go_of_the_folder(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), locked(tmp_path):
+        raise ZeroDivisionError
+    with locked(tmp_path):
+        pass
+
+
+def test_the_system_lets_go_of_a_folder_whose_process_was_killed(tmp_path: Path) -> None:
+    script = (
+        "import sys, pathlib, tscam.writing as w\nwith w.locked(pathlib.Path(sys.argv[1])): print(flush=True); input()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"\n"
+        with pytest.raises(OutputError, match="another run is at work here"), locked(tmp_path):
+            pass
+        holder.kill()
+        holder.wait()
+        with locked(tmp_path):
+            pass
+
+
+@pytest.mark.parametrize("name", ["file", "file/below", "nul\0", "x" * 300])
+def test_a_folder_that_cannot_be_held_is_one_line(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="cannot be used for output") as refused, locked(tmp_path / name):
+        pass
+    assert "\n" not in str(refused.value)
+    assert names(tmp_path) == ["file"]
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_lock_is_no_content_of_a_folder_and_stays_when_it_is_claimed(tmp_path: Path, overwrite: bool) -> None:
+    with locked(tmp_path):
+        if overwrite:
+            (tmp_path / "old.txt").touch()
+        assert claim_output(tmp_path, overwrite=overwrite) == tmp_path
+        assert names(tmp_path) == [LOCK]
+        with pytest.raises(OutputError, match="another run is at work"), locked(tmp_path):
+            pass
+
+
+# Replacing
+
+
+def two_folders(root: Path) -> tuple[Path, Path]:
+    """The old one with a file of its own, and a fresh one."""
+    folder, fresh = root / "weights", root / ".weights.new"
+    for path, content in ((folder, "old"), (fresh, "new")):
+        path.mkdir()
+        (path / "model").write_text(content)
+    (folder / "stale").touch()
+    return folder, fresh
+
+
+class NoSwap:
+    """The C library of a system that cannot exchange two names."""
+
+    def __init__(self, _: object) -> None:
+        pass
+
+
+def refuse(*_: object) -> None:
+    raise OSError(errno.EIO, "Input/output error")
+
+
+@pytest.mark.parametrize("can_swap", [pytest.param(True, marks=on_linux), False])
+def test_the_fresh_folder_is_in_the_place_of_the_other_which_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, can_swap: bool
+) -> None:
+    if not can_swap:
+        monkeypatch.setattr(ctypes, "CDLL", NoSwap)
+    folder, fresh = two_folders(tmp_path)
+    replace_folder(folder, fresh)
+    assert names(tmp_path) == ["weights"]
+    assert names(folder) == ["model"]
+    assert (folder / "model").read_text() == "new"
+
+
+@on_linux
+def test_linux_exchanges_the_two_at_once_and_renames_neither(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, fresh = two_folders(tmp_path)
+    monkeypatch.setattr(Path, "rename", refuse)
+    monkeypatch.setattr("shutil.rmtree", lambda *_, **__: None)
+    replace_folder(folder, fresh)
+    assert ((folder / "model").read_text(), (fresh / "model").read_text()) == ("new", "old")
+
+
+def test_where_there_is_no_other_the_fresh_one_is_put(tmp_path: Path) -> None:
+    _, fresh = two_folders(tmp_path)
+    (tmp_path / ".first.old").mkdir()  # What a crash of long ago has left.
+    replace_folder(tmp_path / "first", fresh)
+    assert names(tmp_path) == ["first", "weights"]
+    assert (tmp_path / "first" / "model").read_text() == "new"
+
+
+@pytest.mark.parametrize("failing", ["weights", ".weights.new"])
+def test_a_rename_that_fails_leaves_the_old_folder_in_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    folder, fresh = two_folders(tmp_path)
+    rename = Path.rename
+
+    def refuse_one(self: Path, target: Path) -> Path:
+        if self.name == failing:
+            refuse()
+        return rename(self, target)
+
+    monkeypatch.setattr(ctypes, "CDLL", NoSwap)
+    monkeypatch.setattr(Path, "rename", refuse_one)
+    with pytest.raises(OSError, match="Input/output error"):
+        replace_folder(folder, fresh)
+    assert names(tmp_path) == [".weights.new", "weights"]
+    assert names(folder) == ["model", "stale"]
+    assert (folder / "model").read_text() == "old"
+
+
+# Places
+
+
+def test_a_place_is_the_very_one_that_was_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "real" / "below").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "real" / "below", target_is_directory=True)
+    monkeypatch.chdir(tmp_path)
+    assert literal(Path("run")) == tmp_path / "run"
+    assert literal(Path("~/run")) == tmp_path / "~" / "run"
+    assert (
+        literal(tmp_path / "link" / "run") == tmp_path / "link" / "run"
+    )  # A link stays a link, whatever it means later.
+    assert literal(Path("link/../run")) == tmp_path / "real" / "run"
