@@ -19,6 +19,7 @@ learning_rate: 1e-3
 learning_rate_steps: []
 device: cpu
 workers: 0
+select: oracle
 """
 
 
@@ -47,11 +48,11 @@ def run_python(*arguments: str | Path, cwd: Path | None = None) -> Answer:
     return Answer(done.returncode, done.stdout, done.stderr)
 
 
-def assert_refused(answer: Answer, said: str) -> None:
-    """Exit code 2, and one line on stderr that begins with `tscam: ` and says this."""
+def assert_refused(answer: Answer, said: str, *, after: str = "") -> None:
+    """Exit code 2, and one line on stderr that begins with `tscam: ` and says this, after these lines of progress."""
     assert answer.code == 2, answer
     assert answer.out == ""
-    assert answer.err.startswith("tscam: ")
-    assert answer.err.count("\n") == 1, answer.err
+    assert answer.err.startswith(f"{after}tscam: ")
+    assert answer.err.count("\n") == after.count("\n") + 1, answer.err
     assert answer.err.endswith("\n")
     assert said in answer.err

@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from tscam.errors import TscamError
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["tscam.training.loop", "tscam.cli", "tscam.terminal", "tscam.localizer", "numpy.ma"])
 
-_PATIENCE_S = 120.0  # until a child counts as hung
+_PATIENCE_S = 60.0  # until a child counts as hung
 _PATHS_AT = {"open": 0, "os.rename": 1, "os.remove": 0, "os.mkdir": 0, "shutil.rmtree": 0}
 
 Work = Callable[..., object]
@@ -125,14 +125,17 @@ class Child:
             AssertionError: it hangs, or has raised what is none of our errors.
         """
         result, events = None, {}
-        with suppress(EOFError):
-            if self._answers.poll(_PATIENCE_S):
-                how, result, events = self._answers.recv()
-                assert how == "ended", result
-        self._process.join(_PATIENCE_S)
-        if self._process.exitcode is None:
-            self._process.kill()
-            raise AssertionError(f"a child hangs; it has said {self.err!r}")
+        try:
+            wait([self._answers, self._process.sentinel], _PATIENCE_S)
+            with suppress(EOFError):
+                if self._answers.poll():
+                    how, result, events = self._answers.recv()
+                    assert how == "ended", result
+            self._process.join(_PATIENCE_S)
+            assert self._process.exitcode is not None, f"it hangs and has said {self.err!r}"
+        finally:
+            if self._process.exitcode is None:
+                os.killpg(self.pid, signal.SIGKILL)
         return Ended(code=self._process.exitcode, result=result, events=events, err=self.err)
 
     def _hear(self, heard: Connection) -> None:
@@ -158,6 +161,11 @@ def in_processes(count: int, work: Work, *arguments: object) -> list[Ended]:
         for rank in range(count)
     ]
     return [child.ended() for child in children]
+
+
+def watch(folder: Path, faults: Sequence[Fault]) -> None:
+    """Lets faults happen in this process, which is no child of this module."""
+    _Watch(folder, faults)
 
 
 def command_line(*arguments: str | Path) -> None:

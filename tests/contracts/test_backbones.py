@@ -193,6 +193,22 @@ def test_a_branch_is_dropped_where_its_draw_lies_below_its_rate_and_by_no_genera
     assert torch.equal(torch.get_rng_state(), state)
 
 
+@pytest.mark.parametrize("name", KINDS)
+def test_every_weight_belongs_to_one_layer_from_the_embedding_to_the_last_norm(name: str) -> None:
+    backbone = create_backbone(name, image_hw=(patch_of(name) * 2, patch_of(name) * 3), args=TINY)
+    assert backbone.num_layers == TINY["depth"] + 2
+    assert len(backbone.drop_rates) == 2 * TINY["depth"]
+    by_layer: dict[int, set[str]] = {}
+    for parameter, _ in backbone.named_parameters():
+        part = ".".join(parameter.removeprefix("vit.").split(".")[: 2 if ".blocks." in parameter else 1])
+        by_layer.setdefault(backbone.layer_of(parameter), set()).add(part)
+    assert by_layer[0] <= {"patch_embed", "cls_token", "dist_token", "reg_token", "pos_embed", "norm_pre"}
+    assert {"patch_embed", "cls_token", "pos_embed"} <= by_layer[0]
+    assert {layer: parts for layer, parts in by_layer.items() if layer} == {
+        1: {"blocks.0"}, 2: {"blocks.1"}, 3: {"norm"},
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("name", "mean"),
     [

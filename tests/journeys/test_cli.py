@@ -1,6 +1,7 @@
 """The command line as a person meets it: help without waiting, and from pictures to boxes."""
 
 import json
+import shutil
 from pathlib import Path
 
 import torch
@@ -59,7 +60,7 @@ def test_from_pictures_to_boxes_in_processes_of_their_own(tmp_path: Path) -> Non
         assert answer.code == 0, answer.err
         return answer
 
-    trained = tscam("train", "tiny.yaml", "--data", "data", "--out", "run")
+    trained = tscam("train", "tiny.yaml", "--data", "data", "--out", "run", "--select", "val", "--val-fraction", "0.3")
     assert trained.last_line == str(tmp_path / "run")
     assert "epoch 2/2 done: loss" in trained.err
 
@@ -83,6 +84,20 @@ def test_a_run_is_trained_again_from_the_settings_it_keeps(workshop: Path, tmp_p
     runs = (workshop / "run", tmp_path / "again")
     first, again = (load_file(run / "weights" / "last" / "model.safetensors") for run in runs)
     assert all(torch.equal(first[name], again[name]) for name in first)
+
+
+def test_resuming_a_run_that_is_done_tests_it_once_more_and_changes_nothing(
+    workshop: Path, tmp_path: Path, tscam: Call
+) -> None:
+    run = tmp_path / "moved"
+    shutil.copytree(workshop / "run", run)
+    before = files(run)
+    answer = tscam("resume", run)
+    assert (answer.code, answer.last_line) == (0, str(run)), answer.err
+    after = files(run)
+    tested = "test/metrics.json"  # It says where the model lies.
+    assert json.loads(after.pop(tested)) == json.loads(before.pop(tested)) | {"model": str(run / "weights" / "best")}
+    assert after == before
 
 
 def test_flags_go_before_the_recipe(workshop: Path, tmp_path: Path, tscam: Call) -> None:

@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from command_line import Call, assert_refused, run_python
 from data_sets import write_cub, write_folder, write_imagenet
 from tscam.model import create_model
+from tscam.writing import locked
 
 
 @dataclass(frozen=True)
@@ -116,9 +117,25 @@ def test_a_picture_that_cannot_be_decoded_stops_training_and_evaluation(place: P
     write_folder(place.data, splits={"train": 2, "test": 2})
     path = place.data / "test" / "emu" / "emu_1_1.png"
     path.write_bytes(path.read_bytes()[:-100])
-    for arguments in (place.train(), place.evaluate()):
-        assert_refused(tscam(*arguments), "'test/emu/emu_1_1.png'")
+    for arguments, progress in ((place.train(), "reading all 12 pictures once\n"), (place.evaluate(), "")):
+        assert_refused(tscam(*arguments), "'test/emu/emu_1_1.png'", after=progress)
         assert not place.out.exists()
+
+
+def test_a_run_folder_that_cannot_be_taken_is_refused_before_any_picture_is_read(place: Place, tscam: Call) -> None:
+    write_folder(place.data, splits={"train": 2, "test": 1})
+    place.out.mkdir()
+    (place.out / "thesis.txt").touch()
+    assert_refused(tscam(*place.train()), f"{place.out}: the folder is not empty; choose another one")
+    into_data = ["train", place.run.parent / "tiny.yaml", "--data", place.data, "--out", place.data]
+    assert_refused(tscam(*into_data), f"{place.data}: the folder is not empty")
+    said = f"--overwrite would empty what is read from {place.data}; choose another folder"
+    assert_refused(tscam(*into_data, "--overwrite"), said)
+    assert sorted(path.name for path in place.data.iterdir()) == ["boxes.csv", "test", "train"]
+    with locked(place.out):
+        busy = tscam(*place.train("--overwrite"))
+    assert_refused(busy, "another run is at work here; wait until it has ended, or choose another folder")
+    assert (place.out / "thesis.txt").exists()
 
 
 def test_a_picture_without_a_box_stops_evaluation(place: Place, tscam: Call) -> None:
@@ -187,6 +204,23 @@ MISTAKES: dict[str, tuple[Callable[[Place], list[str | Path]], str]] = {
     "a number in words": (lambda at: at.train("--epochs", "ten"), "ten"),
     "a missing flag": (lambda at: ["evaluate", at.run, "--data", at.data], "--out"),
     "a missing argument": (lambda at: ["train", "--data", at.data, "--out", at.out], "RECIPE"),
+    "a test split for the choice that is not there": (
+        lambda at: ["train", at.run.parent / "tiny.yaml", "--data", at.folder / "others", "--out", at.out],
+        "others: no test split for --select oracle; take --select val or last",
+    ),
+    "too few pictures to hold any out": (
+        lambda at: at.train("--select", "val"),
+        "6 pictures of 3 classes are too few to hold 0.1 of them out; raise --val-fraction, or take --select last",
+    ),
+    "more blocks to freeze than there are": (
+        lambda at: at.train("--freeze-blocks", "3"),
+        "freeze_blocks 3; expected at most 2, the backbone's blocks",
+    ),
+    "an unknown choice of the epoch": (lambda at: at.train("--select", "best"), "oracle"),
+    "a folder to resume that is no run": (
+        lambda at: ["resume", at.data],
+        "data: not the folder of a run, it has no config.yaml; RUN is what train's --out was",
+    ),
     "no epochs": (lambda at: at.train("--epochs", "0"), "epochs 0; expected more than 0"),
     "a negative seed": (lambda at: at.train("--seed", "-1"), "seed -1; expected 0 to"),
     "a missing model": (

@@ -62,7 +62,5 @@ def test_the_learning_rate_falls_as_in_the_official_runs(run: str) -> None:
     figures = table("learning_rate.json")[run]
     steps, epochs = figures["steps"], figures["epochs"]
     for done in (0.0, 0.7):  # The original's rate is one throughout an epoch.
-        factors = [
-            learning_rate_factor(epoch, done=done, steps=steps, epochs=epochs) for epoch in range(1, epochs + 1)
-        ]
+        factors = [learning_rate_factor(epoch, done=done, steps=steps, epochs=epochs) for epoch in range(1, epochs + 1)]
         assert factors == figures["factor_per_epoch"]

@@ -2,11 +2,12 @@
 
 import hashlib
 import json
+import os
 import random
 import re
 import signal
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ import tiny_runs
 from data_sets import write_folder
 from faults import Ended, Fault, in_child
 from tscam.config import TrainConfig
+from tscam.recipe import to_yaml
 from tscam.training.loop import resume, train
 
-# Each step's state is saved, or that of the epochs' ends alone.
+# Minutes between states: one at every step, or at the epochs' ends alone.
 EVERY_STEP, EPOCHS = 1e-9, 1e9
 
 KINDS: Mapping[str, Mapping[str, Any]] = {
@@ -26,8 +28,8 @@ KINDS: Mapping[str, Mapping[str, Any]] = {
         "save_minutes": EPOCHS, "accumulate": 3, "ema": 0.9, "schedule": "cosine", "warmup_epochs": 1,
         "layer_decay": 0.7, "clip_norm": 1.0, "label_smoothing": 0.1, "rand_augment": 9, "select": "oracle",
     },
-    "two workers, average, every step saved": {"save_minutes": EVERY_STEP, "workers": 2, "ema": 0.5},
-    "two workers, three parts a step, saved at epochs": {
+    "two readers, average, every step saved": {"save_minutes": EVERY_STEP, "workers": 2, "ema": 0.5},
+    "two readers, three parts a step, saved at epochs": {
         "save_minutes": EPOCHS, "workers": 2, "accumulate": 3, "cache": "ram", "head_learning_rate": 3e-3,
     },
 }  # fmt: skip
@@ -42,17 +44,55 @@ PARTS = {
 }
 
 
-def data_in(folder: Path) -> Path:
-    """A folder with `data`: twelve pictures of three classes to train on, six to test on, all with boxes."""
-    write_folder(folder / "data", splits={"train": 4, "test": 2})
-    return folder
+@dataclass(frozen=True, kw_only=True)
+class Whole:
+    """An unbroken run: how often each kind of event happened, and what came of it."""
+
+    events: Mapping[str, int]
+    outcome: Mapping[str, str]
 
 
-def settings(folder: Path, **changes: Any) -> TrainConfig:
-    """A run `run` on the data of a folder; an epoch has three steps, the last one of a single picture."""
-    kept = {"select": "val", "val_fraction": 0.25, "batch_size": 4, "drop_path": 0.2, "out": folder / "run"}
-    changed: dict[str, Any] = kept | changes
-    return tiny_runs.settings(folder / "data", changed.pop("out"), **changed)
+class Bench:
+    """A data set, and runs on it: nine pictures of three classes to train on, three held out, six to test on.
+
+    An epoch has three steps, the last one of a single picture.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        write_folder(folder / "data", splits={"train": 4, "test": 2})
+        self._count = 0
+        self._wholes: dict[str, Whole] = {}
+
+    def run(self, **changes: Any) -> TrainConfig:
+        """A new run, in a folder of its own."""
+        self._count += 1
+        kept = {"select": "val", "val_fraction": 0.25, "batch_size": 4, "drop_path": 0.2}
+        return tiny_runs.settings(self.folder / "data", self.folder / f"{self._count}" / "run", **(kept | changes))
+
+    def whole(self, **changes: Any) -> Whole:
+        """The unbroken run of these settings."""
+        named = json.dumps(changes, sort_keys=True)
+        if named not in self._wholes:
+            config = self.run(**changes)
+            ended = in_child(train, config, watched=config.out)
+            assert ended.result == config.out, ended
+            self._wholes[named] = Whole(events=ended.events, outcome=outcome(config.out))
+        return self._wholes[named]
+
+
+def place_in_memory() -> Path | None:
+    """A folder whose files are in memory, where there is one."""
+    place = Path("/dev/shm")
+    return place if os.access(place, os.W_OK) else None
+
+
+def recipe_of(config: TrainConfig) -> Path:
+    """All settings of a run as a file beside its folder."""
+    path = config.out.with_name("recipe.yaml")
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(to_yaml(config))
+    return path
 
 
 def outcome(run: Path) -> dict[str, str]:
@@ -70,13 +110,6 @@ def outcome(run: Path) -> dict[str, str]:
     return {name: hashlib.sha256(content).hexdigest()[:12] for name, content in sorted(found.items())}
 
 
-def unbroken(config: TrainConfig) -> Ended:
-    """A run without a fault, with its events."""
-    ended = in_child(train, config, watched=config.out)
-    assert ended.result == config.out, ended
-    return ended
-
-
 def part_of(kind: str) -> str:
     """The part of a run that a kind of event belongs to."""
     return next((part for part, pattern in PARTS.items() if re.search(pattern, kind)), "other files")
@@ -85,43 +118,30 @@ def part_of(kind: str) -> str:
 def kills(events: Mapping[str, int], count: int, random: random.Random) -> list[Fault]:
     """So many kills in turn in each part of a run, at events that are drawn by lot.
 
-    Where a file has just been written by code beneath Python, every second kill leaves half of it.
+    Where code beneath Python has just written a file, every second kill leaves half of it.
     """
     by_part: dict[str, list[str]] = {}
     for kind in events:
         by_part.setdefault(part_of(kind), []).append(kind)
     drawn = []
     for number in range(count):
-        kinds = by_part[list(by_part)[number % len(by_part)]]
-        kind = random.choice(kinds)
+        kind = random.choice(list(by_part.values())[number % len(by_part)])
         is_tensors = "open r+" in kind and ("state/" in kind or "model.safetensors" in kind)
         do = faults.kill_half_written if is_tensors and random.random() < 0.5 else faults.kill
         drawn.append(Fault(kind=kind, nth=random.randint(1, events[kind]), do=do))
     return drawn
 
 
-def killed_and_resumed(config: TrainConfig, kill: Fault, *more: Fault) -> None:
-    """Kills a run, kills it again each time it is taken up, and lets it then come to its end.
-
-    A run that has no state yet says that it must begin anew.
-    """
-    ended = in_child(train, config, watched=config.out, faults=[kill])
-    assert ended.code == -signal.SIGKILL, (kill, ended)
-    for again in more:
-        go_on(config, again)
-    ended = go_on(config)
-    assert ended.result == config.out, (kill, more, ended)
+def killed_and_resumed(config: TrainConfig, kills: Sequence[Fault]) -> None:
+    """Begins a run and goes on with it until it has come to its end, after as many kills."""
+    ended = in_child(train, config, watched=config.out, faults=kills[:1])
+    for again in [*kills[1:], None]:
+        assert ended.code == -signal.SIGKILL, ended
+        ended = go_on(config, faults=[] if again is None else [again])
+    assert ended.result == config.out, ended
 
 
-def go_on(config: TrainConfig, *kill: Fault) -> Ended:
-    """Resumes a run, or begins it anew where nothing was saved yet."""
-    ended = in_child(resume, config.out, watched=config.out, faults=kill)
-    if list((config.out / "state").glob("*.json")) or ended.code:
-        return ended
-    said = str(ended.error)
-    assert "no state was saved yet" in said or "not the folder of a run" in said
-    return in_child(train, replace(config, overwrite=True), watched=config.out, faults=kill)
-
-
-def parts_hit(drawn: Sequence[Fault]) -> set[str]:
-    return {part_of(fault.kind) for fault in drawn}
+def go_on(config: TrainConfig, *, faults: Sequence[Fault] = ()) -> Ended:
+    """Resumes a run; one whose settings were not yet written is begun again."""
+    is_run = (config.out / "config.yaml").is_file()
+    return in_child(*((resume, config.out) if is_run else (train, config)), watched=config.out, faults=faults)

@@ -1,25 +1,39 @@
 """A run that is killed at any moment and taken up again comes to the very bits that it would have come to."""
 
 import random
-from pathlib import Path
 
 import pytest
 
-from reliability.runs import KINDS, data_in, killed_and_resumed, kills, outcome, parts_hit, settings, unbroken
+from faults import Fault, kill
+from reliability.runs import EVERY_STEP, KINDS, PARTS, Bench, killed_and_resumed, kills, outcome, part_of
 
-# 25 over the four kinds of runs.
+# 25 over the four kinds of runs; `scripts/soak` has more.
 COUNTS = dict(zip(KINDS, (7, 6, 6, 6), strict=True))
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_killed_run_that_is_resumed_ends_as_the_unbroken_one(kind: str, tmp_path: Path) -> None:
-    data_in(tmp_path)
-    whole = settings(tmp_path, out=tmp_path / "whole" / "run", **KINDS[kind])
-    events = unbroken(whole).events
-    expected = outcome(whole.out)
-    drawn = kills(events, COUNTS[kind], random.Random(f"kills of {kind}"))
-    assert {"step", "state", "scoring", "weights", "other files"} <= parts_hit(drawn)
-    for number, fault in enumerate(drawn):
-        broken = settings(tmp_path, out=tmp_path / str(number) / "run", **KINDS[kind])
-        killed_and_resumed(broken, fault)
-        assert outcome(broken.out) == expected, fault
+def test_a_killed_run_that_is_resumed_ends_as_the_unbroken_one(kind: str, bench: Bench) -> None:
+    whole = bench.whole(**KINDS[kind])
+    drawn = kills(whole.events, COUNTS[kind], random.Random(f"kills of {kind}"))
+    assert {part_of(fault.kind) for fault in drawn} == {*PARTS, "other files"}
+    for fault in drawn:
+        config = bench.run(**KINDS[kind])
+        killed_and_resumed(config, [fault])
+        assert outcome(config.out) == whole.outcome, fault
+
+
+def test_a_run_that_is_killed_each_time_it_is_resumed_ends_as_the_unbroken_one(bench: Bench) -> None:
+    often = [
+        Fault(kind="step: weights have changed", do=kill),
+        Fault(kind="os.rename state/#.json", do=kill),
+        Fault(kind="picture read to score", do=kill),
+        Fault(kind="os.rename metrics.csv", do=kill),
+    ]
+    config = bench.run(save_minutes=EVERY_STEP)
+    killed_and_resumed(config, often)
+    assert outcome(config.out) == bench.whole(save_minutes=EVERY_STEP).outcome
+
+
+def test_how_often_a_state_is_kept_and_who_reads_the_pictures_change_no_bit(bench: Bench) -> None:
+    every_step, helped = bench.whole(save_minutes=EVERY_STEP), bench.whole(workers=2)
+    assert every_step.outcome == helped.outcome

@@ -1,12 +1,11 @@
 """A process that reads pictures is killed: training ends with a line that names it, and can go on."""
 
-import signal
-from pathlib import Path
+import re
 
 import pytest
 
 from faults import Fault, in_child, kill, kill_reader
-from reliability.runs import EVERY_STEP, data_in, go_on, outcome, settings, unbroken
+from reliability.runs import EVERY_STEP, Bench, go_on, outcome
 from tscam.errors import TrainingError
 from tscam.training.loop import train
 
@@ -20,18 +19,12 @@ KILLS = {
 
 
 @pytest.mark.parametrize("moment", KILLS)
-def test_a_killed_reader_is_named_and_the_run_can_go_on(moment: str, tmp_path: Path) -> None:
-    data_in(tmp_path)
-    kind = {"workers": 2, "save_minutes": EVERY_STEP}
-    config = settings(tmp_path, **kind)
+def test_a_killed_reader_is_named_and_the_run_can_go_on(moment: str, bench: Bench) -> None:
+    config = bench.run(workers=2, save_minutes=EVERY_STEP)
     ended = in_child(train, config, watched=config.out, faults=[KILLS[moment]])
     assert isinstance(ended.error, TrainingError), ended
     said = str(ended.error)
-    assert "a process that reads pictures has died (RuntimeError: DataLoader worker (pid" in said
-    assert signal.Signals.SIGKILL.name in said or "Killed" in said
+    assert re.search(r"a process that reads pictures has died \(RuntimeError: DataLoader worker \(pid.*\d+\)", said)
     assert "go on with `tscam resume`" in said
-
-    whole = settings(tmp_path, out=tmp_path / "whole", **kind)
-    unbroken(whole)
     assert go_on(config).result == config.out
-    assert outcome(config.out) == outcome(whole.out)
+    assert outcome(config.out) == bench.whole(save_minutes=EVERY_STEP).outcome

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from tscam.evaluation import each_prediction, require_boxes, require_same_classe
 from tscam.image import InputFormat, preprocess, read_image
 from tscam.metrics.ts_cam import summarize
 from tscam.predictor import Prediction, Predictor
+from tscam.processes import Processes
 
 VIEW_WH = (40, 32)
 GRID_HW = (4, 5)
@@ -204,6 +206,32 @@ def test_batches_and_threads_change_no_score(tmp_path: Path, batch_size: int, wo
         batch_size=batch_size, workers=workers,
     )  # fmt: skip
     assert likeliest == list(enumerate(np.argmax(predictor.logits, axis=1)))
+
+
+def test_processes_predict_whole_batches_in_turn_and_have_every_picture_once(tmp_path: Path) -> None:
+    write_folder(tmp_path, class_names=CLASS_NAMES, splits={"test": 2})
+    dataset = read_dataset(tmp_path)
+    alone = score_dataset(known(dataset, seed=5), dataset, threshold=0.1, batch_size=4, workers=1)
+    found: list[Any] = []
+
+    class OneOfTwo(Processes):
+        """A process that has what it finds, and what the one before it has found."""
+
+        def gather(self, items: list[Any]) -> list[Any]:
+            found.extend(items)
+            return list(found)
+
+    for rank, asked in ((0, [4, 4]), (1, [4, 2])):
+        predictor = known(dataset, seed=5)
+        arguments: dict[str, Any] = {"threshold": 0.1, "batch_size": 4, "workers": 1}
+        arguments["processes"] = OneOfTwo(rank=rank, count=2)
+        if rank == 0:
+            with pytest.raises(RuntimeError, match="8 results for 14 pictures: each must count once"):
+                score_dataset(predictor, dataset, **arguments)
+        else:
+            images = score_dataset(predictor, dataset, **arguments)
+            assert [image.to_json() for image in images] == [image.to_json() for image in alone]
+        assert predictor.asked == asked
 
 
 def test_with_fewer_than_five_classes_top_5_means_all_of_them(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from torchvision import transforms  # type: ignore[import-untyped]
+from torchvision import transforms
 
 from tscam.errors import ImageError
 from tscam.image import InputFormat, image_size_wh, normalize, preprocess, read_image, verify_image

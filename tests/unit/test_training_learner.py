@@ -47,7 +47,7 @@ def test_smoothing_spreads_its_share_of_the_target_over_all_classes(smoothing: f
 def test_a_step_is_one_of_adamw_at_the_rate_of_its_factor() -> None:
     model, batch = seeded_model(), seeded_batch()
     before = weights_of(model)
-    F.cross_entropy(logits_of(model, batch), batch.labels).backward()  # type: ignore[no-untyped-call]
+    F.cross_entropy(logits_of(model, batch), batch.labels).backward()
     gradients = {name: parameter.grad for name, parameter in model.named_parameters()}
     model.zero_grad()
     one_step(learner_of(model, learning_rate=0.02, weight_decay=0.3, head_learning_rate=0.05), batch, rate_factor=0.1)

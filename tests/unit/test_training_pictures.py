@@ -139,10 +139,10 @@ def test_a_higher_magnitude_changes_a_view_more() -> None:
 def test_operations_leave_every_generator_as_it_was() -> None:
     square = resized(noise_picture(), side=SIDE)
     reseed_everything(11)
-    states = (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist())  # type: ignore[index, union-attr]
+    states = (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist())  # type: ignore[index]
     for seed in range(20):
         view_of(square, seed=seed, rand_augment=20)
-    assert states == (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist())  # type: ignore[index, union-attr]
+    assert states == (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist())  # type: ignore[index]
 
 
 # Batches

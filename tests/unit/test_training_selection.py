@@ -122,7 +122,7 @@ def test_without_boxes_accuracy_alone_is_scored(tmp_path: Path, choose_threshold
 @pytest.fixture
 def config(tmp_path: Path) -> TrainConfig:
     write_folder(tmp_path / "data", splits={"train": 6, "test": 2})
-    return settings(tmp_path / "data", tmp_path / "run", select="val", val_fraction=0.5, epochs=4, learning_rate=3e-3)
+    return settings(tmp_path / "data", tmp_path / "run", select="val", val_fraction=0.5, epochs=3, learning_rate=3e-3)
 
 
 def test_the_threshold_of_an_epoch_goes_with_its_weights(config: TrainConfig) -> None:

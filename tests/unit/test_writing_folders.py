@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tscam.errors import OutputError
-from tscam.writing import LOCK, claim_output, literal, locked, replace_folder
+from tscam.writing import LOCK, claim_output, literal, locked, replace_folder, require_claimable
 
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="other systems cannot exchange two names at once")
 
@@ -78,6 +78,24 @@ def test_a_lock_is_no_content_of_a_folder_and_stays_when_it_is_claimed(tmp_path:
         assert names(tmp_path) == [LOCK]
         with pytest.raises(OutputError, match="another run is at work"), locked(tmp_path):
             pass
+
+
+def test_asking_for_a_folder_makes_and_empties_nothing(tmp_path: Path) -> None:
+    full, data = tmp_path / "full", tmp_path / "data"
+    for folder in (full, data):
+        folder.mkdir()
+        (folder / "thesis.txt").touch()
+    assert require_claimable(tmp_path / "deep" / "new", overwrite=False) == tmp_path / "deep" / "new"
+    assert require_claimable(full, overwrite=True, inputs=(data,)) == full
+    for overwrite, folder, said in (
+        (False, full, "the folder is not empty; choose another one, or empty it with --overwrite"),
+        (True, data, "--overwrite would empty what is read from"),
+        (True, full / "thesis.txt", "a file; the output is a folder"),
+    ):
+        with pytest.raises(OutputError, match=said):
+            require_claimable(folder, overwrite=overwrite, inputs=(data,))
+    assert names(tmp_path) == ["data", "full"]
+    assert names(full) == names(data) == ["thesis.txt"]
 
 
 # Replacing

@@ -229,11 +229,11 @@ class Epochs:
         self.run.save(self.learner.tensors(), position)
 
     def _stop(self, number: int) -> None:
-        raise StoppedError(
-            f"stopped in epoch {self.at.epoch} after step {self.at.step} of {self.order.steps}; the state is saved, "
-            f"go on with `tscam resume {self.run.path}`",
-            number,
-        )
+        place = f"in epoch {self.at.epoch} after step {self.at.step} of {self.order.steps}"
+        if self.at.epoch > self.config.epochs:
+            place = "after the last epoch, before the test was done"
+        message = f"stopped {place}; the state is saved, go on with `tscam resume {self.run.path}`"
+        raise StoppedError(message, number)
 
     def _scoring(self, _done: int, _of: int) -> None:
         """Called for each scored picture; the state is that of the epoch's end, and saved."""

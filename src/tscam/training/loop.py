@@ -17,7 +17,7 @@ from tscam.torch_predictor import find_device
 from tscam.training.epochs import Epochs
 from tscam.training.launch import launch
 from tscam.training.learner import Learner
-from tscam.training.pictures import EpochOrder, TrainingPictures, training_batches
+from tscam.training.pictures import EpochOrder, TrainingPictures, end_readers, reader_deaths_named, training_batches
 from tscam.training.progress import Progress
 from tscam.training.run_folder import RunFolder, settings_of_run
 from tscam.training.splits import Splits, read_splits
@@ -58,7 +58,7 @@ def resume(run: Path, *, on_progress: OnProgress = lambda _: None, on_note: OnNo
         TrainingError: not a run folder, no state that is whole, or settings or data have changed; else as `train`.
     """
     config = settings_of_run(run)
-    if not was_saved(config.out / "state"):
+    if not was_saved(config.out / "state") and not (config.out / "weights").exists():
         on_note("no state was saved yet: the run begins anew")
         return train(replace(config, overwrite=True), on_progress=on_progress, on_note=on_note)
     if config.process_count > 1 and not is_member():
@@ -75,18 +75,23 @@ def _run(config: TrainConfig, *, is_new: bool, on_progress: OnProgress, on_note:
         torch.manual_seed(config.seed)
         model = _create_model(config, splits.training, weights=_start_weights(config.weights) if is_new else None)
         learner = Learner(model, config, device=device, processes=processes, on_note=on_note)
+        run = RunFolder(config, selection=splits.selection, data_hash=splits.data_hash())
+        if is_new and processes.is_main:
+            run.require_free()  # now, not after all pictures have been read
         pictures = _pictures(config, splits, model, processes, is_new=is_new, on_note=on_note)
         order = EpochOrder(
             len(splits.training), batch_size=config.batch_size, seed=config.seed, rank=processes.rank,
             processes=processes.count,
         )  # fmt: skip
-        run = RunFolder(config, selection=splits.selection, data_hash=splits.data_hash())
         if processes.is_main:
             open_things.enter_context(run.begun() if is_new else run.held())
         processes.wait()
+        batches = training_batches(pictures, order, workers=config.workers)
+        open_things.callback(end_readers, batches)
+        open_things.enter_context(reader_deaths_named())
         epochs = Epochs(
-            config, splits, learner, order, training_batches(pictures, order, workers=config.workers), run,
-            processes=processes, wish=open_things.enter_context(stop_wish()), on_progress=on_progress,
+            config, splits, learner, order, batches, run, processes=processes,
+            wish=open_things.enter_context(stop_wish()), on_progress=on_progress,
         )  # fmt: skip
         if not is_new:
             for spoilt in epochs.restore():

@@ -7,7 +7,8 @@ import mmap
 import multiprocessing
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -169,20 +170,38 @@ def read(batches: Iterator["Batch | ImageError"]) -> Iterator[Batch]:
         TrainingError: a worker process was killed.
     """
     while True:
-        try:
+        with reader_deaths_named():
             batch = next(batches, None)
-        except RuntimeError as fault:
-            if "DataLoader worker" not in str(fault):
-                raise
-            raise TrainingError(
-                f"a process that reads pictures has died ({one_line(fault)}), often for lack of memory; "
-                "go on with `tscam resume`, or train with fewer --workers"
-            ) from fault
         if batch is None:
             return
         if isinstance(batch, ImageError):
             raise batch
         yield batch
+
+
+@contextmanager
+def reader_deaths_named() -> Generator[None]:
+    """Names the death of a process that reads pictures; its signal finds this process anywhere, in a step or a save.
+
+    Raises:
+        TrainingError: one was killed.
+    """
+    try:
+        yield
+    except RuntimeError as fault:
+        if "DataLoader worker" not in str(fault):
+            raise
+        raise TrainingError(
+            f"a process that reads pictures has died ({one_line(fault)}), often for lack of memory; "
+            "go on with `tscam resume`, or train with fewer --workers"
+        ) from fault
+
+
+def end_readers(batches: DataLoader["Batch | ImageError"]) -> None:
+    """Ends the processes that read for a loader."""
+    # Else multiprocessing ends them by a signal that they do not hear, and waits: an error still refers to the loader.
+    if batches._iterator is not None:
+        batches._iterator._shutdown_workers()  # type: ignore[attr-defined]  # it is the one of several processes
 
 
 def normalized(pixels: UInt8[Tensor, "b H W 3"], *, to: InputFormat) -> Float[Tensor, "b 3 H W"]:

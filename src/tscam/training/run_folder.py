@@ -13,12 +13,21 @@ from torch import Tensor
 
 from tscam.checkpoint import save_model
 from tscam.config import TrainConfig
-from tscam.errors import OutputError, TrainingError
+from tscam.errors import TrainingError
 from tscam.model import LocalizationModel
 from tscam.recipe import to_yaml, train_config
 from tscam.training.progress import EpochRow
 from tscam.training.state import State, load_state, save_state
-from tscam.writing import LOCK, claim_output, literal, locked, write_csv, write_json, write_text_atomically
+from tscam.writing import (
+    LOCK,
+    claim_output,
+    literal,
+    locked,
+    require_claimable,
+    write_csv,
+    write_json,
+    write_text_atomically,
+)
 
 _VERSIONS_OF = ("tscam", "torch", "timm", "accelerate", "numpy", "opencv-python-headless", "pillow")
 
@@ -46,6 +55,18 @@ class RunFolder:
         self.config = replace(config, data=literal(config.data), out=self.path, weights=_absolute(config.weights))
         self.selection, self.data_hash = selection, data_hash
         self._base_model = f"timm/{config.backbone}" if config.weights == "pretrained" else ""
+        self._inputs = (config.data, Path(config.weights))  # `pretrained` names no file, which does no harm
+
+    def require_free(self) -> None:
+        """Refuses the folder for a new run as `begun` would, and leaves it as it is.
+
+        Raises:
+            OutputError: another process holds it, it is in use, or it cannot be written.
+        """
+        if (self.path / LOCK).exists():
+            with locked(self.path):
+                pass
+        require_claimable(self.path, overwrite=self.config.overwrite, inputs=self._inputs)
 
     @contextmanager
     def held(self) -> Generator[None]:
@@ -67,16 +88,8 @@ class RunFolder:
         Raises:
             OutputError: the folder is in use or cannot be written.
         """
-        lock = self.path / LOCK
-        is_new_lock = not lock.exists()
         with locked(self.path):  # not `held`: the folder may be another's
-            inputs = (self.config.data, Path(self.config.weights))  # `pretrained` names no file, which does no harm
-            try:
-                claim_output(self.path, overwrite=self.config.overwrite, inputs=inputs)
-            except OutputError:
-                if is_new_lock:  # a folder that is refused stays as it was
-                    lock.unlink(missing_ok=True)
-                raise
+            claim_output(self.path, overwrite=self.config.overwrite, inputs=self._inputs)
             write_text_atomically(self.path / "config.yaml", to_yaml(self.config))
             run: dict[str, Any] = {
                 "versions": {name: version(name) for name in _VERSIONS_OF},

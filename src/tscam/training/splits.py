@@ -50,10 +50,10 @@ def read_splits(config: TrainConfig) -> Splits:
         DataError: the data set cannot be read, nothing can be held out, or there is no test split for `oracle`.
     """
     reader = find_reader(config.data, name=config.dataset)
-    training_name, test_name = reader.training_split(config.data), reader.test_split(config.data)
-    training = read_dataset(config.data, name=config.dataset, split=training_name)
-    test = None
-    if test_name != training_name:
+    training = read_dataset(config.data, name=config.dataset, split=reader.training_split(config.data))
+    held = reader.splits(config.data)
+    test, test_name = None, next((name for name in ("test", "val") if name in held), None)
+    if test_name is not None:
         test = read_dataset(config.data, name=config.dataset, split=test_name)
         if test.boxes is not None:
             require_boxes(test)
@@ -64,7 +64,7 @@ def read_splits(config: TrainConfig) -> Splits:
             raise DataError(f"{config.data}: no test split for --select oracle; take --select val or last")
         named = f"oracle (epoch of best {_measure(test)} on split {test.split!r})"
         return Splits(training=training, choosing=test, test=test, selection=named)
-    if test_name != "val" and "val" in reader.splits(config.data):
+    if test_name == "test" and "val" in held:
         choosing = read_dataset(config.data, name=config.dataset, split="val")
         named = f"val (epoch of best {_measure(choosing)} on split 'val')"
     else:

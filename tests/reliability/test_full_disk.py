@@ -1,0 +1,65 @@
+"""The disk is full: one line says so, what was done is there, and the run goes on when there is space again."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from faults import Fault, command_line, in_child
+from reliability.disks import Disk, limited_disk, small_disk
+from reliability.runs import EVERY_STEP, Bench, go_on, outcome, recipe_of
+from tscam.checkpoint import load_model
+from tscam.training.state import load_state
+
+# What is being written when there is no space any more.
+MOMENTS = {
+    "settings": ("start: open x *.part", 1),
+    "facts of the run": ("start: open x *.part", 2),
+    "tensors of the first state": ("start: os.mkdir state", 2),
+    "tensors of a state": ("step: weights have changed", 5),
+    "facts of a state": ("os.rename state/#.safetensors", 6),
+    "weights": ("os.mkdir weights/.last.new", 2),
+    "metrics": ("open x *.part", 2),
+    "scores of the result": ("open x test/*.part", 1),
+}
+
+
+@pytest.fixture(params=["small", "limited"])
+def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Disk]:
+    if request.param == "limited":
+        yield limited_disk(tmp_path)
+        return
+    with small_disk(tmp_path) as found:
+        yield found
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_full_disk_is_one_line_and_the_run_goes_on_when_it_is_free(moment: str, disk: Disk, bench: Bench) -> None:
+    config = bench.run(save_minutes=EVERY_STEP)
+    recipe = recipe_of(replace(config, out=disk.folder / "run"))
+    config = replace(config, out=disk.folder / "run")
+    kind, nth = MOMENTS[moment]
+    ended = in_child(
+        command_line, "train", recipe, watched=config.out, faults=[Fault(kind=kind, nth=nth, do=disk.fill)]
+    )
+    assert ended.code == 2, ended
+    assert "Traceback" not in ended.err
+    said = ended.err.splitlines()[-1]
+    assert said.startswith(f"tscam: {config.out}")
+    assert "cannot be written" in said
+    assert disk.said in said
+    assert "free space" in said
+
+    disk.free()
+    whole = bench.whole(save_minutes=EVERY_STEP).outcome
+    if not kind.startswith("start"):
+        state = load_state(config.out / "state")
+        assert not state.spoilt
+        done = len(state.facts["position"]["rows"])
+        if done:
+            assert (config.out / "metrics.csv").read_text().count("\n") == 1 + done
+            load_model(config.out / "weights" / "last")
+            load_model(config.out / "weights" / "best")
+    assert go_on(config).result == config.out
+    assert outcome(config.out) == whole

@@ -1,0 +1,60 @@
+"""Work that several processes do together: they score pictures, and they train."""
+
+import csv
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from faults import Fault, watch
+from tscam.checkpoint import load_model
+from tscam.config import TrainConfig
+from tscam.datasets import read_dataset
+from tscam.evaluation import score_dataset
+from tscam.processes import joined
+from tscam.torch_predictor import TorchPredictor
+from tscam.training.launch import launch
+from tscam.training.loop import train
+
+
+def scores(model: Path, data: Path, counts: Sequence[int]) -> list[list[str]]:
+    """What this process has of each of the first so many pictures of a data set, as lines of `per_image.jsonl`."""
+    dataset = read_dataset(data, split="test")
+    predictor = TorchPredictor(load_model(model), device="cpu")
+    how: dict[str, Any] = {"threshold": 0.1, "batch_size": 4, "workers": 1}
+    with joined(torch.device("cpu")) as processes:
+        found = [
+            score_dataset(predictor, dataset.subset(range(count), split="test"), processes=processes, **how)
+            for count in counts
+        ]
+    return [[image.to_json() for image in images] for images in found]
+
+
+def launched(config: TrainConfig, faults: Sequence[Fault], rank: int) -> object:
+    """Trains with as many processes as the settings say; the faults are those of one of them."""
+    silent: Mapping[str, Callable[[Any], None]] = {"on_progress": lambda _: None, "on_note": lambda _: None}
+    return launch(_trained, config, faults, rank, processes=config.processes, listeners=silent)
+
+
+def _trained(config: TrainConfig, faults: Sequence[Fault], rank: int, **listeners: Callable[[Any], None]) -> Path:
+    if int(os.environ["RANK"]) == rank:
+        watch(config.out, faults)
+    return train(config, **listeners)
+
+
+def rows(run: Path) -> list[dict[str, str]]:
+    """Of `metrics.csv`."""
+    with (run / "metrics.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def assert_same_training(run: Path, other: Path) -> None:
+    """The same losses but for the order in which floats are added, and so the same scores."""
+    ours, theirs = rows(run), rows(other)
+    assert len(ours) == len(theirs)
+    for one, another in zip(ours, theirs, strict=True):
+        loss, other_loss = float(one.pop("train_loss")), float(another.pop("train_loss"))
+        assert abs(loss - other_loss) <= 1e-6 * other_loss
+        assert one == another
