@@ -6,6 +6,7 @@ import ctypes
 import io
 import json
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Generator, Iterable, Mapping, Sequence
@@ -17,6 +18,9 @@ from tscam.errors import OutputError, one_line
 
 # Held by the run that writes into a folder.
 LOCK = ".lock"
+
+# What a write that was killed leaves beside its file.
+_LEFT_OVER = re.compile(r"\.[0-9a-f]{16}\.part")
 
 # What a spreadsheet takes for the beginning of a formula; the tab and the return hide one from a naive check.
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
@@ -147,6 +151,8 @@ def locked(folder: Path) -> Generator[None]:
 def claim_output(folder: Path, *, overwrite: bool, inputs: Iterable[Path] = ()) -> Path:
     """The empty folder that a run will write into, made if need be; an absolute path. A lock in it stays.
 
+    A folder with nothing but what a killed write left is taken for empty.
+
     Args:
         folder: taken literally.
         overwrite: empty a folder that holds something. A link in it is removed, what it points to stays.
@@ -177,7 +183,7 @@ def require_claimable(folder: Path, *, overwrite: bool, inputs: Iterable[Path] =
         claimed = literal(folder)
         if claimed.exists() and not claimed.is_dir():
             raise OutputError(f"{folder}: a file; the output is a folder, choose another name")
-        if claimed.exists() and any(entry.name != LOCK for entry in claimed.iterdir()):
+        if claimed.exists() and not all(map(_is_nothing, claimed.iterdir())):
             if not overwrite:
                 raise OutputError(
                     f"{folder}: the folder is not empty; choose another one, or empty it with --overwrite"
@@ -186,6 +192,10 @@ def require_claimable(folder: Path, *, overwrite: bool, inputs: Iterable[Path] =
     except (OSError, ValueError, RuntimeError) as fault:  # A NUL in the name; links in a circle.
         raise _unusable(folder, fault) from fault
     return claimed
+
+
+def _is_nothing(entry: Path) -> bool:
+    return entry.name == LOCK or _LEFT_OVER.fullmatch(entry.name) is not None
 
 
 def _unusable(folder: Path, fault: Exception) -> OutputError:

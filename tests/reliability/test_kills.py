@@ -37,3 +37,18 @@ def test_a_run_that_is_killed_each_time_it_is_resumed_ends_as_the_unbroken_one(b
 def test_how_often_a_state_is_kept_and_who_reads_the_pictures_change_no_bit(bench: Bench) -> None:
     every_step, helped = bench.whole(save_minutes=EVERY_STEP), bench.whole(workers=2)
     assert every_step.outcome == helped.outcome
+
+
+@pytest.mark.parametrize(
+    ("kind", "nth"),
+    [("start: open x *.part", 1), ("start: os.rename config.yaml", 1), ("os.remove state/#.json", 3)],
+    ids=["the settings half written", "the settings in place", "the last state too many not yet removed"],
+)
+def test_nothing_of_a_write_that_was_killed_at_the_ends_of_a_run_is_in_the_way_or_stays(
+    kind: str, nth: int, bench: Bench
+) -> None:
+    settings = {"epochs": 4}
+    config, whole = bench.run(**settings), bench.whole(**settings)
+    assert kind in whole.events, list(whole.events)
+    killed_and_resumed(config, [Fault(kind=kind, nth=nth, do=kill)])
+    assert outcome(config.out) == whole.outcome

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tscam.errors import OutputError
-from tscam.writing import LOCK, claim_output, literal, locked, replace_folder, require_claimable
+from tscam.writing import LOCK, claim_output, literal, locked, replace_folder, require_claimable, write_text_atomically
 
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="other systems cannot exchange two names at once")
 
@@ -78,6 +78,24 @@ def test_a_lock_is_no_content_of_a_folder_and_stays_when_it_is_claimed(tmp_path:
         assert names(tmp_path) == [LOCK]
         with pytest.raises(OutputError, match="another run is at work"), locked(tmp_path):
             pass
+
+
+def test_what_a_killed_write_left_is_in_nobodys_way(tmp_path: Path) -> None:
+    def killed(handle: int) -> None:
+        raise SystemExit
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("os.fsync", killed)
+        patch.setattr(Path, "unlink", lambda path, missing_ok: None)
+        with pytest.raises(SystemExit):
+            write_text_atomically(tmp_path / "config.yaml", "epochs: 1")
+    (left,) = names(tmp_path)
+    assert left.endswith(".part")
+    assert claim_output(tmp_path, overwrite=False) == tmp_path
+    assert names(tmp_path) == []
+    (tmp_path / ".mine.part").touch()
+    with pytest.raises(OutputError, match="not empty"):
+        claim_output(tmp_path, overwrite=False)
 
 
 def test_asking_for_a_folder_makes_and_empties_nothing(tmp_path: Path) -> None:

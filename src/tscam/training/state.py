@@ -71,7 +71,7 @@ def save_state(folder: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, 
 
 
 def load_state(folder: Path) -> State:
-    """The newest state whose checksums hold; newer ones are set aside as `.spoilt`.
+    """The newest state whose checksums hold; newer ones are set aside as `.spoilt`, those before the last two removed.
 
     Raises:
         TrainingError: there is none; says why of each.
@@ -85,6 +85,7 @@ def load_state(folder: Path) -> State:
             with contextlib.suppress(OSError):
                 path.rename(path.with_suffix(".spoilt"))
             continue
+        _remove_outdated(folder)  # A save that was cut short at its end has left one too many.
         return State(tensors=tensors, facts=facts, spoilt=tuple(spoilt))
     reasons = "; ".join(spoilt) or "no state is left"
     raise TrainingError(f"{folder}: nothing to go on from ({reasons}); start again with `tscam train … --overwrite`")
