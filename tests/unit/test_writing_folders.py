@@ -5,6 +5,7 @@ import errno
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -81,12 +82,9 @@ def test_a_lock_is_no_content_of_a_folder_and_stays_when_it_is_claimed(tmp_path:
 
 
 def test_what_a_killed_write_left_is_in_nobodys_way(tmp_path: Path) -> None:
-    def killed(handle: int) -> None:
-        raise SystemExit
-
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("os.fsync", killed)
-        patch.setattr(Path, "unlink", lambda path, missing_ok: None)
+        patch.setattr("os.fsync", Mock(side_effect=SystemExit))
+        patch.setattr(Path, "unlink", Mock())
         with pytest.raises(SystemExit):
             write_text_atomically(tmp_path / "config.yaml", "epochs: 1")
     (left,) = names(tmp_path)
