@@ -1,20 +1,55 @@
-"""Attention rows → attention map. Pure functions."""
+"""Attention rows and matrices → attention map. Pure functions."""
 
+from collections.abc import Sequence
+
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
 
 def attention_map(
-    class_attention: Float[Tensor, "l b heads t"], *, grid: tuple[int, int]
+    class_attention: Float[Tensor, "l b heads t"],
+    *,
+    grid: tuple[int, int],
+    layers: Sequence[int] | None = None,
+    heads: Sequence[int] | None = None,
 ) -> Float[Tensor, "b {grid[0]} {grid[1]}"]:
     """The class-agnostic map A* of TS-CAM: how much the class token attends to each patch.
 
     The mean over heads, summed over layers; the columns of prefix tokens, which come first, are dropped.
 
+    Args:
+        layers, heads: indices from 0 of those that count; all, where not given.
+
     Source:
         Gao et al., ICCV 2021, equations 4 and 5. Layers are summed as in the released code, not averaged as in the
         paper: min-max normalization removes the factor.
     """
+    if layers is not None:
+        class_attention = class_attention[list(layers)]
+    if heads is not None:
+        class_attention = class_attention[:, :, list(heads)]
+    return on_grid(class_attention.mean(dim=2).sum(dim=0), grid)
+
+
+def rollout(attention: Float[Tensor, "l b t t"], *, grid: tuple[int, int]) -> Float[Tensor, "b {grid[0]} {grid[1]}"]:
+    """How much of each patch the class token holds at the end, if tokens were mixed by attention alone.
+
+    The product over layers of `(A + I)`, rows normalized; its class-token row. Multiplied from the last layer down,
+    which needs a row and never a product of matrices.
+
+    Source:
+        Abnar & Zuidema, ACL 2020, with the mean over heads.
+    """
+    row = torch.zeros_like(attention[0, :, 0])
+    row[:, 0] = 1
+    for layer in attention.flip(0):
+        row = row / (layer.sum(dim=2) + 1)
+        row = row + torch.einsum("bt,bts->bs", row, layer)
+    return on_grid(row, grid)
+
+
+def on_grid(of_tokens: Float[Tensor, "b t"], grid: tuple[int, int]) -> Float[Tensor, "b {grid[0]} {grid[1]}"]:
+    """The patches' values, without those of the prefix tokens before them, in rows and columns."""
     rows, columns = grid
-    of_tokens = class_attention.mean(dim=2).sum(dim=0)
     return of_tokens[:, -rows * columns :].unflatten(1, grid)

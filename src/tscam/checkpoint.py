@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from tscam.backbones.tensors import SUFFIXES, read_tensors, require_same_layout
-from tscam.config import require_threshold
+from tscam.config import MethodArgs, require_threshold
 from tscam.errors import ConfigError, OutputError, WeightsError, one_line
 from tscam.model import LocalizationModel, ModelSpec
 from tscam.writing import claim_output, flush_file, replace_folder
@@ -30,12 +30,13 @@ _AUTHORS_BLOCKS, _AUTHORS_PATCH = 12, 16
 _AUTHORS_THRESHOLD = {1000: 0.12}
 
 
-def load_model(path: Path, *, method: str | None = None) -> LocalizationModel:
+def load_model(path: Path, *, method: str | None = None, method_args: MethodArgs | None = None) -> LocalizationModel:
     """The model of a model folder, a run folder (its best weights), or a checkpoint of the TS-CAM authors.
 
     Args:
         path: folder or file.
         method: reads the maps by another method than the model's own.
+        method_args: options of the method; the model's own, or the published ones of another method, when not given.
 
     Raises:
         WeightsError: nothing there, an unknown layout, or damaged.
@@ -48,7 +49,7 @@ def load_model(path: Path, *, method: str | None = None) -> LocalizationModel:
         model = _load_authors_file(path)
     else:
         raise WeightsError(f"{path}: no such file or folder; a MODEL is a model folder, a run folder, or a .pth file")
-    return model if method is None else model.with_method(method)
+    return model.with_method(method or model.spec.method, method_args or None)
 
 
 def save_model(
@@ -137,7 +138,8 @@ def _to_config(model: LocalizationModel, metrics: Mapping[str, object]) -> dict[
         "tscam": {
             "format_version": FORMAT_VERSION,
             "method": spec.method,
-            "head": "conv3x3",
+            "method_args": dict(spec.method_args),
+            "head": model.method.head_kind or model.backbone.head,
             "threshold": spec.threshold,
             "metrics": dict(metrics),
         },
@@ -192,6 +194,7 @@ def _to_spec(config: dict[str, Any]) -> ModelSpec:
         label_names=tuple(str(name) for name in config["label_names"]),
         image_hw=(int(height), int(width)),
         backbone_args=dict(config["model_args"]),
+        method_args=dict(config["tscam"].get("method_args", {})),
         threshold=float(config["tscam"]["threshold"]),
     )
 

@@ -10,6 +10,8 @@ from tscam.errors import ConfigError
 
 Precision = Literal["fp32", "bf16", "fp16"]
 Selection = Literal["val", "last", "oracle"]
+# Options of a method, such as `layers`; they stand in a model folder as they are.
+MethodArgs = Mapping[str, bool | tuple[int, ...]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +25,7 @@ class TrainConfig:
         backbone: as `tscam list backbones` shows.
         backbone_args: changes to the backbone's architecture, as JSON: '{"depth": 6}'.
         method: as `tscam list methods` shows.
+        method_args: options of the method, as JSON: '{"layers": [8, 9, 10, 11]}'.
         weights: start weights: `pretrained` (timm's hub), `none`, or a file.
         freeze_backbone: train the method's own weights alone.
         freeze_blocks: keep the embedding and so many first blocks as they are.
@@ -69,6 +72,7 @@ class TrainConfig:
     # The command line takes the first type that fits, and would cut 0.01 to a whole number.
     backbone_args: Mapping[str, float | int | bool | str] = field(default_factory=dict)
     method: str = "ts-cam"
+    method_args: MethodArgs = field(default_factory=dict)
     weights: str = "pretrained"
     freeze_backbone: bool = False
     freeze_blocks: int = 0
@@ -167,6 +171,7 @@ class EvaluateConfig:
         dataset: reader of the data set; looked at when not given.
         split: part of the data set; its test split when not given.
         method: reads the maps by another method than the model's own: `cam`, `attention`, …
+        method_args: options of the method, as JSON: '{"relu": true}'.
         threshold: fraction of the map's maximum above which is object; the model's own when not given.
         batch_size: pictures at once.
         precision: of the matrix products.
@@ -180,6 +185,7 @@ class EvaluateConfig:
     dataset: str | None = None
     split: str | None = None
     method: str | None = None
+    method_args: MethodArgs = field(default_factory=dict)
     threshold: float | None = None
     batch_size: int = 32
     precision: Precision = "fp32"
@@ -202,6 +208,7 @@ class LocalizeConfig:
         top_k: objects a picture: its most likely classes.
         threshold: fraction of the map's maximum above which is object; the model's own when not given.
         method: reads the maps by another method than the model's own.
+        method_args: options of the method, as JSON: '{"relu": true}'.
         to: annotation formats to write beside `localizations.jsonl`.
         draw: also draw every picture with its maps and boxes.
         batch_size: pictures at once.
@@ -215,6 +222,7 @@ class LocalizeConfig:
     top_k: int = 1
     threshold: float | None = None
     method: str | None = None
+    method_args: MethodArgs = field(default_factory=dict)
     to: tuple[str, ...] = ()
     draw: bool = False
     batch_size: int = 16

@@ -92,7 +92,9 @@ def evaluate(model: Path, config: EvaluateConfig, *, on_progress: Progress | Non
     dataset = read_dataset(config.data, name=config.dataset, split=config.split)
     require_boxes(dataset)
     predictor = TorchPredictor(
-        load_model(model, method=config.method), device=config.device, precision=config.precision
+        load_model(model, method=config.method, method_args=config.method_args),
+        device=config.device,
+        precision=config.precision,
     )
     require_same_classes(predictor, dataset)
     require_usable(dataset, workers=max(config.workers, 1))

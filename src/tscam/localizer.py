@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from tscam.boxes import boxes_above, localization_map
 from tscam.checkpoint import load_model
-from tscam.config import LocalizeConfig, Precision, require_threshold
+from tscam.config import LocalizeConfig, MethodArgs, Precision, require_threshold
 from tscam.drawing import draw
 from tscam.errors import DataError, ImageError, OutputError, one_line
 from tscam.formats import formats, write_annotations
@@ -101,6 +101,7 @@ def load(
     model: str | Path,
     *,
     method: str | None = None,
+    method_args: MethodArgs | None = None,
     device: str | None = None,
     precision: Precision = "fp32",
     batch_size: int = 16,
@@ -111,15 +112,17 @@ def load(
     Args:
         model: path of the folder or file.
         method: reads the maps by another method than the model's own, such as `cam` or `attention`.
+        method_args: options of the method.
         device: as PyTorch names it; None takes the GPU where there is one.
         precision: of the matrix products.
         batch_size, workers: as of `Localizer`.
 
     Raises:
         WeightsError: the model cannot be read.
-        ConfigError: no such method or device.
+        ConfigError: no such method, option or device.
     """
-    predictor = TorchPredictor(load_model(Path(model), method=method), device=device, precision=precision)
+    network = load_model(Path(model), method=method, method_args=method_args)
+    predictor = TorchPredictor(network, device=device, precision=precision)
     return Localizer(predictor, batch_size=batch_size, workers=workers)
 
 
@@ -141,7 +144,7 @@ def localize(
         formats[name]
     paths = find_pictures(pictures)
     localizer = load(
-        model, method=config.method, device=config.device, precision=config.precision,
+        model, method=config.method, method_args=config.method_args, device=config.device, precision=config.precision,
         batch_size=config.batch_size, workers=config.workers,
     )  # fmt: skip
     out = claim_output(config.out, overwrite=config.overwrite, inputs=(*paths, model))

@@ -10,9 +10,11 @@ from torch import Tensor, nn
 from tscam.backbones import create_backbone
 from tscam.backbones.base import ModelArgs, StartWeights
 from tscam.backbones.tensors import require_same_layout
+from tscam.config import MethodArgs
 from tscam.errors import ConfigError, WeightsError
+from tscam.features import Record
 from tscam.image import InputFormat
-from tscam.methods import methods
+from tscam.methods import create_method
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +26,7 @@ class ModelSpec:
         label_names: the name of each class, in the order of the logits.
         image_hw: height and width of the view, in pixels.
         backbone_args: changes to the backbone's architecture.
+        method_args: options of the method.
         threshold: fraction of a map's maximum above which is object.
     """
 
@@ -32,6 +35,7 @@ class ModelSpec:
     label_names: tuple[str, ...]
     image_hw: tuple[int, int]
     backbone_args: ModelArgs = field(default_factory=dict)
+    method_args: MethodArgs = field(default_factory=dict)
     threshold: float = 0.10
 
 
@@ -46,9 +50,9 @@ class LocalizationModel(nn.Module):
         self.backbone = create_backbone(
             spec.backbone, image_hw=spec.image_hw, weights=weights, drop_path=drop_path, args=spec.backbone_args
         )
-        self.method = methods[spec.method](self.backbone.num_features, len(spec.label_names))
-        if self.backbone.classifier_bias is not None:
-            self.method.start_from(self.backbone.classifier_bias)
+        self.method = create_method(spec.method, self.backbone, len(spec.label_names), spec.method_args)
+        if self.backbone.classifier is not None:
+            self.method.start_from(self.backbone.classifier)
 
     @property
     def input_format(self) -> InputFormat:
@@ -71,23 +75,30 @@ class LocalizationModel(nn.Module):
         """Logits, the chosen classes, and their raw maps on the patch grid.
 
         Chosen are the `top_k` most likely classes (all, where there are fewer), best first, then the label if given.
+        A method that needs gradients enables them for itself, which it cannot in inference mode.
         """
-        features = self.backbone(pixels, records=self.method.records | self.method.training_records)
-        logits = self.method.logits(features)
-        chosen = logits.topk(min(top_k, logits.shape[1]), dim=1).indices
-        if labels is not None:
-            chosen = torch.cat([chosen, labels[:, None]], dim=1)
-        return logits, chosen, self.method.maps(features, chosen)
+        with torch.set_grad_enabled(self.needs_gradient or torch.is_grad_enabled()):
+            features = self.backbone(pixels, records=self.method.records | self.method.training_records)
+            logits = self.method.logits(features)
+            chosen = logits.topk(min(top_k, logits.shape[1]), dim=1).indices
+            if labels is not None:
+                chosen = torch.cat([chosen, labels[:, None]], dim=1)
+            return logits, chosen, self.method.maps(features, chosen)
 
-    def with_method(self, name: str) -> "LocalizationModel":
-        """The same weights read by another method.
+    @property
+    def needs_gradient(self) -> bool:
+        """Are its maps made from gradients?"""
+        return Record.GRADIENT in self.method.records
+
+    def with_method(self, name: str, args: MethodArgs | None = None) -> "LocalizationModel":
+        """The same weights read by another method, or by the same one with other options.
 
         Raises:
-            ConfigError: no such method, or one with other parameters.
+            ConfigError: no such method or option, or one that reads other weights or cannot be served.
         """
-        if name == self.spec.method:
+        if name == self.spec.method and args in (None, self.spec.method_args):
             return self
-        other = LocalizationModel(replace(self.spec, method=name))
+        other = LocalizationModel(replace(self.spec, method=name, method_args=args or {}))
         try:
             other.load_tensors(self.tensors(), source=f"method {name!r}")
         except WeightsError as fault:
@@ -109,7 +120,10 @@ class LocalizationModel(nn.Module):
         self.load_state_dict({own[name]: tensor for name, tensor in tensors.items()})
 
     def _published(self, name: str) -> str:
-        return name.removeprefix("method.").removeprefix("backbone.").removeprefix(self.backbone.published_prefix)
+        if name.startswith("backbone."):
+            return name.removeprefix("backbone.").removeprefix(self.backbone.published_prefix)
+        head, dot, rest = name.removeprefix("method.").partition(".")
+        return self.backbone.published_heads.get(head, head) + dot + rest
 
 
 def create_model(
@@ -121,6 +135,7 @@ def create_model(
     weights: StartWeights = None,
     drop_path: float = 0.0,
     backbone_args: ModelArgs | None = None,
+    method_args: MethodArgs | None = None,
 ) -> LocalizationModel:
     """A new model, ready to be trained.
 
@@ -131,9 +146,10 @@ def create_model(
         weights: `"pretrained"` (timm's hub), the path of a weight file, or None for random ones.
         drop_path: rate of stochastic depth.
         backbone_args: changes to the backbone's architecture.
+        method_args: options of the method.
 
     Raises:
-        ConfigError: an unknown name, or a size that does not fit.
+        ConfigError: an unknown name, a method that the backbone cannot serve, or a size that does not fit.
         WeightsError: weights that cannot be had or do not fit.
     """
     names = tuple(str(i) for i in range(label_names)) if isinstance(label_names, int) else tuple(label_names)
@@ -143,5 +159,6 @@ def create_model(
         label_names=names,
         image_hw=(image_size, image_size) if isinstance(image_size, int) else image_size,
         backbone_args=dict(backbone_args or {}),
+        method_args=dict(method_args or {}),
     )
     return LocalizationModel(spec, weights=weights, drop_path=drop_path)

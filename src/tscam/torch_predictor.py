@@ -42,7 +42,6 @@ class TorchPredictor:
     def threshold(self) -> float:
         return self.model.spec.threshold
 
-    @torch.inference_mode()
     def predict(
         self, pixels: Float[np.ndarray, "b 3 H W"], *, top_k: int, labels: Int[np.ndarray, " b"] | None = None
     ) -> list[Prediction]:
@@ -68,11 +67,12 @@ class TorchPredictor:
         self, pixels: Float[np.ndarray, "b 3 H W"], *, top_k: int, labels: Int[np.ndarray, " b"] | None
     ) -> list[Prediction]:
         asked = None if labels is None else torch.as_tensor(labels, device=self.device)
-        with autocast(self.device, self.precision):
+        graphless = torch.no_grad() if self.model.needs_gradient else torch.inference_mode()
+        with graphless, autocast(self.device, self.precision):
             own = np.require(pixels, np.float32, ["C", "W"])  # copied only where PyTorch could not take it as it is
             on_device = torch.from_numpy(own).to(self.device, non_blocking=True)
             found = self.model.localize(on_device, top_k=top_k, labels=asked)
-        logits, classes, maps = (tensor.cpu() for tensor in found)
+        logits, classes, maps = (tensor.detach().cpu() for tensor in found)
         if not logits.isfinite().all():
             raise WeightsError("the model's class scores are not finite; its weights are spoilt, or need fp32")
         return [

@@ -43,7 +43,8 @@ def test_logits_and_maps_are_finite_and_not_flat(name: str, backbone: str) -> No
     assert torch.isfinite(logits).all()
     assert torch.isfinite(maps).all()
     assert maps.shape[2:] == GRID
-    assert maps.flatten(2).std(dim=2).min() > 1e-6
+    stds = maps.flatten(2).std(dim=2)
+    assert (stds.max() if name == "grad-cam" else stds.min()) > 1e-6  # a ReLU leaves nothing of some of its maps
     assert logits.std(dim=1).min() > 1e-3
 
 
@@ -51,8 +52,8 @@ def test_logits_and_maps_are_finite_and_not_flat(name: str, backbone: str) -> No
 @on_every_backbone
 def test_the_map_of_a_class_does_not_depend_on_the_others_chosen(name: str, backbone: str) -> None:
     model = seeded_model(name, backbone)
-    with torch.no_grad():
-        features = model.backbone(pixels_for(model), records=model.method.records)
+    with torch.set_grad_enabled(model.needs_gradient):
+        features = model.backbone(pixels_for(model), records=model.method.records | model.method.training_records)
         together = model.method.maps(features, torch.tensor([[0, 1, 2, 3, 4, 5, 6], [6, 5, 4, 3, 2, 1, 0]]))
         for place in range(CLASSES):
             alone = model.method.maps(features, torch.tensor([[place], [6 - place]]))

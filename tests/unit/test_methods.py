@@ -1,15 +1,17 @@
 """What each method makes of tokens and attention, once more as naive loops."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
 from tscam.attention import attention_map
+from tscam.backbones.base import Backbone, Classifier
 from tscam.errors import ConfigError
 from tscam.features import Features, Record
-from tscam.methods import Method, methods
+from tscam.methods import Method, create_method, methods
 from tscam.methods.ts_cam import couple
 
 # Sizes that differ wherever they can: swapped axes then fail.
@@ -29,9 +31,16 @@ def features(*, prefix: int = 1) -> Features:
     )
 
 
-def method(name: str) -> Method:
+class Bare(Backbone):
+    """What a method needs to know of a backbone, and nothing more."""
+
+    serves = Record.CLASS_ATTENTION | Record.ATTENTION | Record.POOLED | Record.GRADIENT
+    num_features, num_blocks, num_heads = CHANNELS, LAYERS, HEADS
+
+
+def method(name: str, **args: Any) -> Method:
     torch.manual_seed(4)
-    return methods[name](CHANNELS, CLASSES).double()
+    return create_method(name, Bare(), CLASSES, args).double()
 
 
 def naive_attention_map(class_attention: Tensor, *, prefix: int) -> list[list[list[float]]]:
@@ -171,9 +180,9 @@ def test_a_classifiers_bias_of_another_length_is_left_alone() -> None:
     bias = ts_cam.head.bias
     assert bias is not None
     before = bias.detach().clone()
-    ts_cam.start_from(torch.full((CLASSES + 1,), 7.0, dtype=torch.float64))
+    ts_cam.start_from(Classifier(weight=None, bias=torch.full((CLASSES + 1,), 7.0, dtype=torch.float64)))
     assert torch.equal(bias, before)
-    ts_cam.start_from(torch.arange(CLASSES, dtype=torch.float64))
+    ts_cam.start_from(Classifier(weight=None, bias=torch.arange(CLASSES, dtype=torch.float64)))
     assert bias.tolist() == [0, 1, 2, 3, 4]
     assert bias.requires_grad
 

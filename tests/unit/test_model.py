@@ -10,6 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from reference.figures import seeded_weights
+from tscam.backbones.base import Backbone
 from tscam.errors import ConfigError, WeightsError
 from tscam.features import Record
 from tscam.image import InputFormat
@@ -191,8 +192,8 @@ class WithAScale(Method):
 
     records = Record.NOTHING
 
-    def __init__(self, num_features: int, num_classes: int) -> None:
-        super().__init__(num_features, num_classes)
+    def __init__(self, backbone: Backbone, num_classes: int) -> None:
+        super().__init__(backbone, num_classes)
         self.scale = nn.Parameter(torch.ones(num_classes))
 
 

@@ -15,24 +15,40 @@ from tscam.registry import Registry
 # Arguments of an architecture, such as `embed_dim`; they stand in a model folder as they are.
 ModelArgs = Mapping[str, int | float | str | bool]
 
+# A 3×3 convolution over tokens, or, where convolutions have seen the neighbours already, a linear layer after pooling.
+HeadKind = Literal["conv3x3", "linear"]
+
 # Where a backbone's first weights come from: timm's hub, a file, or nowhere (random).
 StartWeights = Literal["pretrained"] | Path | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Classifier:
+    """The last layer of a classifier that came with a backbone's start weights."""
+
+    weight: Float[Tensor, "n e"] | None
+    bias: Float[Tensor, " n"] | None
 
 
 class Backbone(nn.Module):
     """Pixels → features. A subclass sets the attributes and writes `forward`."""
 
-    serves: ClassVar[Record]  # what it can record
     published_prefix: ClassVar[str]  # what its parameters' names have in front of their published names
+    published_heads: ClassVar[Mapping[str, str]] = {}  # our name of a head → its published one, where they differ
+    head: ClassVar[HeadKind] = "conv3x3"  # what turns its tokens into class scores
 
+    serves: Record  # what it can record
     num_features: int  # channels of a token
+    branch_features: int = 0  # channels of the convolutional branch that is classified beside the tokens, if any
+    num_blocks: int  # of attention; 0 without
+    num_heads: int  # of each
     patch_hw: tuple[int, int]  # height and width of a patch in pixels
     num_layers: int  # the embedding, each block, and what follows them
     drop_rates: tuple[float, ...]  # stochastic depth: rate of each residual branch
     undecayed: frozenset[str]  # names of its parameters that are not decayed, whatever their shape
     mean: tuple[float, float, float]  # of the pixels it was pretrained on: R G B, in [0, 1]
     std: tuple[float, float, float]
-    classifier_bias: Float[Tensor, " c"] | None  # of the classifier that came with its start weights
+    classifier: Classifier | None  # that came with its start weights
 
     def forward(
         self, pixels: Float[Tensor, "b 3 H W"], *, records: Record, draws: Float[Tensor, "b branches"] | None = None

@@ -1,13 +1,17 @@
-"""The 3×3 convolution over patch tokens whose mean over the grid is the class score: pooled, never dense.
+"""What turns patch tokens into class scores and semantic maps: a 3×3 convolution, or a linear layer after pooling.
 
-A mean of a convolution is linear in nine shifted sums of the tokens, so a score costs 9·d·c multiplications in place of
-9·d·c·h·w, and maps are computed for the chosen classes alone.
+The convolution is never dense: its mean is linear in nine shifted sums of the tokens, so a score costs 9·d·c
+multiplications in place of 9·d·c·h·w, and maps are computed for the chosen classes alone.
 """
+
+from collections.abc import Mapping
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from tscam.backbones.base import HeadKind
 
 
 class PatchHead(nn.Conv2d):
@@ -48,3 +52,25 @@ class PatchHead(nn.Conv2d):
     def _bias(self) -> Tensor:
         assert self.bias is not None
         return self.bias
+
+
+class LinearHead(nn.Linear):
+    """A classifier of the mean token; its weights, applied place by place, are the semantic map.
+
+    Source:
+        Zhou et al., CVPR 2016 (CAM): the map has no bias.
+    """
+
+    def pooled(self, tokens: Float[Tensor, "b h w d"]) -> Float[Tensor, "b c"]:
+        """The logits."""
+        logits: Tensor = self(tokens.mean(dim=(1, 2)))
+        return logits
+
+    def maps(self, tokens: Float[Tensor, "b h w d"], classes: Int[Tensor, "b k"]) -> Float[Tensor, "b k h w"]:
+        """The semantic maps of the chosen classes of each picture."""
+        return torch.einsum("bkd,bhwd->bkhw", self.weight[classes], tokens)
+
+
+Head = PatchHead | LinearHead
+
+heads: Mapping[HeadKind, type[Head]] = {"conv3x3": PatchHead, "linear": LinearHead}

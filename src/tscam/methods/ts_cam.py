@@ -1,11 +1,15 @@
 """TS-CAM: the semantic map of a class, coupled with the class token's attention."""
 
+from collections.abc import Sequence
+
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from tscam.attention import attention_map
-from tscam.features import Features, Record
-from tscam.methods.base import Method, methods
+from tscam.backbones.base import Backbone
+from tscam.errors import ConfigError
+from tscam.features import Features
+from tscam.methods.attention import Attention
+from tscam.methods.base import methods
 
 
 def couple(semantic_maps: Float[Tensor, "b k h w"], attention: Float[Tensor, "b h w"]) -> Float[Tensor, "b k h w"]:
@@ -18,16 +22,33 @@ def couple(semantic_maps: Float[Tensor, "b k h w"], attention: Float[Tensor, "b 
 
 
 @methods.register("ts-cam")
-class TsCam(Method):
+class TsCam(Attention):
     """The map of a class is `M_c = A* ∘ S_c`: attention map times semantic map, raw.
+
+    Args:
+        layers, heads: as `Attention` takes them.
+        relu: negative values of the semantic map become 0 first; not as published.
 
     Source:
         Gao et al., ICCV 2021. No ReLU on the semantic map, as in the released code.
     """
 
-    records = Record.CLASS_ATTENTION
+    def __init__(
+        self,
+        backbone: Backbone,
+        num_classes: int,
+        *,
+        layers: Sequence[int] | None = None,
+        heads: Sequence[int] | None = None,
+        relu: bool = False,
+    ) -> None:
+        super().__init__(backbone, num_classes, layers=layers, heads=heads)
+        if not isinstance(relu, bool):
+            raise ConfigError(f"relu {relu!r}; expected true or false")
+        self.relu = relu
 
     def maps(self, features: Features, classes: Int[Tensor, "b k"]) -> Float[Tensor, "b k h w"]:
-        assert features.class_attention is not None
         semantic_maps = self.head.maps(features.patch_tokens, classes)
-        return couple(semantic_maps, attention_map(features.class_attention, grid=features.grid))
+        if self.relu:
+            semantic_maps = semantic_maps.relu()
+        return couple(semantic_maps, self.attention_map(features))

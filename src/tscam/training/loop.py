@@ -127,6 +127,7 @@ def _create_model(config: TrainConfig, dataset: Dataset, *, weights: StartWeight
         label_names=dataset.class_names,
         image_hw=(config.image_size, config.image_size),
         backbone_args=dict(config.backbone_args),
+        method_args=dict(config.method_args),
         threshold=dataset.threshold,
     )
     return LocalizationModel(spec, weights=weights, drop_path=config.drop_path)

@@ -1,0 +1,30 @@
+"""A classifier's own weights on its patch tokens, coupled with attention: boxes without any training of maps."""
+
+from jaxtyping import Float
+from torch import Tensor
+
+from tscam.features import Features, Record
+from tscam.methods.base import methods
+from tscam.methods.ts_cam import TsCam
+
+
+@methods.register("training-free")
+class TrainingFree(TsCam):
+    """TS-CAM whose semantic map is the classifier's weights applied to each patch token; scores are the classifier's.
+
+    The classifier was trained on the class token (or on pooled patches), and never on single patches: maps are weaker
+    than those of a trained head.
+
+    Args:
+        layers, heads, relu: as `TsCam` takes them.
+
+    Source:
+        Zhou et al., CVPR 2016, for the weights as a map; Gao et al., ICCV 2021, for the coupling.
+    """
+
+    training_records = Record.POOLED
+    head_kind = "linear"
+
+    def token_scores(self, features: Features) -> Float[Tensor, "b c"]:
+        scores: Tensor = self.head(features.pooled)
+        return scores
