@@ -51,7 +51,7 @@ def seeded_pair(name: str, *, image_hw: tuple[int, int], **more: Any) -> tuple[B
     """Our backbone and timm's own model, with the same large weights: small ones would hide what blocks do."""
     more |= MORE.get(name, {})
     backbone = create_backbone(name, image_hw=image_hw, args=TINY | more).eval()
-    dynamic = {} if name in OF_ONE_GRID else {"dynamic_img_size": True}
+    dynamic: dict[str, Any] = {} if name in OF_ONE_GRID else {"dynamic_img_size": True}
     theirs = timm.create_model(name, img_size=image_hw, num_classes=0, **dynamic, **(TINY | more)).eval()
     shapes = {key: tensor.shape for key, tensor in theirs.state_dict().items()}
     weights = seeded_weights(shapes, seed=3, scale=0.3)

@@ -34,10 +34,10 @@ class Backbone(nn.Module):
     """Pixels → features. A subclass sets the attributes and writes `forward`."""
 
     published_prefix: ClassVar[str]  # what its parameters' names have in front of their published names
-    published_heads: ClassVar[Mapping[str, str]] = {}  # our name of a head → its published one, where they differ
     head: ClassVar[HeadKind] = "conv3x3"  # what turns its tokens into class scores
 
     serves: Record  # what it can record
+    published_heads: Mapping[str, str]  # our name of a head → its published one, where they differ
     num_features: int  # channels of a token
     branch_features: int = 0  # channels of the convolutional branch that is classified beside the tokens, if any
     num_blocks: int  # of attention; 0 without

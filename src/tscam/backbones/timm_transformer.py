@@ -14,20 +14,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from tscam.backbones.base import Backbone, BackboneFamily, Classifier, ModelArgs, StartWeights
+from tscam.backbones.creation import create_timm, require_architecture
 from tscam.backbones.tensors import read_tensors, require_same_layout
 from tscam.backbones.walk import Heads, Recorder, drop_rates, finish_attention, keep_some, require_whole_patches
 from tscam.errors import ConfigError, WeightsError, one_line
 from tscam.features import Features, Record
-
-_DEEPEST = 200  # blocks; the deepest model of timm has 48
-
-# What timm takes beside an architecture: places of files, what is set here, and what would have no effect.
-_NOT_ARCHITECTURE = frozenset(
-    {
-        "pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir", "device", "dtype",
-        "img_size", "dynamic_img_size", "in_chans", "num_classes", "drop_path_rate", "patch_drop_rate",
-    }
-)  # fmt: skip
 
 _HEADS = ("head.", "head_dist.")  # of the classifier that is left behind
 
@@ -47,6 +38,7 @@ class TimmTransformer(Backbone):
     def __init__(self, vit: Any, *, drop_path: float = 0.0, classifier: Classifier | None = None) -> None:
         super().__init__()
         self.vit = vit
+        self.published_heads = {}
         self.serves = Record.POOLED | Record.GRADIENT
         if vit.cls_token is not None:
             self.serves |= Record.CLASS_ATTENTION | Record.ATTENTION
@@ -161,11 +153,11 @@ def _build(
     drop_path: float,
     args: ModelArgs,
 ) -> TimmTransformer:
-    _require_architecture(args)
+    require_architecture(args)
     settings: dict[str, Any] = {**args, "img_size": image_hw}
     if kind.resizes:
         settings["dynamic_img_size"] = True
-    vit = _create(name, pretrained=weights == "pretrained", settings=settings)
+    vit = create_timm(name, pretrained=weights == "pretrained", settings=settings)
     _require_walkable(kind, name, vit)
     require_whole_patches(image_hw, vit.patch_embed.patch_size)
     own = _classifier({f"head.{key}": tensor.detach().clone() for key, tensor in vit.head.state_dict().items()})
@@ -186,30 +178,6 @@ def _classifier(tensors: Mapping[str, Tensor]) -> Classifier | None:
     if weight is None and bias is None:
         return None
     return Classifier(weight=weight if weight is not None and weight.ndim == 2 else None, bias=bias)
-
-
-def _require_architecture(args: ModelArgs) -> None:
-    if foreign := sorted(_NOT_ARCHITECTURE & args.keys()):
-        raise ConfigError(
-            f"backbone argument {foreign[0]!r} does not change an architecture; such as embed_dim, depth, num_heads do"
-        )
-    depth = args.get("depth", 1)
-    if not (isinstance(depth, int) and 1 <= depth <= _DEEPEST):
-        raise ConfigError(f"backbone argument depth {depth!r}; expected a whole number from 1 to {_DEEPEST}")
-
-
-def _create(name: str, *, pretrained: bool, settings: dict[str, Any]) -> Any:
-    try:
-        return timm.create_model(name, pretrained=pretrained, **settings)
-    except TypeError as fault:
-        raise ConfigError(f"backbone {name!r} does not take these arguments: {one_line(fault)}") from fault
-    except (OSError, RuntimeError, ValueError, AssertionError, LookupError, ArithmeticError, AttributeError) as fault:
-        if not pretrained:
-            raise ConfigError(f"backbone {name!r} cannot be built so: {one_line(fault)}") from fault
-        raise WeightsError(
-            f"pretrained weights of {name!r} cannot be had ({one_line(fault)}); "
-            "give a file with --weights FILE, or --weights none to start from random ones"
-        ) from fault
 
 
 def _load(backbone: TimmTransformer, tensors: dict[str, Tensor], *, source: str) -> None:

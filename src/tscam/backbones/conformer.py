@@ -1,0 +1,277 @@
+"""Conformer: a residual network and a Vision Transformer side by side, which feed each other after every block.
+
+Parameters are called as in the published weights. The first block stands apart; blocks 2 to 12 are `conv_trans_N`.
+"""
+
+import re
+from functools import partial
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from timm.layers.attention import Attention
+from timm.layers.mlp import Mlp
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tscam.backbones.base import Backbone, BackboneFamily, Classifier, ModelArgs, StartWeights, backbone_families
+from tscam.backbones.tensors import read_tensors, require_same_layout
+from tscam.backbones.walk import (
+    Heads,
+    Recorder,
+    drop_rates,
+    finish_attention,
+    heads_of,
+    keep_some,
+    require_whole_patches,
+)
+from tscam.errors import ConfigError, WeightsError
+from tscam.features import Features, Record
+
+_PATCH = 16
+_STEM = 64  # channels
+_HEADS = ("trans_cls_head", "conv_cls_head")
+
+_BatchNorm = partial(nn.BatchNorm2d, eps=1e-6)
+_LayerNorm = partial(nn.LayerNorm, eps=1e-6)
+_Convolution = partial(nn.Conv2d, bias=False)
+
+
+class ConvolutionBlock(nn.Module):
+    """A bottleneck of ResNet that gives its inner map too, and takes something to add to it."""
+
+    def __init__(self, given: int, made: int, *, stride: int = 1, projects: bool = False) -> None:
+        super().__init__()
+        inner = made // 4
+        self.conv1, self.bn1 = _Convolution(given, inner, 1), _BatchNorm(inner)
+        self.conv2, self.bn2 = _Convolution(inner, inner, 3, stride=stride, padding=1), _BatchNorm(inner)
+        self.conv3, self.bn3 = _Convolution(inner, made, 1), _BatchNorm(made)
+        if projects:
+            self.residual_conv = _Convolution(given, made, 1, stride=stride)
+            self.residual_bn = _BatchNorm(made)
+        self.projects = projects
+
+    def forward(
+        self, maps: Float[Tensor, "b c h w"], added: Float[Tensor, "b e h w"] | None = None
+    ) -> tuple[Float[Tensor, "b d y x"], Float[Tensor, "b e y x"]]:
+        """The output, and the map inside that the tokens are told of."""
+        inner = self.bn1(self.conv1(maps)).relu()
+        inner = self.bn2(self.conv2(inner if added is None else inner + added)).relu()
+        residual = self.residual_bn(self.residual_conv(maps)) if self.projects else maps
+        return (self.bn3(self.conv3(inner)) + residual).relu(), inner
+
+
+class TransformerBlock(nn.Module):
+    """A plain block of the Vision Transformer, as timm calls its parts."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.norm1, self.norm2 = _LayerNorm(width), _LayerNorm(width)
+        self.attn = Attention(width, num_heads=heads, qkv_bias=True)
+        self.mlp = Mlp(width, hidden_features=4 * width)
+
+    def forward(
+        self,
+        tokens: Float[Tensor, "b t d"],
+        recorder: Recorder,
+        draws: Float[Tensor, "b branches"] | None,
+        number: int,
+        rate: float,
+    ) -> Float[Tensor, "b t d"]:
+        """The walk of any Vision Transformer; `number` is that of the block, from 0, and `rate` of its branches."""
+        attn: Any = self.attn
+        normed = recorder.leaf_of(self.norm1(tokens))
+        query, key, value = heads_of(attn, attn.qkv(normed))
+        heads = Heads(query=query, key=key, value=value, scale=attn.scale)
+        recorder.see(heads)
+        tokens = tokens + keep_some(finish_attention(attn, normed, heads), draws, 2 * number, rate)
+        return tokens + keep_some(self.mlp(self.norm2(tokens)), draws, 2 * number + 1, rate)
+
+
+class Squeeze(nn.Module):
+    """Map → tokens: channels projected, places pooled, normed; the class token stands in front."""
+
+    def __init__(self, given: int, width: int, scale: int) -> None:
+        super().__init__()
+        self.conv_project, self.ln = nn.Conv2d(given, width, 1), _LayerNorm(width)
+        self.scale = scale
+
+    def forward(self, maps: Float[Tensor, "b c y x"], class_token: Float[Tensor, "b 1 d"]) -> Float[Tensor, "b t d"]:
+        pooled = F.avg_pool2d(self.conv_project(maps), self.scale).flatten(2).transpose(1, 2)
+        return torch.cat([class_token, F.gelu(self.ln(pooled))], dim=1)
+
+
+class Expand(nn.Module):
+    """Tokens → map: the patches on their grid, channels projected, repeated to the size of the map."""
+
+    def __init__(self, width: int, made: int, scale: int) -> None:
+        super().__init__()
+        self.conv_project, self.bn = nn.Conv2d(width, made, 1), _BatchNorm(made)
+        self.scale = scale
+
+    def forward(self, tokens: Float[Tensor, "b t d"], grid: tuple[int, int]) -> Float[Tensor, "b c y x"]:
+        patches = tokens[:, 1:].transpose(1, 2).unflatten(2, grid)
+        return F.interpolate(self.bn(self.conv_project(patches)).relu(), scale_factor=float(self.scale))
+
+
+class JointBlock(nn.Module):
+    """A step of both branches: convolve, tell the tokens, attend, tell the map, convolve again."""
+
+    def __init__(
+        self, given: int, made: int, *, width: int, heads: int, scale: int, stride: int, is_last: bool
+    ) -> None:
+        super().__init__()
+        self.cnn_block = ConvolutionBlock(given, made, stride=stride, projects=given != made)
+        self.squeeze_block = Squeeze(made // 4, width, scale)
+        self.trans_block = TransformerBlock(width, heads)
+        self.expand_block = Expand(width, made // 4, scale)
+        self.fusion_block = ConvolutionBlock(made, made, stride=2 if is_last else 1, projects=is_last)
+
+
+class ConformerBackbone(Backbone):
+    """Conformer without its classifiers: tokens, and beside them the mean of the last map as `branch`.
+
+    Source:
+        Peng et al., ICCV 2021, as the TS-CAM authors use it: no position embeddings, patches of 16 pixels.
+    """
+
+    published_prefix = ""
+
+    def __init__(
+        self, *, base: int = 64, width: int = 384, depth: int = 12, heads: int = 6, drop_path: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.published_heads = {"head": "trans_cls_head", "branch_head": "conv_cls_head"}
+        self.serves = Record.CLASS_ATTENTION | Record.ATTENTION | Record.POOLED | Record.GRADIENT
+        self.num_features, self.num_blocks, self.num_heads = width, depth, heads
+        self.branch_features = 16 * base
+        self.patch_hw = (_PATCH, _PATCH)
+        self.num_layers = depth + 2
+        self.drop_rates = tuple(rate for rate in drop_rates(drop_path, depth) for _ in ("attention", "mlp"))
+        self.undecayed = frozenset({"cls_token"})
+        self.mean, self.std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+        self.classifier = None
+
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
+        self.conv1, self.bn1 = _Convolution(3, _STEM, 7, stride=2, padding=3), nn.BatchNorm2d(_STEM)
+        self.conv_1 = ConvolutionBlock(_STEM, 4 * base, projects=True)
+        self.trans_patch_conv = nn.Conv2d(_STEM, width, 4, stride=4)
+        self.trans_1 = TransformerBlock(width, heads)
+        given = 4 * base
+        for number in range(2, depth + 1):
+            stage = (number - 1) * 3 // depth
+            made = 4 * base << stage
+            block = JointBlock(
+                given, made, width=width, heads=heads, scale=4 >> stage, stride=1 if given == made else 2,
+                is_last=number == depth,
+            )  # fmt: skip
+            self.add_module(f"conv_trans_{number}", block)
+            given = made
+        self.trans_norm = nn.LayerNorm(width)
+        self.apply(_start)
+        nn.init.trunc_normal_(self.cls_token, std=0.02)
+
+    def forward(
+        self, pixels: Float[Tensor, "b 3 H W"], *, records: Record, draws: Float[Tensor, "b branches"] | None = None
+    ) -> Features:
+        height, width = pixels.shape[2:]
+        require_whole_patches((height, width), self.patch_hw)
+        grid = (height // _PATCH, width // _PATCH)
+        recorder = Recorder(records=records)
+        with recorder.before_leaf():
+            stem = F.max_pool2d(self.bn1(self.conv1(pixels)).relu(), 3, stride=2, padding=1)
+            maps, _ = self.conv_1(stem)
+            patches = self.trans_patch_conv(stem).flatten(2).transpose(1, 2)
+            tokens = torch.cat([self.cls_token.expand(len(pixels), -1, -1), patches], dim=1)
+            tokens = self.trans_1(tokens, recorder, draws, 0, self.drop_rates[0])
+            for number in range(2, self.num_blocks):
+                maps, tokens = self._step(number, maps, tokens, grid, recorder, draws)
+        recorder.awaits_leaf = Record.GRADIENT in records
+        maps, tokens = self._step(self.num_blocks, maps, tokens, grid, recorder, draws)
+        tokens = self.trans_norm(tokens)
+        return Features(
+            patch_tokens=tokens[:, 1:].unflatten(1, grid),
+            prefix_tokens=tokens[:, :1],
+            class_attention=recorder.class_attention,
+            attention=recorder.attention,
+            pooled=tokens[:, 0] if Record.POOLED in records else None,
+            branch=maps.mean(dim=(2, 3)),
+            leaf=recorder.leaf,
+        )
+
+    def layer_of(self, parameter: str) -> int:
+        block = re.match(r"conv_trans_(\d+)\.", parameter)
+        if block:
+            return int(block[1])
+        if parameter.startswith("trans_norm."):
+            return self.num_layers - 1
+        return 1 if parameter.startswith(("conv_1.", "trans_1.")) else 0
+
+    def _step(
+        self,
+        number: int,
+        maps: Float[Tensor, "b c h w"],
+        tokens: Float[Tensor, "b t d"],
+        grid: tuple[int, int],
+        recorder: Recorder,
+        draws: Float[Tensor, "b branches"] | None,
+    ) -> tuple[Float[Tensor, "b e y x"], Float[Tensor, "b t d"]]:
+        block: Any = self.get_submodule(f"conv_trans_{number}")
+        maps, inner = block.cnn_block(maps)
+        # The class token is in both, and so enters the block doubled, as in the authors' code.
+        told = block.squeeze_block(inner, tokens[:, :1]) + tokens
+        tokens = block.trans_block(told, recorder, draws, number - 1, self.drop_rates[2 * (number - 1)])
+        maps, _ = block.fusion_block(maps, block.expand_block(tokens, grid))
+        return maps, tokens
+
+
+def _start(module: nn.Module) -> None:
+    """Random weights, as the authors of Conformer draw them."""
+    if isinstance(module, nn.Linear):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+        nn.init.zeros_(module.bias)
+    elif isinstance(module, nn.Conv2d):
+        nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+
+# The architectures by name: channels of the first maps over 4, of a token, and heads.
+_SIZES: dict[str, dict[str, int]] = {
+    "conformer_small_patch16": {"base": 64, "width": 384, "heads": 6},
+}
+_ARGS = {"base", "width", "depth", "heads"}
+
+
+def _build(
+    name: str, *, image_hw: tuple[int, int], weights: StartWeights, drop_path: float, args: ModelArgs
+) -> ConformerBackbone:
+    settings: dict[str, Any] = {**_SIZES[name.split(".")[0]], **args}
+    if foreign := sorted(settings.keys() - _ARGS):
+        raise ConfigError(f"backbone {name!r} has no argument {foreign[0]!r}; it has {', '.join(sorted(_ARGS))}")
+    depth, heads = settings.get("depth", 12), settings["heads"]
+    whole = all(isinstance(value, int) and 0 < value <= 4096 for value in settings.values())
+    if not whole or depth % 3 or settings["width"] % heads:
+        raise ConfigError(
+            f"backbone {name!r} with {settings}; expected whole numbers, depth a multiple of 3, width one of heads"
+        )
+    require_whole_patches(image_hw, (_PATCH, _PATCH))
+    if weights == "pretrained":
+        raise WeightsError(
+            f"pretrained weights of {name!r} are on no hub that timm knows; get the authors' file (docs/model_zoo.md "
+            "says where) and give it with --weights FILE"
+        )
+    backbone = ConformerBackbone(**settings, drop_path=drop_path)
+    if weights is not None:
+        backbone.classifier = _load(backbone, read_tensors(weights), source=str(weights))
+    return backbone
+
+
+def _load(backbone: ConformerBackbone, tensors: dict[str, Tensor], *, source: str) -> Classifier | None:
+    """Loads everything but the heads; gives the classifier of the class token, where there is one."""
+    held = {key: tensor for key, tensor in tensors.items() if not key.startswith(_HEADS)}
+    require_same_layout(held, backbone.state_dict(), source=source)
+    backbone.load_state_dict(held)
+    weight, bias = tensors.get("trans_cls_head.weight"), tensors.get("trans_cls_head.bias")
+    return None if bias is None else Classifier(weight=weight, bias=bias)
+
+
+backbone_families.register("conformer")(BackboneFamily(names=lambda: tuple(_SIZES), build=_build))

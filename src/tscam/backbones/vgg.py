@@ -1,0 +1,99 @@
+"""VGG16-CAM: VGG16 without its last pooling and its classifier, and one more convolution."""
+
+import re
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor, nn
+from torchvision.models.vgg import cfgs, make_layers
+
+from tscam.backbones.base import Backbone, BackboneFamily, ModelArgs, StartWeights, backbone_families
+from tscam.backbones.creation import create_timm
+from tscam.backbones.tensors import read_tensors, require_same_layout
+from tscam.backbones.walk import Recorder, require_whole_patches
+from tscam.errors import ConfigError
+from tscam.features import Features, Record
+
+_NAME = "vgg16_cam"
+_STRIDE = 16
+_CONVOLUTIONS = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)  # their places in `features`
+
+
+class VggCamBackbone(Backbone):
+    """The CNN that the TS-CAM paper compares with. Weights are called as torchvision calls VGG16's.
+
+    Source:
+        Zhou et al., CVPR 2016; the layers are those of the CAM baseline of Gao et al., ICCV 2021.
+    """
+
+    published_prefix = ""
+    head = "linear"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.serves = Record.GRADIENT
+        self.published_heads = {"head": "fc"}
+        self.features: Any = make_layers(cfgs["D"])[:-1]
+        self.num_features = 1024
+        self.conv6 = nn.Conv2d(512, self.num_features, 3, padding=1)
+        self.patch_hw = (_STRIDE, _STRIDE)
+        self.num_blocks = self.num_heads = 0
+        self.num_layers = len(_CONVOLUTIONS) + 1
+        self.drop_rates = ()
+        self.undecayed = frozenset()
+        self.mean, self.std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+        self.classifier = None
+
+    def forward(
+        self,
+        pixels: Float[Tensor, "b 3 H W"],
+        *,
+        records: Record,
+        draws: Float[Tensor, "b branches"] | None = None,  # noqa: ARG002  No branch is dropped.
+    ) -> Features:
+        height, width = pixels.shape[2:]
+        require_whole_patches((height, width), self.patch_hw)
+        recorder = Recorder(records=records, awaits_leaf=Record.GRADIENT in records)
+        with recorder.before_leaf():
+            map_ = self.conv6(self.features(pixels)).relu()
+        tokens = recorder.leaf_of(map_.flatten(2).transpose(1, 2))
+        return Features(
+            patch_tokens=tokens.unflatten(1, map_.shape[2:]), prefix_tokens=tokens[:, :0], leaf=recorder.leaf
+        )
+
+    def layer_of(self, parameter: str) -> int:
+        place = re.match(r"features\.(\d+)\.", parameter)
+        return _CONVOLUTIONS.index(int(place[1])) if place else self.num_layers - 1
+
+
+def _build(
+    name: str,
+    *,
+    image_hw: tuple[int, int],
+    weights: StartWeights,
+    drop_path: float,  # noqa: ARG001  No branch is dropped.
+    args: ModelArgs,
+) -> VggCamBackbone:
+    if args:
+        raise ConfigError(f"backbone {name!r} takes no arguments; given were {', '.join(sorted(args))}")
+    require_whole_patches(image_hw, (_STRIDE, _STRIDE))
+    backbone = VggCamBackbone()
+    if weights == "pretrained":
+        vgg = create_timm("vgg16.tv_in1k", pretrained=True, settings={})
+        backbone.features.load_state_dict(vgg.features.state_dict())
+    elif weights is not None:
+        _load(backbone, read_tensors(weights), source=str(weights))
+    return backbone
+
+
+def _load(backbone: VggCamBackbone, tensors: dict[str, Tensor], *, source: str) -> None:
+    """Takes a classifier's convolutions, and the last one where there is one too."""
+    held = {key: tensor for key, tensor in tensors.items() if not key.startswith(("classifier.", "fc."))}
+    wanted = backbone.state_dict()
+    if not any(key.startswith("conv6.") for key in held):
+        wanted = {key: tensor for key, tensor in wanted.items() if not key.startswith("conv6.")}
+    require_same_layout(held, wanted, source=source)
+    backbone.load_state_dict(held, strict=False)
+
+
+backbone_families.register("vgg16_cam")(BackboneFamily(names=lambda: (_NAME,), build=_build))
