@@ -74,7 +74,7 @@ def _compare_steps(config: TrainConfig, classes: int, device: torch.device, *, t
         "(b) TS-CAM": lambda: learner.step(batch, number=1, pictures=len(batch.labels), rate_factor=1.0),
         "(c) the original's way": _dense_step(config, classes, device, batch),
     }
-    learner.model.train()
+    learner.begin_training()
     memory = {what: _memory(step, device) for what, step in steps.items()}
     seconds: dict[str, list[float]] = {what: [] for what in steps}
     for _ in range(turns):
@@ -97,7 +97,7 @@ def _measure_loading(config: TrainConfig, device: torch.device, *, pictures: int
         _draw_jpegs(Path(folder), pictures)
         dataset = read_dataset(Path(folder), split="all")
         learner = _learner(config, len(dataset.class_names), device)
-        learner.model.train()
+        learner.begin_training()
         print(f"\nLoading {pictures} JPEGs of 500×375, {config.workers} workers")
         for what in ("exact", "fast_decode", "cache ram"):
             loaded = TrainingPictures(

@@ -1,8 +1,6 @@
 """Model ↔ files: the model folder, the authors' .pth files. Tensors and JSON alone; nothing in them is ever run."""
 
 import json
-import math
-import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import replace
@@ -12,8 +10,8 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
-from torch import Tensor
 
+from tscam.authors import infer_spec
 from tscam.backbones.tensors import SUFFIXES, read_tensors, require_same_layout
 from tscam.config import MethodArgs, require_threshold
 from tscam.errors import ConfigError, OutputError, WeightsError, one_line
@@ -21,13 +19,6 @@ from tscam.model import LocalizationModel, ModelSpec
 from tscam.writing import claim_output, flush_file, replace_folder
 
 FORMAT_VERSION = 1
-
-# The authors' models by width of a token; all have 12 blocks, patches of 16 pixels and heads of 64 channels.
-_AUTHORS_BACKBONES = {192: "deit_tiny_patch16_224", 384: "deit_small_patch16_224", 768: "deit_base_patch16_224"}
-_AUTHORS_BLOCKS, _AUTHORS_PATCH = 12, 16
-
-# Published thresholds by number of classes: ILSVRC's 1000; CUB's for all others.
-_AUTHORS_THRESHOLD = {1000: 0.12}
 
 
 def load_model(path: Path, *, method: str | None = None, method_args: MethodArgs | None = None) -> LocalizationModel:
@@ -206,51 +197,11 @@ def _load_authors_file(path: Path) -> LocalizationModel:
         )
     tensors = read_tensors(path)
     try:
-        model = LocalizationModel(_infer_spec(tensors, path))
+        model = LocalizationModel(infer_spec(tensors, path))
     except ConfigError as fault:
         raise WeightsError(f"{path}: {fault}") from fault
     model.load_tensors(tensors, source=str(path))
     return model
-
-
-def _infer_spec(tensors: Mapping[str, Tensor], path: Path) -> ModelSpec:
-    """Architecture, grid, heads and classes of a TS-CAM checkpoint, from names and shapes alone."""
-    landmarks = ("patch_embed.proj.weight", "pos_embed", "head.weight")
-    missing = [name for name in landmarks if name not in tensors]
-    if missing:
-        raise WeightsError(
-            f"{path}: not a TS-CAM checkpoint on DeiT: missing {', '.join(missing)}; it holds "
-            f"{', '.join(sorted(tensors)[:4])} …"
-        )
-    embedding, positions, head = (tensors[name] for name in landmarks)
-    if (embedding.ndim, positions.ndim) != (4, 3):
-        raise WeightsError(
-            f"{path}: patch_embed.proj.weight is {tuple(embedding.shape)}, pos_embed {tuple(positions.shape)}; "
-            "a TS-CAM checkpoint on DeiT has four and three axes there"
-        )
-    if head.ndim != 4:
-        raise WeightsError(
-            f"{path}: head.weight is {tuple(head.shape)}, a plain classifier's; TS-CAM's is a 3×3 convolution. "
-            "Train from this file with `tscam train … --weights`"
-        )
-    blocks = len({match[1] for name in tensors if (match := re.match(r"blocks\.(\d+)\.", name))})
-    width, patch = embedding.shape[0], embedding.shape[-1]
-    side = math.isqrt(max(positions.shape[1] - 1, 0))
-    if width not in _AUTHORS_BACKBONES or (blocks, patch, side**2) != (
-        _AUTHORS_BLOCKS, _AUTHORS_PATCH, positions.shape[1] - 1,
-    ):  # fmt: skip
-        raise WeightsError(
-            f"{path}: {blocks} blocks, {width} channels, patch {patch}, {positions.shape[1]} positions are not one of "
-            f"the authors' models ({_AUTHORS_BLOCKS} blocks, 192, 384 or 768 channels, patch {_AUTHORS_PATCH})"
-        )
-    classes = head.shape[0]
-    return ModelSpec(
-        backbone=_AUTHORS_BACKBONES[width],
-        method="ts-cam",
-        label_names=tuple(str(number) for number in range(classes)),
-        image_hw=(side * patch, side * patch),
-        threshold=_AUTHORS_THRESHOLD.get(classes, 0.10),
-    )
 
 
 def _card(model: LocalizationModel, base_model: str) -> str:

@@ -4,7 +4,7 @@ They are started by `tscam.training.launch`, or by PyTorch's own `torchrun` on o
 """
 
 import os
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -49,15 +49,14 @@ class Processes:
         distributed.all_reduce(total)
         return total.tolist()
 
-    def sum_gradients(self, parameters: Iterable[Tensor]) -> None:
-        """Sums the gradients of the processes in place, all at once."""
-        if self.count == 1:
+    def add_up(self, tensors: Sequence[Tensor]) -> None:
+        """Sums the tensors of the processes in place, all at once."""
+        if self.count == 1 or not tensors:
             return
-        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        flat = torch.cat([gradient.flatten() for gradient in gradients])
+        flat = torch.cat([tensor.flatten() for tensor in tensors])
         distributed.all_reduce(flat)
-        for gradient, summed in zip(gradients, flat.split([len(g.flatten()) for g in gradients]), strict=True):
-            gradient.copy_(summed.view_as(gradient))
+        for tensor, summed in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
+            tensor.copy_(summed.view_as(tensor))
 
     def gather(self, items: list[Item]) -> list[Item]:
         """The items of all processes, those of the first one first."""

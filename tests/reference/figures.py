@@ -1,6 +1,7 @@
 """Reads the reference figures, and makes the weights that they were computed with (see the README beside)."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,9 +26,17 @@ def seeded_weights(shapes: Mapping[str, Sequence[int]], *, seed: int, scale: flo
     random = np.random.RandomState(seed)
     weights = {}
     for name in sorted(shapes):
+        if name.endswith("num_batches_tracked"):
+            weights[name] = torch.tensor(0)
+            continue
         drawn = random.standard_normal(shapes[name]).astype(np.float32)
-        is_norm = "norm" in name and name.endswith("weight")
-        weights[name] = torch.from_numpy(1 + np.float32(0.1) * drawn if is_norm else np.float32(scale) * drawn)
+        if name.endswith("running_var"):
+            value = np.abs(drawn) + np.float32(0.5)
+        elif name.endswith("weight") and re.search(r"norm|^bn|\.bn|residual_bn", name):
+            value = 1 + np.float32(0.1) * drawn
+        else:
+            value = np.float32(scale) * drawn
+        weights[name] = torch.from_numpy(np.asarray(value, dtype=np.float32))
     return weights
 
 

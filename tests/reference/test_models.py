@@ -11,7 +11,15 @@ from tscam.model import LocalizationModel, create_model
 from tscam.training.optimizer import create_optimizer
 
 SMALL = arrays("deit_tiny_grid.npz")
-FULL_SIZE = [("tiny", 224), ("small", 224), ("base", 224), ("base", 384)]
+# Name of the official model → ours, its view and method.
+FULL_SIZE = {
+    "deit_tscam_tiny_patch16_224": ("deit_tiny_patch16_224", 224, "ts-cam"),
+    "deit_tscam_small_patch16_224": ("deit_small_patch16_224", 224, "ts-cam"),
+    "deit_tscam_base_patch16_224": ("deit_base_patch16_224", 224, "ts-cam"),
+    "deit_tscam_base_patch16_384": ("deit_base_patch16_384", 384, "ts-cam"),
+    "conformer_tscam_small_patch16": ("conformer_small_patch16", 224, "ts-cam"),
+    "vgg16_cam": ("vgg16_cam", 224, "cam"),
+}
 
 
 def small_model() -> LocalizationModel:
@@ -52,6 +60,13 @@ def test_the_small_models_logits_and_maps_agree() -> None:
     assert largest_difference(maps.numpy(), SMALL["cams"]) < 1e-5
 
 
+def test_the_small_models_rollout_agrees() -> None:
+    model = small_model().with_method("rollout").eval()
+    with torch.inference_mode():
+        _, _, maps = model.localize(torch.from_numpy(SMALL["input"]), top_k=1)
+    assert largest_difference(maps[:, 0].flatten(1).numpy(), SMALL["rollout"][:, 0, 1:]) < 1e-5
+
+
 def test_three_training_steps_give_the_official_losses_and_weights() -> None:
     model = small_model().train()
     optimizer = create_optimizer(model, learning_rate=5e-5, head_learning_rate=None, weight_decay=0.05)
@@ -76,10 +91,10 @@ def test_three_training_steps_give_the_official_losses_and_weights() -> None:
         assert largest_difference(ours, theirs) < 1e-5, name
 
 
-@pytest.mark.parametrize(("size", "image_size"), FULL_SIZE)
-def test_full_size_models_have_the_official_names_and_shapes_and_agree(size: str, image_size: int) -> None:
-    name = f"deit_tscam_{size}_patch16_{image_size}"
-    model = create_model(f"deit_{size}_patch16_{image_size}", label_names=200, image_size=image_size).eval()
+@pytest.mark.parametrize("name", FULL_SIZE)
+def test_full_size_models_have_the_official_names_and_shapes_and_agree(name: str) -> None:
+    backbone, image_size, method = FULL_SIZE[name]
+    model = create_model(backbone, label_names=200, image_size=image_size, method=method).eval()
     shapes = table("state_dict_shapes.json")[name]
     assert {key: list(tensor.shape) for key, tensor in model.tensors().items()} == shapes
 

@@ -20,7 +20,7 @@ def test_alone_a_process_is_the_main_one_and_its_numbers_are_the_sums() -> None:
 def test_alone_gradients_stay_to_the_bit() -> None:
     weight, frozen = torch.ones(2, 3, requires_grad=True), torch.ones(4)
     (weight * torch.tensor([1.0, 2.0, 3.0])).sum().backward()
-    ALONE.sum_gradients([weight, frozen])
+    ALONE.add_up([weight, frozen])
     assert weight.grad is not None
     assert weight.grad.tolist() == [[1, 2, 3], [1, 2, 3]]
     assert frozen.grad is None

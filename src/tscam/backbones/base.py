@@ -24,10 +24,12 @@ StartWeights = Literal["pretrained"] | Path | None
 
 @dataclass(frozen=True, kw_only=True)
 class Classifier:
-    """The last layer of a classifier that came with a backbone's start weights."""
+    """The last layer of a classifier that came with a backbone's start weights, and that of its second branch."""
 
-    weight: Float[Tensor, "n e"] | None
+    weight: Float[Tensor, "n d"] | None
     bias: Float[Tensor, " n"] | None
+    branch_weight: Float[Tensor, "n e"] | None = None
+    branch_bias: Float[Tensor, " n"] | None = None
 
 
 class Backbone(nn.Module):
@@ -67,6 +69,9 @@ class Backbone(nn.Module):
             Huang et al., ECCV 2016; a branch that is kept is divided by its chance, as in timm.
         """
         raise NotImplementedError
+
+    def start_head(self, head: nn.Module) -> None:
+        """Draws a head's random weights where this backbone's authors do so otherwise than PyTorch."""
 
     def layer_of(self, parameter: str) -> int:
         """The layer that a parameter belongs to, from 0, the embedding, to `num_layers` - 1."""

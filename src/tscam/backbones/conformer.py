@@ -199,6 +199,9 @@ class ConformerBackbone(Backbone):
             leaf=recorder.leaf,
         )
 
+    def start_head(self, head: nn.Module) -> None:
+        _start(head)
+
     def layer_of(self, parameter: str) -> int:
         block = re.match(r"conv_trans_(\d+)\.", parameter)
         if block:
@@ -265,13 +268,18 @@ def _build(
     return backbone
 
 
-def _load(backbone: ConformerBackbone, tensors: dict[str, Tensor], *, source: str) -> Classifier | None:
-    """Loads everything but the heads; gives the classifier of the class token, where there is one."""
+def _load(backbone: ConformerBackbone, tensors: dict[str, Tensor], *, source: str) -> Classifier:
+    """Loads everything but the heads, which are given back."""
     held = {key: tensor for key, tensor in tensors.items() if not key.startswith(_HEADS)}
     require_same_layout(held, backbone.state_dict(), source=source)
     backbone.load_state_dict(held)
     weight, bias = tensors.get("trans_cls_head.weight"), tensors.get("trans_cls_head.bias")
-    return None if bias is None else Classifier(weight=weight, bias=bias)
+    return Classifier(
+        weight=weight if weight is not None and weight.ndim == 2 else None,
+        bias=bias,
+        branch_weight=tensors.get("conv_cls_head.weight"),
+        branch_bias=tensors.get("conv_cls_head.bias"),
+    )
 
 
 backbone_families.register("conformer")(BackboneFamily(names=lambda: tuple(_SIZES), build=_build))

@@ -65,7 +65,11 @@ class Method(nn.Module):
         Source:
             The released TS-CAM code: all weights of fitting name and shape are loaded.
         """
-        for own, given in ((self.head.weight, classifier.weight), (self.head.bias, classifier.bias)):
+        pairs = [(self.head.weight, classifier.weight), (self.head.bias, classifier.bias)]
+        if self.branch_head is not None:
+            branch = self.branch_head
+            pairs += [(branch.weight, classifier.branch_weight), (branch.bias, classifier.branch_bias)]
+        for own, given in pairs:
             if own is not None and given is not None and own.shape == given.shape:
                 with torch.no_grad():
                     own.copy_(given)
@@ -89,7 +93,10 @@ def create_method(name: str, backbone: Backbone, num_classes: int, args: MethodA
     options = [option for option in inspect.signature(kind).parameters if option not in ("backbone", "num_classes")]
     if unknown := sorted(args.keys() - set(options)):
         raise ConfigError(f"method {name!r} has no option {unknown[0]!r}; it has {', '.join(options) or 'none'}")
-    return kind(backbone, num_classes, **args)
+    method = kind(backbone, num_classes, **args)
+    for head in filter(None, (method.head, method.branch_head)):
+        backbone.start_head(head)
+    return method
 
 
 def methods_of(backbone: Backbone) -> list[str]:

@@ -122,7 +122,7 @@ class Epochs:
         at, order = self.at, self.order
         order.epoch, order.first_step = at.epoch, at.step
         self.pace = Pace()
-        self.learner.model.train()
+        self.learner.begin_training()
         for batch in read(iter(self.batches)):
             self.pace.arrived()
             number = self.steps_done + 1

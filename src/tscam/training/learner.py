@@ -20,6 +20,7 @@ from tscam.processes import Processes
 from tscam.torch_predictor import autocast
 from tscam.training.optimizer import create_optimizer, freeze
 from tscam.training.pictures import Batch, normalized
+from tscam.training.statistics import RunningStatistics
 
 
 class NotFiniteError(TrainingError):
@@ -45,6 +46,7 @@ class Learner:
         on_note: Callable[[str], None] = lambda _: None,
     ) -> None:
         freeze(model, backbone=config.freeze_backbone, blocks=config.freeze_blocks)
+        self._statistics = RunningStatistics(model)
         self.model = model.to(device)
         self.device, self.processes, self.config, self.on_note = device, processes, config, on_note
         self.accumulate = config.accumulate
@@ -63,6 +65,11 @@ class Learner:
     def kept_model(self) -> LocalizationModel:
         """The model that is scored and kept: the moving average where there is one."""
         return self.model if self._average is None else self._average.module
+
+    def begin_training(self) -> None:
+        """Puts the model into training mode, but for the statistics of what is frozen."""
+        self.model.train()
+        self._statistics.hold_frozen()
 
     def step(self, batch: Batch, *, number: int, pictures: int, rate_factor: float) -> float:
         """One step of a model in training mode; returns the mean loss over all its pictures.
@@ -84,7 +91,7 @@ class Learner:
         loss = self._add_gradients(batch, pictures)
         if not math.isfinite(loss):
             raise NotFiniteError(f"the loss is {loss}")
-        self.processes.sum_gradients(self.model.parameters())
+        self.processes.add_up([weight.grad for weight in self.model.parameters() if weight.grad is not None])
         if self.config.clip_norm is not None:
             self.scaler.unscale_(self.optimizer)
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
@@ -103,7 +110,8 @@ class Learner:
         is_training = self.model.training
         with torch.no_grad():  # a black picture
             scores = self.model.eval()(torch.zeros((1, 3, height, width), device=self.device))
-        self.model.train(is_training)
+        if is_training:
+            self.begin_training()
         return None if bool(scores.isfinite().all()) else "class scores"
 
     def tensors(self) -> dict[str, Tensor]:
@@ -141,18 +149,24 @@ class Learner:
 
     def _add_gradients(self, batch: Batch, pictures: int) -> float:
         """Adds up the gradients of this process's share; returns the mean loss over all pictures of the step."""
+        before = self._statistics.kept()
         while True:
             try:
                 loss = sum(
                     (self._part_loss(part, pictures).detach() for part in _parts(batch, self.accumulate)),
                     start=torch.zeros((), device=self.device),
                 )
-                return self.processes.sum([float(loss)], device=self.device)[0]
+                break
             except (RuntimeError, MemoryError) as fault:
                 if not is_out_of_memory(fault):
                     raise
                 problem = fault
             self._take_smaller_parts(batch, problem)
+            self._statistics.restore(before)
+        if not len(batch.labels):  # nothing was learnt of the stand-in
+            self._statistics.restore(before)
+        self._statistics.share(self.processes, weight=len(batch.labels) / pictures)
+        return self.processes.sum([float(loss)], device=self.device)[0]
 
     def _part_loss(self, part: Batch, pictures: int) -> Float[Tensor, ""]:
         """The part's share of the step's mean loss; its gradient is added to what there is."""

@@ -1,0 +1,88 @@
+"""The checkpoints of the TS-CAM authors: which model one holds, from the names and shapes of its tensors alone."""
+
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from torch import Tensor
+
+from tscam.errors import WeightsError
+from tscam.model import ModelSpec
+
+# Their DeiT models by width of a token; all have 12 blocks, patches of 16 pixels and heads of 64 channels.
+_DEIT = {192: "deit_tiny_patch16_224", 384: "deit_small_patch16_224", 768: "deit_base_patch16_224"}
+_BLOCKS, _PATCH = 12, 16
+
+# Without position embeddings nothing in a file tells the view; theirs is this.
+_VIEW = (224, 224)
+
+# Published thresholds by number of classes: ILSVRC's 1000; CUB's for all others.
+_THRESHOLD, _THRESHOLDS = 0.10, {1000: 0.12}
+
+
+def infer_spec(tensors: Mapping[str, Tensor], path: Path) -> ModelSpec:
+    """The architecture, view and classes of a checkpoint of TS-CAM on DeiT or Conformer, or of VGG16-CAM.
+
+    Args:
+        path: of the file, for messages.
+
+    Raises:
+        WeightsError: it is another model's.
+    """
+    if "trans_cls_head.weight" in tensors:
+        head = _head(tensors, "trans_cls_head.weight", axes=4, path=path)
+        return _spec("conformer_small_patch16", "ts-cam", head, _VIEW)
+    if "conv6.weight" in tensors:
+        return _spec("vgg16_cam", "cam", _head(tensors, "fc.weight", axes=2, path=path), _VIEW)
+    return _of_deit(tensors, path)
+
+
+def _of_deit(tensors: Mapping[str, Tensor], path: Path) -> ModelSpec:
+    landmarks = ("patch_embed.proj.weight", "pos_embed", "head.weight")
+    missing = [name for name in landmarks if name not in tensors]
+    if missing:
+        raise WeightsError(
+            f"{path}: not a TS-CAM checkpoint on DeiT or Conformer, nor VGG16-CAM's: missing {', '.join(missing)}; "
+            f"it holds {', '.join(sorted(tensors)[:4])} …"
+        )
+    embedding, positions = tensors["patch_embed.proj.weight"], tensors["pos_embed"]
+    if (embedding.ndim, positions.ndim) != (4, 3):
+        raise WeightsError(
+            f"{path}: patch_embed.proj.weight is {tuple(embedding.shape)}, pos_embed {tuple(positions.shape)}; "
+            "a TS-CAM checkpoint on DeiT has four and three axes there"
+        )
+    head = _head(tensors, "head.weight", axes=4, path=path)
+    blocks = len({match[1] for name in tensors if (match := re.match(r"blocks\.(\d+)\.", name))})
+    width, patch = embedding.shape[0], embedding.shape[-1]
+    side = math.isqrt(max(positions.shape[1] - 1, 0))
+    if width not in _DEIT or (blocks, patch, side**2) != (_BLOCKS, _PATCH, positions.shape[1] - 1):
+        raise WeightsError(
+            f"{path}: {blocks} blocks, {width} channels, patch {patch}, {positions.shape[1]} positions are not one of "
+            f"the authors' models ({_BLOCKS} blocks, 192, 384 or 768 channels, patch {_PATCH})"
+        )
+    return _spec(_DEIT[width], "ts-cam", head, (side * patch, side * patch))
+
+
+def _head(tensors: Mapping[str, Tensor], name: str, *, axes: int, path: Path) -> Tensor:
+    head = tensors.get(name)
+    if head is None:
+        raise WeightsError(f"{path}: not a whole checkpoint of VGG16-CAM: missing {name}")
+    if head.ndim != axes:
+        kinds = {2: "a linear layer", 4: "a 3×3 convolution"}
+        raise WeightsError(
+            f"{path}: {name} is {tuple(head.shape)}, a plain classifier's; that of maps is {kinds[axes]}. "
+            "Train from this file with `tscam train … --weights`"
+        )
+    return head
+
+
+def _spec(backbone: str, method: str, head: Tensor, image_hw: tuple[int, int]) -> ModelSpec:
+    classes = head.shape[0]
+    return ModelSpec(
+        backbone=backbone,
+        method=method,
+        label_names=tuple(str(number) for number in range(classes)),
+        image_hw=image_hw,
+        threshold=_THRESHOLDS.get(classes, _THRESHOLD),
+    )
