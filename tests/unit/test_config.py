@@ -34,12 +34,15 @@ AUTHORS = {
 }
 CUB = {"learning_rate": 5e-5, "learning_rate_steps": (30,), "epochs": 60, "batch_size": 128, "dataset": "cub"}
 ILSVRC = {"learning_rate": 5e-4, "learning_rate_steps": (10, 12), "epochs": 20, "batch_size": 256}
+CONFORMER = {"backbone": "conformer_small_patch16", "weights": "Conformer_small_patch16.pth"}
 PUBLISHED = {
     "cub/deit-tiny": AUTHORS | CUB | {"backbone": "deit_tiny_patch16_224"},
     "cub/deit-small": AUTHORS | CUB | {"backbone": "deit_small_patch16_224"},
     "cub/deit-base": AUTHORS | CUB | {"backbone": "deit_base_patch16_224"},
     "cub/deit-base-384": AUTHORS | CUB | {"backbone": "deit_base_patch16_384", "image_size": 384, "resize_size": 438},
     "ilsvrc/deit-small": AUTHORS | ILSVRC | {"dataset": "imagenet", "backbone": "deit_small_patch16_224"},
+    "cub/conformer-small": AUTHORS | CUB | CONFORMER,
+    "ilsvrc/conformer-small": AUTHORS | ILSVRC | CONFORMER | {"dataset": "imagenet"},
 }
 
 
@@ -63,7 +66,7 @@ def test_every_recipe_that_is_brought_along_reads_and_leaves_the_places_to_the_u
 
 def test_the_recipes_are_found_by_name() -> None:
     modern = {"modern/cub-deit-small", "modern/dinov2-small", "modern/ilsvrc-deit-small"}
-    assert set(list_recipes()) == {*PUBLISHED, *modern, "demo/vit-tiny", "own/dinov2-small"}
+    assert set(list_recipes()) == {*PUBLISHED, *modern, "cub/vgg16-cam", "demo/vit-tiny", "own/dinov2-small"}
 
 
 @pytest.mark.parametrize("name", [name for name in list_recipes() if name not in PUBLISHED])
