@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from cyclopts import App, ArgumentCollection, CycloptsError, Parameter
 from cyclopts.config import Dict
 
-from tscam.config import EvaluateConfig, LocalizeConfig, Precision, TrainConfig
+from tscam.config import EvaluateConfig, ExplainConfig, LocalizeConfig, Precision, TrainConfig
 from tscam.errors import StoppedError, TscamError
 from tscam.recipe import read_recipe, to_yaml
 
@@ -179,6 +179,22 @@ def localize(pictures: list[Path], /, *, model: Path, config: Annotated[Localize
     if (bad := out / "bad_images.csv").exists():
         print(f"pictures that could not be read: {bad}")
     print(out)
+
+
+@app.command
+def explain(picture: Path, /, *, model: Path, config: Annotated[ExplainConfig, Flags]) -> None:
+    """Draw what a model sees in a picture: attention layer by layer, semantic and coupled map, classes, methods.
+
+    Parameters
+    ----------
+    picture
+        The picture's file.
+    model
+        A model folder, a run folder (its best weights), or the authors' .pth file.
+    """
+    from tscam.explain import explain
+
+    print(explain(picture, model=model, config=config))
 
 
 @app.command

@@ -238,6 +238,30 @@ class LocalizeConfig:
         _require(self.workers >= 0, f"workers {self.workers}; expected 0 or more")
 
 
+@dataclass(frozen=True, kw_only=True)
+class ExplainConfig:
+    """Settings of `tscam explain`.
+
+    Attributes:
+        out: folder of the result, new.
+        label: the class that is explained, by name; the most likely one when not given.
+        methods: those that are compared, by name; all that can read the model when not given.
+        threshold: fraction of the map's maximum above which is object; the model's own when not given.
+        device: as PyTorch names it; the GPU where there is one.
+        overwrite: replace what is in `out`.
+    """
+
+    out: Path
+    label: str | None = None
+    methods: tuple[str, ...] = ()
+    threshold: float | None = None
+    device: str | None = None
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        require_threshold(self.threshold)
+
+
 def require_threshold(threshold: float | None) -> None:
     """Refuses a threshold that is not a fraction.
 
