@@ -141,7 +141,6 @@ def _compared(
     pixels: Tensor,
     label: int,
     canvas: _Canvas,
-    threshold: float,
 ) -> list[Image.Image]:
     return [
         canvas.panel(
