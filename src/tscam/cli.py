@@ -269,9 +269,9 @@ def list_names(kind: Literal["methods", "backbones", "datasets", "recipes", "for
     pattern
         Only those that fit, such as `'deit*'`.
     """
-    from tscam.listing import names_of
+    from tscam.listing import lines_of
 
-    for name in names_of(kind, pattern=pattern):
+    for name in lines_of(kind, pattern=pattern):
         print(name)
 
 

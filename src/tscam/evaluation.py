@@ -138,6 +138,7 @@ def evaluate_to(
         "threshold": level,
         "model": str(model),
         "method": predictor.model.spec.method,
+        "method_args": dict(predictor.model.spec.method_args),
         "dataset": dataset.name,
         "split": dataset.split,
         "view": list(predictor.input_format.size_wh),

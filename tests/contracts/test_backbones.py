@@ -255,7 +255,7 @@ def test_all_kinds_are_listed_once_and_sorted() -> None:
     ("name", "message"),
     [
         ("deit_smal_patch16_224", "no backbone named 'deit_smal_patch16_224'; did you mean 'deit_small_patch16_224'"),
-        ("resnet50", "no backbone named 'resnet50'; `tscam list backbones 'deit"),
+        ("swin_large", "no backbone named 'swin_large'; `tscam list backbones 'deit"),
         ("", "no backbone named ''; `tscam list backbones"),
         ("../../deit_tiny_patch16_224", "no backbone named '../../deit_tiny_patch16_224'"),
         ("hf-hub:timm/deit_tiny_patch16_224.fb_in1k", "no backbone named 'hf-hub:"),

@@ -32,7 +32,7 @@ print("imported:", sorted(heavy & set(sys.modules)))
 """
     verbs = [name for name in app if not name.startswith("-")]
     assert set(verbs) == {
-        "demo", "check", "train", "resume", "evaluate", "localize", "convert-weights", "benchmark", "list",
+        "demo", "check", "train", "resume", "evaluate", "localize", "explain", "convert-weights", "benchmark", "list",
     }  # fmt: skip
     answer = run_python("-c", script, *verbs)
     assert (answer.code, answer.err) == (0, "")
@@ -181,11 +181,15 @@ def test_names_are_listed_a_line_each(tscam: Call) -> None:
     assert {"cub", "folder", "imagenet"} <= set(tscam("list", "datasets").out.splitlines())
     assert "coco" in tscam("list", "formats").out.splitlines()
     assert tscam("list", "recipes", "cub/*").out.splitlines() == [
-        "cub/deit-base", "cub/deit-base-384", "cub/deit-small", "cub/deit-tiny",
+        "cub/conformer-small", "cub/deit-base", "cub/deit-base-384", "cub/deit-small", "cub/deit-tiny", "cub/vgg16-cam",
     ]  # fmt: skip
-    backbones = tscam("list", "backbones", "deit_*_patch16_224").out.splitlines()
+    lines = [line.split() for line in tscam("list", "backbones", "*_224").out.splitlines()]
+    backbones = [name for name, *_ in lines if name.startswith("deit_")]
+    reads = {name: " ".join(read_by) for name, *read_by in lines}
+    assert reads["deit_tiny_patch16_224"] == "attention cam grad-cam rollout training-free ts-cam"
+    assert reads["vit_base_patch16_siglip_224"] == "cam grad-cam"
+    assert reads["vit_small_patch16_18x2_224"] == "not served"
     assert {"deit_tiny_patch16_224", "deit_small_patch16_224", "deit_base_patch16_224"} <= set(backbones)
-    assert all(name.startswith("deit_") for name in backbones)
 
 
 def test_a_benchmark_prints_its_three_measurements(workshop: Path, tscam: Call) -> None:

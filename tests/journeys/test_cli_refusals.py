@@ -184,7 +184,8 @@ MISTAKES: dict[str, tuple[Callable[[Place], list[str | Path]], str]] = {
     ),
     "an unknown method": (
         lambda at: at.train("--method", "tscam"),
-        "no method named 'tscam'; did you mean 'ts-cam'? Registered: attention, cam, ts-cam",
+        "no method named 'tscam'; did you mean 'ts-cam'? "
+        "Registered: attention, cam, grad-cam, rollout, training-free, ts-cam",
     ),
     "an unknown method in evaluation": (lambda at: at.evaluate("--method", "cams"), "did you mean 'cam'?"),
     "an unknown method in localization": (lambda at: at.localize("--method", "atention"), "did you mean 'attention'?"),
@@ -300,7 +301,9 @@ def test_a_file_that_is_no_checkpoint_is_not_converted(furnished: Place, tscam: 
         assert_refused(tscam(*furnished.evaluate(model=furnished.folder / name)), said)
     torch.save({"fc.weight": torch.zeros(3, 4)}, furnished.folder / "resnet.pth")
     answer = tscam("convert-weights", furnished.folder / "resnet.pth", "--out", furnished.out)
-    assert_refused(answer, "not a TS-CAM checkpoint on DeiT: missing patch_embed.proj.weight")
+    assert_refused(
+        answer, "not a TS-CAM checkpoint on DeiT or Conformer, nor VGG16-CAM's: missing patch_embed.proj.weight"
+    )
     assert not furnished.out.exists()
 
 

@@ -76,6 +76,26 @@ def test_the_spec_of_an_authors_file_is_read_off_its_shapes(
     assert spec.threshold == threshold
 
 
+@pytest.mark.parametrize(
+    ("reference", "backbone", "method", "head"),
+    [
+        ("conformer_tscam_small_patch16", "conformer_small_patch16", "ts-cam", "trans_cls_head.weight"),
+        ("vgg16_cam", "vgg16_cam", "cam", "fc.weight"),
+    ],
+)
+def test_files_of_conformer_and_vgg16_are_known_by_their_names(
+    reference: str, backbone: str, method: str, head: str, tmp_path: Path
+) -> None:
+    tensors = of_reference(reference)
+    torch.save({"state_dict": tensors}, tmp_path / "w.pth")
+    model = load_model(tmp_path / "w.pth")
+    assert (model.spec.backbone, model.spec.method, model.spec.image_hw) == (backbone, method, (224, 224))
+    assert len(model.spec.label_names) == tensors[head].shape[0]
+    assert {name: list(tensor.shape) for name, tensor in model.tensors().items()} == table("state_dict_shapes.json")[
+        reference
+    ]
+
+
 def test_an_authors_file_can_be_read_by_another_method(tmp_path: Path) -> None:
     torch.save(hollow(), tmp_path / "w.pth")
     assert load_model(tmp_path / "w.pth", method="cam").spec.method == "cam"
@@ -83,12 +103,12 @@ def test_an_authors_file_can_be_read_by_another_method(tmp_path: Path) -> None:
         load_model(tmp_path / "w.pth", method="gradcam")
 
 
-def conformer() -> Weights:
-    shapes = {
-        "cls_token": [1, 1, 384], "trans_cls_head.weight": [200, 384, 3, 3], "conv1.weight": [64, 3, 7, 7],
-        "conv_trans_2.cnn_block.conv1.weight": [64, 256, 1, 1], "conv_trans_2.trans_block.attn.qkv.bias": [1152],
-    }  # fmt: skip
-    return {key: torch.zeros(()).expand(shape) for key, shape in shapes.items()}
+def of_reference(name: str) -> Weights:
+    """A checkpoint with every name and shape of the authors' model, all zeros."""
+    return {
+        key: torch.zeros((), dtype=torch.int64 if key.endswith("num_batches_tracked") else torch.float32).expand(shape)
+        for key, shape in table("state_dict_shapes.json")[name].items()
+    }
 
 
 REFUSED: dict[str, tuple[Weights, str]] = {
@@ -96,8 +116,22 @@ REFUSED: dict[str, tuple[Weights, str]] = {
         hollow() | {"head.weight": torch.zeros(200, 192)},
         r"head.weight is \(200, 192\), a plain classifier's; .* `tscam train",
     ),
-    "a Conformer": (conformer(), r"not a TS-CAM checkpoint on DeiT: missing .*patch_embed.proj.weight.*cls_token"),
-    "another model": ({"fc.weight": torch.zeros(3, 2)}, "not a TS-CAM checkpoint on DeiT: .* it holds fc.weight"),
+    "a Conformer without a buffer": (
+        {
+            key: tensor
+            for key, tensor in of_reference("conformer_tscam_small_patch16").items()
+            if key != "bn1.running_mean"
+        },
+        "missing bn1.running_mean; left over none",
+    ),
+    "a VGG16 without its head": (
+        {key: tensor for key, tensor in of_reference("vgg16_cam").items() if not key.startswith("fc.")},
+        "not a whole checkpoint of VGG16-CAM: missing fc.weight",
+    ),
+    "another model": (
+        {"fc.weight": torch.zeros(3, 2)},
+        "not a TS-CAM checkpoint on DeiT or Conformer, nor VGG16-CAM's: missing .* it holds fc.weight",
+    ),
     "another width": (hollow(width=576), "12 blocks, 576 channels, patch 16, 197 positions are not one of the auth"),
     "fewer blocks": (hollow(blocks=11), "11 blocks, 192 channels"),
     "another patch": (hollow(patch=14), "patch 14"),

@@ -1,0 +1,97 @@
+"""Every backbone by name is built and run, tiny where it can be; what is found is what `tscam list backbones` says.
+
+After an update of timm: `uv run python tests/contracts/test_served.py` writes the table anew.
+"""
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import tscam.backbones.served
+from tscam.backbones import backbone_families, create_backbone, list_backbones
+from tscam.backbones.served import Served, served
+from tscam.errors import ConfigError
+from tscam.features import Record
+from tscam.methods import methods
+from tscam.model import create_model
+
+_PARTS = 12  # the names in so many tests, for as many cores
+_TINY: dict[str, Any] = {"embed_dim": 24, "depth": 1, "num_heads": 2}
+
+
+def family_of(name: str) -> str:
+    return next(family for family in backbone_families if name in backbone_families[family].names())
+
+
+def find(name: str) -> Served:
+    """Builds a backbone and runs it: Vision Transformers tiny, others without numbers, for their shapes alone."""
+    is_tiny = family_of(name) in ("vit", "eva", "beit")
+    args = _TINY | ({"num_kv_heads": 1} if "sapiens2" in name else {}) if is_tiny else {}
+    side = _view(name) if is_tiny else 224
+    with torch.device("cpu" if is_tiny else "meta"), torch.no_grad():
+        try:
+            backbone = create_backbone(name, image_hw=(side, side), args=args).eval()
+        except ConfigError as refusal:
+            if "parts, which are not served; take another" not in str(refusal):
+                raise
+            return Served.NOT
+        records = backbone.serves & ~Record.GRADIENT
+        features = backbone(torch.zeros(1, 3, side, side), records=records)
+    rows, columns = features.grid
+    assert features.patch_tokens.shape == (1, rows, columns, backbone.num_features)
+    assert min(rows, columns) > 1
+    if Record.CLASS_ATTENTION not in records:
+        return Served.WITHOUT_CLASS_TOKEN
+    assert features.class_attention is not None
+    assert features.class_attention.shape[-1] == features.prefix_tokens.shape[1] + rows * columns
+    assert features.prefix_tokens.shape[1] > 0
+    return Served.WITH_CLASS_TOKEN
+
+
+def _view(name: str) -> int:
+    """The side of two by two patches."""
+    patch = re.search(r"patch(\d+)", name)
+    return 2 * int(patch[1]) if patch else 64
+
+
+@pytest.mark.parametrize("part", range(_PARTS))
+def test_what_is_listed_of_each_backbone_is_what_it_does(part: int) -> None:
+    names = list_backbones()[part::_PARTS]
+    assert len(names) > 10
+    found = {name: find(name) for name in names}
+    assert found == {name: served()[name] for name in names}
+
+
+def test_the_table_has_each_backbone_once_and_no_other() -> None:
+    assert sorted(served()) == list(list_backbones())
+
+
+def test_what_reads_attention_is_refused_without_a_class_token_and_all_else_works() -> None:
+    name = next(name for name, kind in served().items() if kind is Served.WITHOUT_CLASS_TOKEN and "siglip" in name)
+    working = ["cam", "grad-cam"]
+    for method in working:
+        create_model(name, label_names=2, method=method, image_size=64, backbone_args=_TINY)
+    for method in set(methods) - set(working):
+        refusal = (
+            f"method {method!r} reads the class token's attention, and this backbone has no class token; "
+            "with it work cam, grad-cam"
+        )
+        with pytest.raises(ConfigError, match=refusal):
+            create_model(name, label_names=2, method=method, image_size=64, backbone_args=_TINY)
+
+
+def _write_table() -> None:
+    found = {name: find(name) for name in list_backbones()}
+    table = {kind: sorted(name for name in found if found[name] is kind) for kind in Served}
+    path = Path(tscam.backbones.served.__file__).with_suffix(".json")
+    path.write_text(json.dumps(table, indent=0) + "\n")
+    sys.stdout.write(f"{path}: {', '.join(f'{len(names)} {kind}' for kind, names in table.items())}\n")
+
+
+if __name__ == "__main__":
+    _write_table()
