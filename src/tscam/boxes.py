@@ -1,22 +1,32 @@
 """Raw map → localization map → boxes. OpenCV's contours define the result; knows nothing of networks or pictures."""
 
+from dataclasses import dataclass
 from functools import cache
 
 import cv2
 import numpy as np
-from jaxtyping import Float, Float32, UInt8
+from jaxtyping import Float, Float32, Int, UInt8
+
+# Maps are cut to bytes before they are compared with a threshold.
+LEVELS = 256
 
 
-def localization_map(raw: Float[np.ndarray, "h w"], *, size_wh: tuple[int, int]) -> Float[np.ndarray, "H W"]:
-    """The raw map of a class at view size, bilinear, then min-max normalized to [0, 1]; float32.
+def localization_map(
+    raw: Float[np.ndarray, "h w"], *, size_wh: tuple[int, int], interpolation: int = cv2.INTER_LINEAR
+) -> Float[np.ndarray, "H W"]:
+    """The raw map of a class at view size, then min-max normalized to [0, 1]; float32.
 
     A flat map has no maximum to speak of and becomes zeros.
+
+    Args:
+        size_wh: width and height of the view, in pixels.
+        interpolation: OpenCV's; bilinear as published.
 
     Source:
         Gao et al., ICCV 2021: resized first, normalized after. Their 0/0 on a flat map is zeros here.
     """
     exact = np.ascontiguousarray(raw, dtype=np.float32)
-    resized: Float32[np.ndarray, "H W"] = np.asarray(cv2.resize(exact, size_wh, interpolation=cv2.INTER_LINEAR))
+    resized: Float32[np.ndarray, "H W"] = np.asarray(cv2.resize(exact, size_wh, interpolation=interpolation))
     low, high, _, _ = cv2.minMaxLoc(resized)
     span = np.float32(high) - np.float32(low)
     if not span > 0 or not np.isfinite(span):
@@ -51,6 +61,52 @@ def boxes_above(map_: Float[np.ndarray, "H W"], *, threshold: float) -> Float[np
     largest_first = sorted(contours, key=cv2.contourArea, reverse=True)
     boxes = [(x, y, x + width, y + height) for x, y, width, height in map(cv2.boundingRect, largest_first)]
     return np.array(boxes, dtype=float).reshape(-1, 4)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LevelBoxes:
+    """The boxes of a map at all levels. Of the levels only those that occur as values of the map differ: the rows.
+
+    Attributes:
+        row_of_level: for each level 0…255 its row. In the last row nothing is above, and it has no box.
+        boxes: those of all rows but the last, one row after another, in OpenCV's order; view pixels.
+        starts: where each row's boxes start.
+        largest: of each row the place of the region of largest area, the first of equal ones, among `boxes`.
+    """
+
+    row_of_level: Int[np.ndarray, " 256"]
+    boxes: Int[np.ndarray, "n 4"]
+    starts: Int[np.ndarray, " rows"]
+    largest: Int[np.ndarray, " rows"]
+
+
+def to_bytes(map_: Float[np.ndarray, "H W"]) -> UInt8[np.ndarray, "H W"]:
+    """A map of values in [0, 1], cut to whole numbers of 0…255."""
+    return (map_ * map_.dtype.type(255)).astype(np.uint8)
+
+
+def boxes_by_level(levels: UInt8[np.ndarray, "H W"]) -> LevelBoxes:
+    """The boxes that `boxes_above` finds at every level of a map in bytes: what counts at level t is above t.
+
+    Contours are looked for once for each value that occurs, not once for each threshold.
+    """
+    values = np.flatnonzero(np.bincount(levels.ravel(), minlength=LEVELS))
+    occurring = np.union1d([0], values)
+    boxes: list[tuple[int, int, int, int]] = []
+    starts, largest = [], []
+    for level in occurring[:-1].tolist():
+        above = (levels > level).view(np.uint8)
+        contours, _ = cv2.findContours(above, cv2.RETR_TREE, cv2.CHAIN_APPROX_SIMPLE)
+        starts.append(len(boxes))
+        areas = [cv2.contourArea(contour) for contour in contours] if len(contours) > 1 else [0.0]
+        largest.append(len(boxes) + areas.index(max(areas)))
+        boxes += [(x, y, x + width, y + height) for x, y, width, height in map(cv2.boundingRect, contours)]
+    return LevelBoxes(
+        row_of_level=np.searchsorted(occurring, np.arange(LEVELS), side="right") - 1,
+        boxes=np.array(boxes, dtype=np.int64).reshape(-1, 4),
+        starts=np.array(starts, dtype=np.int64),
+        largest=np.array(largest, dtype=np.int64),
+    )
 
 
 @cache

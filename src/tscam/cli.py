@@ -47,6 +47,7 @@ app = App(
     help_format="plaintext",  # rich's markdown alone takes a quarter of a second to import
     version=_version,
     config=_fill_from_recipe,
+    default_parameter=Parameter(consume_multiple=True),  # --protocol ts-cam pxap
 )
 
 
@@ -143,13 +144,13 @@ def _end_training(run: Path) -> None:
 
 
 @app.command
-def evaluate(model: Path, /, *, config: Annotated[EvaluateConfig, Flags]) -> None:
-    """Score a model on a data set with boxes, under the protocol `ts-cam`.
+def evaluate(model: Path | None = None, /, *, config: Annotated[EvaluateConfig, Flags]) -> None:
+    """Score a model, or saved maps, on a data set with boxes or masks, under one protocol or several.
 
     Parameters
     ----------
     model
-        A model folder, a run folder (its best weights), or the authors' .pth file.
+        A model folder, a run folder (its best weights), or the authors' .pth file; none with --maps.
     """
     from tscam.evaluation import evaluate
     from tscam.terminal import counting

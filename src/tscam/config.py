@@ -172,11 +172,18 @@ class EvaluateConfig:
         split: part of the data set; its test split when not given.
         method: reads the maps by another method than the model's own: `cam`, `attention`, …
         method_args: options of the method, as JSON: '{"relu": true}'.
-        threshold: fraction of the map's maximum above which is object; the model's own when not given.
+        maps: folder of saved localization maps (.npy) that are scored in place of a model's.
+        protocol: those that the numbers are made under, all from one pass: ts-cam, max-box-acc, max-box-acc-v2, pxap,
+            realistic.
+        threshold: fraction of the map's maximum above which is object, or how it is chosen: `model` (its own), `val` or
+            `pseudo` (best on held-out pictures, with true or pseudo boxes), `otsu` or `percentile:80` (of each map),
+            `oracle` (best on the scored pictures); each protocol's own way when not given.
+        allow_missing: pictures without map or box count as wrong; else they are refused.
+        save_maps: write the maps and the metadata that wsolevaluation reads.
         batch_size: pictures at once.
         precision: of the matrix products.
         device: as PyTorch names it; the GPU where there is one.
-        workers: threads that read pictures.
+        workers: threads that read pictures, and processes that judge many.
         overwrite: replace what is in `out`.
     """
 
@@ -186,7 +193,11 @@ class EvaluateConfig:
     split: str | None = None
     method: str | None = None
     method_args: MethodArgs = field(default_factory=dict)
-    threshold: float | None = None
+    maps: Path | None = None
+    protocol: tuple[str, ...] = ("ts-cam",)
+    threshold: float | str | None = None
+    allow_missing: bool = False
+    save_maps: bool = False
     batch_size: int = 32
     precision: Precision = "fp32"
     device: str | None = None
@@ -194,7 +205,9 @@ class EvaluateConfig:
     overwrite: bool = False
 
     def __post_init__(self) -> None:
-        require_threshold(self.threshold)
+        if isinstance(self.threshold, float):
+            require_threshold(self.threshold)
+        _require(len(self.protocol) > 0, "protocol: none; expected one or more, such as ts-cam max-box-acc-v2")
         _require(self.batch_size > 0, f"batch_size {self.batch_size}; expected more than 0")
         _require(self.workers >= 0, f"workers {self.workers}; expected 0 or more")
 

@@ -1,239 +1,150 @@
-"""Predictor + data set → scores under the protocol `ts-cam`, and the files of `tscam evaluate`."""
+"""A model, or saved maps, on a data set → the numbers of every protocol, from one pass over the pictures."""
 
-import json
-from collections.abc import Callable
-from contextlib import closing
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
-import numpy as np
-from jaxtyping import Float, Int
-
-from tscam.boxes import localization_map
 from tscam.checkpoint import load_model
-from tscam.config import EvaluateConfig
+from tscam.config import EvaluateConfig, TrainConfig
 from tscam.datasets import Dataset, read_dataset, require_usable
-from tscam.errors import DataError
-from tscam.geometry import View
-from tscam.image import preprocess, read_image
-from tscam.loading import Progress, batches, read_ahead
-from tscam.metrics import ts_cam
-from tscam.metrics.ts_cam import ImageScore, TsCamResult
-from tscam.predictor import Prediction, Predictor
+from tscam.errors import ConfigError, DataError
+from tscam.judging import Judge, Protocols
+from tscam.loading import Progress
+from tscam.metrics.picture import JudgedPicture
+from tscam.metrics.protocol import BoxProtocol, PixelProtocol, protocols
+from tscam.metrics.summary import ProtocolResult, summarize
+from tscam.metrics.threshold import ThresholdPolicy, threshold_policy
+from tscam.predictor import Predictor
 from tscam.processes import ALONE, Processes
+from tscam.results import write_results
+from tscam.spool import Spool
+from tscam.tasks import PredictedMaps, SavedMaps, Tasks, judged, require_judgeable
+from tscam.thresholds import Chosen, choose_on, held_out_pictures, needs_held_out, policy_of
 from tscam.torch_predictor import TorchPredictor
-from tscam.writing import claim_output, write_json, write_text_atomically
+from tscam.writing import claim_output
 
-Judged = TypeVar("Judged")
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class ScoredImage:
-    """One picture of a data set, what the model said of it, and how that was judged.
-
-    Attributes:
-        image: its id.
-        label: its class.
-        top_classes: the most likely ones, at most five, best first.
-        top_boxes: the box of each one's own map, in view pixels.
-        label_box: the box of the label's map, in view pixels.
-        score: the judgement.
-    """
-
-    image: str
-    label: int
-    top_classes: Int[np.ndarray, " k"]
-    top_boxes: Float[np.ndarray, "k 4"]
-    label_box: Float[np.ndarray, " 4"]
-    score: ImageScore
-
-    def to_json(self) -> str:
-        """One line of `per_image.jsonl`."""
-        fields = {
-            "image": self.image,
-            "label": self.label,
-            "top_classes": self.top_classes.tolist(),
-            "top_boxes": self.top_boxes.tolist(),
-            "label_box": self.label_box.tolist(),
-            "iou": self.score.iou,
-            "outcome": self.score.outcome.value,
-        }
-        return json.dumps(fields)
+DEFAULT_PROTOCOL = "ts-cam"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Evaluation:
-    """What `evaluate` found and where it wrote it."""
+    """What `evaluate` found and where it wrote it.
 
-    result: TsCamResult
-    threshold: float
-    images: list[ScoredImage]
+    Attributes:
+        results: by protocol, in the order in which they were asked for.
+        images: ids of the pictures, in the data set's order.
+        faults: pictures that count as wrong without being judged, by id, and why.
+    """
+
+    results: Mapping[str, ProtocolResult]
+    images: tuple[str, ...]
+    faults: Mapping[str, str]
     out: Path
 
     def describe(self) -> str:
-        """The numbers as lines of text, with the protocol that they hold under."""
-        result = self.result
-        top = f"top-{min(ts_cam.TOP_K, len(self.images[0].top_classes))}"  # with fewer than five classes all of them
-        scores = {"top-1 cls": result.top1_cls, f"{top} cls": result.top5_cls, "top-1 loc": result.top1_loc,
-                  f"{top} loc": result.top5_loc, "GT-known loc": result.gt_known_loc}  # fmt: skip
-        lines = [f"protocol {ts_cam.PROTOCOL}, threshold {self.threshold:g}, {result.images} pictures"]
-        lines += [f"{name:>14} {score:6.2f} %" for name, score in scores.items()]
-        lines += [f"{name:>14} {count:6d}" for name, count in result.errors.items()]
-        return "\n".join(lines)
+        """The numbers as lines of text, each protocol with its threshold."""
+        blocks = [result.describe() for result in self.results.values()]
+        if self.faults:
+            blocks.append(f"{len(self.faults)} pictures count as wrong without being judged: {self.out}/missing.csv")
+        return "\n\n".join(blocks)
 
 
-def evaluate(model: Path, config: EvaluateConfig, *, on_progress: Progress | None = None) -> Evaluation:
-    """Scores a model on a data set and writes `metrics.json` and `per_image.jsonl`.
+def evaluate(model: Path | None, config: EvaluateConfig, *, on_progress: Progress | None = None) -> Evaluation:
+    """Scores a model, or saved maps, on a data set with boxes or masks, and writes what `tscam.results` says.
+
+    Args:
+        model: a model; None where `config.maps` are scored.
 
     Raises:
         TscamError: model, data or place are not fit; nothing is written then.
     """
+    policy = None if config.threshold is None else threshold_policy(config.threshold)
+    asked = tuple(protocols[name] for name in dict.fromkeys(config.protocol))
     dataset = read_dataset(config.data, name=config.dataset, split=config.split)
-    require_boxes(dataset)
-    predictor = TorchPredictor(
-        load_model(model, method=config.method, method_args=config.method_args),
-        device=config.device,
-        precision=config.precision,
-    )
-    require_same_classes(predictor, dataset)
-    require_usable(dataset, workers=max(config.workers, 1))
-    out = claim_output(config.out, overwrite=config.overwrite, inputs=(config.data, model))
+    tasks, facts, own = _tasks(model, config, dataset)
+    faults = require_judgeable(dataset, tasks, allow_missing=config.allow_missing, **_needs(asked))
+    kind = needs_held_out(asked, policy)
+    held_out = None if kind is None else held_out_pictures(
+        config.data, name=config.dataset, scored=dataset.split, fraction=TrainConfig.val_fraction,
+        seed=TrainConfig.seed, with_boxes=kind == "val",
+    )  # fmt: skip
+    if held_out is not None:
+        require_judgeable(held_out, tasks, with_boxes=False, with_masks=False, allow_missing=False)
+    if isinstance(tasks, PredictedMaps):
+        require_usable(dataset, workers=max(config.workers, 1))
+    inputs = [path for path in (config.data, model, config.maps) if path is not None]
+    out = claim_output(config.out, overwrite=config.overwrite, inputs=inputs)
+    chosen = {protocol.name: _chosen(protocol, policy, own=own) for protocol in asked}
+    if kind is not None and held_out is not None:
+        needing = tuple(protocol for protocol in asked if policy_of(protocol, policy).kind == kind)
+        chosen |= choose_on(held_out, kind, needing, tasks=tasks, spool_in=out, workers=config.workers)
     return evaluate_to(
-        out, predictor, dataset, threshold=config.threshold, model=model, batch_size=config.batch_size,
-        workers=config.workers, on_progress=on_progress,
+        out, tasks, dataset, asked=asked, chosen=chosen, facts=facts, faults=faults, workers=config.workers,
+        save_to=out / "scoremaps" if config.save_maps else None, on_progress=on_progress,
     )  # fmt: skip
 
 
 def evaluate_to(
     out: Path,
-    predictor: TorchPredictor,
+    tasks: Tasks,
     dataset: Dataset,
     *,
-    threshold: float | None = None,
-    model: Path,
-    batch_size: int,
-    workers: int,
+    asked: Protocols,
+    chosen: Mapping[str, Chosen],
+    facts: Mapping[str, object],
+    faults: Mapping[int, str] | None = None,
+    workers: int = 0,
+    save_to: Path | None = None,
     processes: Processes = ALONE,
     on_progress: Progress | None = None,
 ) -> Evaluation:
-    """Scores a model that fits a data set with boxes; the first process writes the files into `out`.
+    """Scores tasks that fit a data set; the first process writes the files into `out`.
 
     Args:
-        threshold: the model's own when not given.
-        model: where it was read from, for the files.
+        chosen: where each protocol's threshold comes from.
+        facts: of the model, for the files.
+        faults: of pictures by index, why they count as wrong.
+        workers: processes that judge, beside this one.
+        save_to: folder for the maps.
 
     Raises:
         TscamError: a picture cannot be read, or the disk refuses.
     """
-    level = predictor.threshold if threshold is None else threshold
-    images = score_dataset(
-        predictor, dataset, threshold=level, batch_size=batch_size, workers=workers, processes=processes,
-        on_progress=on_progress,
-    )  # fmt: skip
-    result = ts_cam.summarize(image.score for image in images)
-    summary = {
-        "protocol": ts_cam.PROTOCOL,
-        **asdict(result),
-        "threshold": level,
+    if processes.is_main:
+        out.mkdir(parents=True, exist_ok=True)
+    policy = next((each.policy for each in chosen.values() if each.policy.is_of_each_map), _ONE_FOR_ALL)
+    judge = Judge(protocols=asked, policy=policy, save_to=save_to)
+    pictures: Spool[JudgedPicture] = Spool(out if processes.is_main else None)
+    walk = judged(tasks, dataset, judge, faults=faults, workers=workers, processes=processes, on_progress=on_progress)
+    for picture in walk:
+        pictures.append(picture)
+    results = {
+        protocol.name: summarize(
+            pictures, protocol, policy=chosen[protocol.name].policy, threshold=chosen[protocol.name].value,
+            explained=chosen[protocol.name].explained, published=dataset.threshold, class_names=dataset.class_names,
+        )
+        for protocol in asked
+    }  # fmt: skip
+    named = {dataset.image_ids[index]: reason for index, reason in (faults or {}).items()}
+    if processes.is_main:
+        write_results(out, results, pictures, dataset=dataset, facts=facts, faults=named)
+    pictures.close()
+    return Evaluation(results=results, images=dataset.image_ids, faults=named, out=out)
+
+
+_ONE_FOR_ALL = ThresholdPolicy(kind="model")
+
+
+def facts_of(predictor: TorchPredictor, model: Path) -> dict[str, object]:
+    """What `metrics.json` says of a model."""
+    spec = predictor.model.spec
+    return {
         "model": str(model),
-        "method": predictor.model.spec.method,
-        "method_args": dict(predictor.model.spec.method_args),
-        "dataset": dataset.name,
-        "split": dataset.split,
+        "backbone": spec.backbone,
+        "method": spec.method,
+        "method_args": dict(spec.method_args),
         "view": list(predictor.input_format.size_wh),
     }
-    if processes.is_main:
-        write_text_atomically(out / "per_image.jsonl", "".join(image.to_json() + "\n" for image in images))
-        write_json(out / "metrics.json", summary, indent=2)
-    return Evaluation(result=result, threshold=level, images=images, out=out)
-
-
-def score_dataset(
-    predictor: Predictor,
-    dataset: Dataset,
-    *,
-    threshold: float,
-    batch_size: int,
-    workers: int,
-    processes: Processes = ALONE,
-    on_progress: Progress | None = None,
-) -> list[ScoredImage]:
-    """Every picture of a data set with boxes, judged, in the data set's order; the same list in every process.
-
-    Raises:
-        ImageError: a picture cannot be read.
-    """
-
-    def judged(index: int, view: View, prediction: Prediction) -> ScoredImage:
-        return _judged(dataset, index, view, prediction, threshold=threshold)
-
-    return each_prediction(
-        predictor, dataset, judged, top_k=ts_cam.TOP_K, batch_size=batch_size, workers=workers, processes=processes,
-        on_progress=on_progress,
-    )  # fmt: skip
-
-
-def each_prediction(
-    predictor: Predictor,
-    dataset: Dataset,
-    judge: Callable[[int, View, Prediction], Judged],
-    *,
-    top_k: int,
-    batch_size: int,
-    workers: int,
-    processes: Processes = ALONE,
-    on_progress: Progress | None = None,
-) -> list[Judged]:
-    """What `judge` makes of the prediction of each picture, in the data set's order; the same list in every process.
-
-    Processes take whole batches in turn, so that each picture is predicted among the same others, and to the same bits,
-    whatever their number.
-
-    Args:
-        judge: takes a picture's index, its view and its prediction, whose last map is the label's.
-        top_k: most likely classes that have a map, beside the label.
-
-    Raises:
-        ImageError: a picture cannot be read.
-    """
-    starts = range(processes.rank * batch_size, len(dataset), processes.count * batch_size)
-    mine = [index for start in starts for index in range(start, min(start + batch_size, len(dataset)))]
-
-    def load(index: int) -> tuple[int, Float[np.ndarray, "3 H W"], View]:
-        pixels, view = preprocess(read_image(dataset.path(index)), to=predictor.input_format)
-        return index, pixels, view
-
-    judged: list[tuple[int, Judged]] = []
-    loaded = read_ahead(mine, load, workers=max(workers, 1), depth=2 * batch_size)
-    with closing(loaded):
-        for batch in batches(loaded, batch_size):
-            indices, pixels, views = zip(*batch, strict=True)
-            found = predictor.predict(np.stack(pixels), top_k=top_k, labels=dataset.labels[list(indices)])
-            for index, view, prediction in zip(indices, views, found, strict=True):
-                judged.append((index, judge(index, view, prediction)))
-                if on_progress is not None:
-                    on_progress(min(len(judged) * processes.count, len(dataset)), len(dataset))
-    of_all = sorted(processes.gather(judged), key=lambda item: item[0])
-    if [index for index, _ in of_all] != list(range(len(dataset))):
-        raise RuntimeError(f"{len(of_all)} results for {len(dataset)} pictures: each must count once")
-    return [result for _, result in of_all]
-
-
-def require_boxes(dataset: Dataset) -> None:
-    """Refuses a data set that cannot be scored.
-
-    Raises:
-        DataError: no boxes at all, or a picture without any (named).
-    """
-    if dataset.boxes is None:
-        raise DataError(f"{dataset.root}: no boxes for split {dataset.split!r}; evaluation compares with boxes")
-    without = [name for name, boxes in zip(dataset.image_ids, dataset.boxes, strict=True) if not len(boxes)]
-    if without:
-        raise DataError(
-            f"{dataset.root}: {len(without)} of {len(dataset)} pictures have no box, the first is {without[0]!r}; "
-            "evaluation needs one for every picture"
-        )
 
 
 def require_same_classes(predictor: Predictor, dataset: Dataset) -> None:
@@ -255,24 +166,39 @@ def require_same_classes(predictor: Predictor, dataset: Dataset) -> None:
             )
 
 
-def _judged(dataset: Dataset, index: int, view: View, prediction: Prediction, *, threshold: float) -> ScoredImage:
-    assert dataset.boxes is not None
-    label = int(dataset.labels[index])
-    boxes = np.stack(
-        [
-            ts_cam.predicted_box(localization_map(raw, size_wh=view.view_wh), threshold=threshold)
-            for raw in prediction.maps
-        ]
+def _tasks(
+    model: Path | None, config: EvaluateConfig, dataset: Dataset
+) -> tuple[Tasks, dict[str, object], tuple[float, str]]:
+    """What makes the maps, what is said of it, and its threshold with where that comes from."""
+    if (model is None) == (config.maps is None):
+        given = "both" if config.maps is not None else "neither"
+        raise ConfigError(f"{given} a MODEL and --maps given; evaluate scores one or the other")
+    if config.maps is not None:
+        if config.save_maps:
+            raise ConfigError("--save-maps beside --maps: the maps are there already; leave it out")
+        facts: dict[str, object] = {"maps": str(config.maps)}
+        return SavedMaps(folder=config.maps), facts, (dataset.threshold, f"published for data sets like {dataset.name}")
+    assert model is not None
+    predictor = TorchPredictor(
+        load_model(model, method=config.method, method_args=config.method_args),
+        device=config.device,
+        precision=config.precision,
     )
-    truths = ts_cam.ground_truth_in_view(dataset.boxes[index], view=view, rule=dataset.box_rule)
-    top_classes, top_boxes, label_box = prediction.classes[:-1], boxes[:-1], boxes[-1]
-    return ScoredImage(
-        image=dataset.image_ids[index],
-        label=label,
-        top_classes=top_classes,
-        top_boxes=top_boxes,
-        label_box=label_box,
-        score=ts_cam.score_image(
-            label=label, top_classes=top_classes, top_boxes=top_boxes, label_box=label_box, truths=truths
-        ),
-    )
+    require_same_classes(predictor, dataset)
+    tasks = PredictedMaps(predictor=predictor, batch_size=config.batch_size, workers=config.workers)
+    return tasks, facts_of(predictor, model), (predictor.threshold, "stored with the model")
+
+
+def _needs(asked: Protocols) -> dict[str, bool]:
+    return {
+        "with_boxes": any(isinstance(protocol, BoxProtocol) for protocol in asked),
+        "with_masks": any(isinstance(protocol, PixelProtocol) for protocol in asked),
+    }
+
+
+def _chosen(protocol: BoxProtocol | PixelProtocol, asked: ThresholdPolicy | None, *, own: tuple[float, str]) -> Chosen:
+    """What needs no held-out pictures."""
+    policy = policy_of(protocol, asked)
+    if policy.kind == "model":
+        return Chosen(policy=policy, value=own[0], explained=own[1])
+    return Chosen(policy=policy, value=policy.value if policy.kind == "fixed" else None, explained=policy.explained)

@@ -11,6 +11,7 @@ import secrets
 import shutil
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TextIO
 
 from filelock import FileLock, Timeout
 
@@ -50,6 +51,30 @@ def write_bytes_atomically(path: Path, content: bytes) -> None:
         raise OutputError(
             f"{path}: cannot be written ({one_line(fault)}); free space, or choose another place"
         ) from fault
+
+
+@contextlib.contextmanager
+def written_atomically(path: Path) -> Generator[TextIO]:
+    """A text file to write line by line; it takes its place whole when the block ends, and not at all if that raises.
+
+    Raises:
+        OutputError: as `write_bytes_atomically`.
+    """
+    beside = path.parent / f".{secrets.token_hex(8)}.part"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with beside.open("x", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)  # noqa: PTH105  The call that the promise rests on, by its own name.
+        flush_folder(path.parent)
+    except (OSError, ValueError) as fault:
+        raise OutputError(
+            f"{path}: cannot be written ({one_line(fault)}); free space, or choose another place"
+        ) from fault
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def write_json(path: Path, content: Mapping[str, object] | Sequence[object], *, indent: int | None = None) -> None:

@@ -1,5 +1,15 @@
-"""Metrics, one protocol a file."""
+"""Metrics: protocols as data, and the numbers that are made under them."""
 
-from tscam.metrics import ts_cam
+from tscam.metrics import protocol, statistics, threshold, ts_cam
+from tscam.metrics.protocol import BoxProtocol, PixelProtocol, Protocol, protocols
 
-__all__ = ["ts_cam"]
+__all__ = [
+    "BoxProtocol",
+    "PixelProtocol",
+    "Protocol",
+    "protocol",
+    "protocols",
+    "statistics",
+    "threshold",
+    "ts_cam",
+]

@@ -10,9 +10,15 @@ from torch.utils.data import DataLoader
 
 from tscam.checkpoint import load_model
 from tscam.config import TrainConfig
+from tscam.datasets import has_boxes
 from tscam.errors import ImageError, StoppedError, TrainingError
-from tscam.evaluation import evaluate_to
+from tscam.evaluation import evaluate_to, facts_of
+from tscam.metrics.protocol import protocols
+from tscam.metrics.threshold import ThresholdPolicy
 from tscam.processes import Processes
+from tscam.results import METRICS
+from tscam.tasks import PredictedMaps
+from tscam.thresholds import Chosen
 from tscam.torch_predictor import TorchPredictor
 from tscam.training.learner import Learner, NotFiniteError
 from tscam.training.pictures import Batch, EpochOrder, read
@@ -21,14 +27,16 @@ from tscam.training.results import draw_results
 from tscam.training.run_folder import RunFolder
 from tscam.training.samples import write_samples
 from tscam.training.schedule import learning_rate_factor
-from tscam.training.selection import score_epoch
-from tscam.training.splits import Splits, has_boxes
+from tscam.training.selection import PROTOCOL, score_epoch
+from tscam.training.splits import Splits
 from tscam.training.stopping import StopWish
 from tscam.training.trackers import Tracker
 from tscam.writing import write_csv, write_json
 
 # Steps between two points of the training loss in a tracker.
 _TRACKED_STEPS = 10
+
+_OF_MODEL = ThresholdPolicy(kind="model")
 
 
 @dataclass(kw_only=True)
@@ -193,16 +201,21 @@ class Epochs:
         chosen = TorchPredictor(
             load_model(self.run.best), device=str(self.learner.device), precision=self.config.precision
         )
-        how: dict[str, Any] = {"batch_size": self._scoring_batch, "workers": self.config.workers}
-        how |= {"processes": self.processes, "on_progress": self._scoring}
+        how: dict[str, Any] = {"processes": self.processes, "on_progress": self._scoring}
+        reading: dict[str, Any] = {"batch_size": self._scoring_batch, "workers": self.config.workers}
         if has_boxes(test):
-            evaluate_to(out, chosen, test, model=self.run.best, **how)
+            tasks = PredictedMaps(predictor=chosen, **reading)
+            of_model = Chosen(policy=_OF_MODEL, value=chosen.threshold, explained="stored with the model")
+            evaluate_to(
+                out, tasks, test, asked=(protocols[PROTOCOL],), chosen={PROTOCOL: of_model},
+                facts=facts_of(chosen, self.run.best), **how,
+            )  # fmt: skip
             return
         row = EpochRow(epoch=0, train_loss=0.0, learning_rate=0.0)
-        row = score_epoch(row, chosen, test, choose_threshold=False, **how)
+        row = score_epoch(row, chosen, test, choose_threshold=False, **reading, **how)
         if self.processes.is_main:
-            summary = {"split": test.split, "images": len(test), "top1_cls": row.top1_cls, "model": str(self.run.best)}
-            write_json(out / "metrics.json", summary, indent=2)
+            of_data = {"split": test.split, "pictures": len(test), "top1_cls": row.top1_cls}
+            write_json(out / METRICS, facts_of(chosen, self.run.best) | of_data, indent=2)
 
     def _save(self) -> None:
         """Keeps the state, if it is worth it.

@@ -5,14 +5,14 @@ import io
 import itertools
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tscam.errors import TrainingError, one_line
-from tscam.metrics.ts_cam import PROTOCOL
 from tscam.training.progress import EpochRow
+from tscam.training.selection import PROTOCOL
 from tscam.writing import write_bytes_atomically
 
 if TYPE_CHECKING:
@@ -87,14 +87,20 @@ def describe_run(run: Path) -> str:
     table = [["weights", "epoch", "loss", "split", "top-1 cls", "top-1 loc", "GT-known", "threshold"]]
     table += [_cells("best", best), _cells("last", rows[-1])]
     if test:
-        scores = [_number(test.get(name), ".2f") for name in ("top1_cls", "top1_loc", "gt_known_loc")]
-        split = str(test.get("split", "test"))
-        table.append(["best", str(best.epoch), "–", split, *scores, _number(test.get("threshold"), "g")])
+        table.append(["best", str(best.epoch), "–", str(test.get("split", "test")), *_tested(test)])
     places = {"best weights": run / "weights" / "best", "curves": run / "results.png", "samples": run / "samples"}
-    heading = [f"protocol {test.get('protocol', PROTOCOL)}, scores in %", f"selection of the best epoch: {selection}"]
+    heading = [f"protocol {PROTOCOL}, scores in %", f"selection of the best epoch: {selection}"]
     lines = [*heading, "", *_aligned(table), ""]
     lines += [f"{name:12} {place}" for name, place in places.items() if place.exists()]
     return "\n".join(lines)
+
+
+def _tested(test: Mapping[str, Any]) -> list[str]:
+    """Scores and threshold of the test split; without boxes its accuracy alone."""
+    found = test.get("protocols", {}).get(PROTOCOL, {})
+    scores = {name: score["value"] for name, score in found.get("scores", {}).items()} or test
+    cells = [_number(scores.get(name), ".2f") for name in ("top1_cls", "top1_loc", "gt_known_loc")]
+    return [*cells, _number(found.get("threshold", {}).get("values", {}).get("gt_known_loc"), "g")]
 
 
 def _best(rows: Sequence[EpochRow]) -> EpochRow:

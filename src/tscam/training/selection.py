@@ -1,31 +1,25 @@
 """How good an epoch is: its scores on the split that the best one is chosen on, and the best threshold there."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
-from jaxtyping import Bool, Float
 
-from tscam.boxes import localization_map
-from tscam.datasets import Dataset
-from tscam.evaluation import each_prediction
-from tscam.geometry import View
-from tscam.metrics import ts_cam
-from tscam.predictor import Prediction, Predictor
+from tscam.datasets import Dataset, has_boxes
+from tscam.judging import Judge
+from tscam.metrics.curves import curve_of
+from tscam.metrics.protocol import protocols
+from tscam.metrics.threshold import ThresholdPolicy, best_threshold
+from tscam.predictor import Predictor
 from tscam.processes import Processes
+from tscam.tasks import PredictedMaps, judged
 from tscam.training.progress import EpochRow
-from tscam.training.splits import has_boxes
+
+# The rules that epochs are compared by.
+PROTOCOL = "ts-cam"
 
 # Fractions of the map's maximum that a threshold is chosen from.
 THRESHOLDS = tuple(step / 50 for step in range(1, 50))
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Judged:
-    """Is the most likely class the label, and the IoU of the label's box at each threshold (empty without boxes)."""
-
-    is_right: bool
-    iou: Float[np.ndarray, " thresholds"]
 
 
 def score_epoch(
@@ -45,43 +39,20 @@ def score_epoch(
         choose_threshold: take the threshold of best GT-known Loc, of equal ones the nearest to the data set's published
             one; else that one itself.
     """
-    with_boxes = has_boxes(dataset)
-    thresholds = THRESHOLDS if choose_threshold else (dataset.threshold,)
-
-    def judge(index: int, view: View, prediction: Prediction) -> _Judged:
-        is_right = int(prediction.classes[0]) == int(dataset.labels[index])
-        return _Judged(is_right=is_right, iou=_iou(dataset, index, view, prediction, thresholds if with_boxes else ()))
-
-    judged = each_prediction(
-        predictor, dataset, judge, top_k=1, batch_size=batch_size, workers=workers, processes=processes,
-        on_progress=on_progress,
-    )  # fmt: skip
-    is_right = np.array([picture.is_right for picture in judged])
-    row = replace(row, split=dataset.split, top1_cls=_percent(is_right))
+    with_boxes, protocol = has_boxes(dataset), protocols[PROTOCOL]
+    judge = Judge(protocols=(protocol,) if with_boxes else (), policy=ThresholdPolicy(kind="model"))
+    tasks = PredictedMaps(predictor=predictor, batch_size=batch_size, workers=workers)
+    pictures = list(judged(tasks, dataset, judge, processes=processes, on_progress=on_progress))
+    right = sum(picture.top1_cls for picture in pictures)
+    row = replace(row, split=dataset.split, top1_cls=100.0 * right / len(pictures))
     if not with_boxes:
         return row
-    iou = np.stack([picture.iou for picture in judged])
-    gt_known = (iou >= 0.5).sum(axis=0)
-    far = np.abs(np.array(thresholds) - dataset.threshold)
-    best = int(np.lexsort((far, -gt_known))[0])
+    thresholds = np.array(THRESHOLDS if choose_threshold else (dataset.threshold,))
+    curve = curve_of(pictures, protocol, thresholds=thresholds)
+    best = best_threshold(curve.hits["gt_known_loc"], thresholds, nearest_to=dataset.threshold)
     return replace(
         row,
-        top1_loc=_percent(is_right & (iou[:, best] > 0.5)),
-        gt_known_loc=_percent(iou[:, best] >= 0.5),
-        threshold=thresholds[best],
+        top1_loc=float(curve.percent("top1_loc")[best]),
+        gt_known_loc=float(curve.percent("gt_known_loc")[best]),
+        threshold=float(thresholds[best]),
     )
-
-
-def _iou(
-    dataset: Dataset, index: int, view: View, prediction: Prediction, thresholds: tuple[float, ...]
-) -> Float[np.ndarray, " thresholds"]:
-    """Of the label's box at each threshold with the ground truth that it overlaps most, by the rules of `ts-cam`."""
-    if dataset.boxes is None or not thresholds:
-        return np.empty(0)
-    map_ = localization_map(prediction.maps[-1], size_wh=view.view_wh)
-    truths = ts_cam.ground_truth_in_view(dataset.boxes[index], view=view, rule=dataset.box_rule)
-    return np.array([ts_cam.best_iou(ts_cam.predicted_box(map_, threshold=each), truths) for each in thresholds])
-
-
-def _percent(hits: Bool[np.ndarray, " n"]) -> float:
-    return 100.0 * int(hits.sum()) / len(hits)

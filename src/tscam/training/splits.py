@@ -3,15 +3,11 @@
 import hashlib
 import json
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 
-import numpy as np
-
 from tscam.config import TrainConfig
-from tscam.datasets import Dataset, find_reader, read_dataset
+from tscam.datasets import Dataset, find_reader, has_boxes, hold_out, read_dataset, require_boxes
 from tscam.errors import DataError
-from tscam.evaluation import require_boxes
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -71,38 +67,6 @@ def read_splits(config: TrainConfig) -> Splits:
         training, choosing = hold_out(training, fraction=config.val_fraction, seed=config.seed)
         named = f"val (epoch of best {_measure(choosing)} on {len(choosing)} pictures held out of {training.split!r})"
     return Splits(training=training, choosing=choosing, test=test, selection=named)
-
-
-def hold_out(dataset: Dataset, *, fraction: float, seed: int) -> tuple[Dataset, Dataset]:
-    """What is left to train on, and a part that is held out as `val`: a fraction of each class.
-
-    Fractions of a picture add up over the classes, so that small classes give their share, too; a class keeps at least
-    one picture. Which ones go depends on the seed alone.
-
-    Raises:
-        DataError: no class has a picture to spare.
-    """
-    random = np.random.default_rng(seed)
-    held: list[int] = []
-    owed, share = Fraction(0), Fraction(str(fraction))
-    for label in range(len(dataset.class_names)):
-        members = random.permutation(np.flatnonzero(dataset.labels == label))
-        owed += share * len(members)
-        taken = min(int(owed), max(len(members) - 1, 0))
-        owed -= taken
-        held += members[:taken].tolist()
-    if not held:
-        raise DataError(
-            f"{dataset.root}: {len(dataset)} pictures of {len(dataset.class_names)} classes are too few to hold "
-            f"{fraction:g} of them out; raise --val-fraction, or take --select last"
-        )
-    kept = np.setdiff1d(np.arange(len(dataset)), held)
-    return dataset.subset(kept, split=dataset.split), dataset.subset(sorted(held), split="val")
-
-
-def has_boxes(dataset: Dataset) -> bool:
-    """Has every picture a box?"""
-    return dataset.boxes is not None and all(len(of_picture) for of_picture in dataset.boxes)
 
 
 def _byte_count(path: Path) -> int | None:

@@ -1,0 +1,236 @@
+"""All numbers of a protocol over a split: scores with intervals, curve, errors, groups of pictures."""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from tscam.metrics.columns import Columns, columns_of
+from tscam.metrics.curves import Curve, curve_of
+from tscam.metrics.picture import JudgedPicture
+from tscam.metrics.pixels import px_ap
+from tscam.metrics.protocol import BoxProtocol, PixelProtocol
+from tscam.metrics.statistics import Score, interval, mean_scores, resamples
+from tscam.metrics.threshold import ThresholdPolicy, best_threshold
+from tscam.metrics.ts_cam import OUTCOMES
+
+_PIXEL_CHUNK = 256  # pictures whose histograms are weighed at once
+_IOU_BINS = 20
+_SHARES = (0.1, 0.3, 0.5)  # of the picture, where sizes of objects are parted
+_SIZES = ("under 10 % of the picture", "10 to 30 %", "30 to 50 %", "over 50 %")
+_COUNTS = ("1 object", "2 objects", "3 or more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Threshold:
+    """The τ at which a protocol's numbers hold.
+
+    Attributes:
+        policy: by name.
+        explained: where it comes from.
+        values: τ by measure; none where each map has a level of its own.
+    """
+
+    policy: str
+    explained: str
+    values: dict[str, float]
+
+    def describe(self) -> str:
+        values = ", ".join(f"{value:g}" for value in dict.fromkeys(self.values.values()))
+        return f"threshold {values} ({self.explained})" if values else f"threshold {self.explained}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """Pictures that have something in common: how many they are, and their scores in percent."""
+
+    name: str
+    pictures: int
+    scores: dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ProtocolResult:
+    """What a protocol says of a model on a split.
+
+    Attributes:
+        scores: by measure; percent of all pictures.
+        best_threshold: of the curve, for the measure that thresholds are chosen by: an oracle's.
+        best_outcomes: at that one, of each picture; None where the protocol has none.
+        iou_histogram: pictures by IoU at the threshold, in 20 bins from 0 to 1.
+        by_size, by_count, by_class: pictures by what their largest object covers, by number of objects, by class.
+    """
+
+    protocol: BoxProtocol | PixelProtocol
+    threshold: Threshold
+    scores: dict[str, Score]
+    curve: Curve
+    best_threshold: float
+    best_outcomes: Int[np.ndarray, " n"] | None
+    columns: Columns
+    by_size: list[Group]
+    by_count: list[Group]
+    by_class: list[Group]
+
+    def describe(self) -> str:
+        """The numbers as lines of text, with the protocol and the threshold that they hold under."""
+        heading = f"protocol {self.protocol.name}, {self.threshold.describe()}, {self.curve.pictures} pictures"
+        lines = [f"{_shown(name):>14} {score.describe()}" for name, score in self.scores.items()]
+        errors = self.columns.errors() or {}
+        return "\n".join([heading, *lines, *(f"{name:>14} {count:6d}" for name, count in errors.items())])
+
+    def to_json(self) -> dict[str, object]:
+        """As it stands in `metrics.json`."""
+        curve, errors = self.curve, self.columns.errors()
+        histogram = np.histogram(self.columns.iou, bins=_IOU_BINS, range=(0, 1))[0]
+        return {
+            "settings": self.protocol.settings(),
+            "pictures": curve.pictures,
+            "threshold": asdict(self.threshold),
+            "scores": {name: asdict(score) for name, score in self.scores.items()},
+            "errors": errors,
+            "best_threshold": self.best_threshold,
+            "errors_moved": self._moved(),
+            "curve": {
+                "thresholds": curve.thresholds.tolist(),
+                "scores": {name: curve.percent(name).tolist() for name in curve.hits},
+                "errors": None
+                if curve.outcomes is None
+                else {outcome.value: curve.outcomes[:, place].tolist() for place, outcome in enumerate(OUTCOMES)},
+            },
+            "iou_histogram": histogram.tolist(),
+            "by_size": [asdict(group) for group in self.by_size],
+            "by_count": [asdict(group) for group in self.by_count],
+            "by_class": [asdict(group) for group in self.by_class],
+        }
+
+    def _moved(self) -> dict[str, dict[str, int]] | None:
+        """How many pictures of each outcome at the threshold have which at the best one."""
+        if self.columns.outcomes is None or self.best_outcomes is None:
+            return None
+        counts = np.zeros((len(OUTCOMES), len(OUTCOMES)), dtype=np.int64)
+        np.add.at(counts, (self.columns.outcomes, self.best_outcomes), 1)
+        return {
+            outcome.value: dict(zip([other.value for other in OUTCOMES], row, strict=True))
+            for outcome, row in zip(OUTCOMES, counts.tolist(), strict=True)
+        }
+
+
+def summarize(
+    pictures: Iterable[JudgedPicture],
+    protocol: BoxProtocol | PixelProtocol,
+    *,
+    policy: ThresholdPolicy,
+    threshold: float | None,
+    explained: str,
+    published: float,
+    class_names: tuple[str, ...],
+) -> ProtocolResult:
+    """A protocol's result; the pictures, at least one, are gone through several times.
+
+    Args:
+        policy: how the threshold is chosen; MaxBoxAcc is defined by the best one and asks no policy.
+        threshold: what the policy has chosen; None where it chooses on these very pictures, or for each map.
+        explained: where it comes from, in words.
+        published: the data set's published threshold; of equally good ones the nearest to it is taken.
+    """
+    curve = curve_of(pictures, protocol)
+    best = {
+        name: float(curve.thresholds[best_threshold(hits, curve.thresholds, nearest_to=published)])
+        for name, hits in curve.hits.items()
+    }
+    first = next(iter(best))
+    if isinstance(protocol, BoxProtocol) and protocol.threshold == "best":
+        chosen = Threshold(policy="best", explained="best on the scored pictures: so it is defined", values=best)
+    elif policy.is_of_each_map:
+        chosen = Threshold(policy=policy.name, explained=explained, values={})
+    else:
+        tau = best[first] if threshold is None else threshold
+        chosen = Threshold(policy=policy.name, explained=explained, values={first: tau})
+    columns = columns_of(pictures, protocol, thresholds=chosen.values)
+    at_best = columns if columns.outcomes is None else columns_of(pictures, protocol, thresholds={first: best[first]})
+    scores = dict(zip(columns.measures, mean_scores(np.stack(list(columns.measures.values()), axis=1)), strict=True))
+    if isinstance(protocol, PixelProtocol):
+        scores = {"px_ap": _px_ap(pictures, protocol, curve.pictures)} | scores
+    shares, counts, labels = _facts(pictures)
+    return ProtocolResult(
+        protocol=protocol,
+        threshold=chosen,
+        scores=scores,
+        curve=curve,
+        best_threshold=best[first],
+        best_outcomes=at_best.outcomes,
+        columns=columns,
+        by_size=_groups(columns, _place_by_size(shares), _SIZES),
+        by_count=_groups(columns, np.minimum(counts, 3) - 1, _COUNTS),
+        by_class=_groups(columns, labels, class_names),
+    )
+
+
+def _px_ap(pictures: Iterable[JudgedPicture], protocol: PixelProtocol, count: int) -> Score:
+    """Pixels are pooled over the pictures of each bootstrap sample, histogram by histogram."""
+    drawn = np.concatenate(list(resamples(count)))
+    weights = np.concatenate([np.ones((1, count), dtype=drawn.dtype), drawn])
+    pooled = np.zeros((2, len(weights), len(protocol.thresholds) + 2))
+    chunk: list[tuple[np.ndarray, np.ndarray]] = []
+    done = 0
+
+    def weigh() -> None:
+        share = weights[:, done : done + len(chunk)].astype(float)
+        for part, of_part in enumerate(zip(*chunk, strict=True)):
+            pooled[part] += share @ np.stack(of_part).astype(float)
+
+    for picture in pictures:
+        judged = picture.pixels[protocol.name]
+        chunk.append((judged.foreground, judged.background))
+        if len(chunk) == _PIXEL_CHUNK:
+            weigh()
+            done += len(chunk)
+            chunk.clear()
+    if chunk:
+        weigh()
+    areas = px_ap(pooled[0], pooled[1])
+    low, high = interval(areas[1:])
+    return Score(value=float(areas[0]), low=low, high=high)
+
+
+def _facts(
+    pictures: Iterable[JudgedPicture],
+) -> tuple[Float[np.ndarray, " n"], Int[np.ndarray, " n"], Int[np.ndarray, " n"]]:
+    """Of each picture: the part that its largest object covers (NaN without boxes), number of objects, class."""
+    rows = [(picture.object_share, len(picture.truths), picture.label) for picture in pictures]
+    shares, counts, labels = zip(*rows, strict=True)
+    return (
+        np.array([np.nan if share is None else share for share in shares]),
+        np.array(counts, dtype=np.int64),
+        np.array(labels, dtype=np.int64),
+    )
+
+
+def _place_by_size(shares: Float[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
+    """Of each picture its place in `_SIZES`; -1 without boxes."""
+    return np.where(np.isnan(shares), -1, np.searchsorted(_SHARES, shares, side="right"))
+
+
+def _groups(columns: Columns, places: Int[np.ndarray, " n"], names: tuple[str, ...]) -> list[Group]:
+    """The groups that hold a picture; a place outside the names is in none."""
+    inside = (places >= 0) & (places < len(names))
+    counts = np.bincount(places[inside], minlength=len(names))
+    sums = {
+        name: np.bincount(places[inside], weights=column[inside], minlength=len(names))
+        for name, column in columns.measures.items()
+    }
+    return [
+        Group(
+            name=names[place],
+            pictures=int(counts[place]),
+            scores={name: 100.0 * float(of_name[place]) / int(counts[place]) for name, of_name in sums.items()},
+        )
+        for place in np.flatnonzero(counts).tolist()
+    ]
+
+
+def _shown(measure: str) -> str:
+    return {"top1_cls": "top-1 cls", "top5_cls": "top-5 cls", "top1_loc": "top-1 loc", "top5_loc": "top-5 loc",
+            "gt_known_loc": "GT-known loc", "px_ap": "PxAP", "mean_iou": "mean IoU"}.get(measure, measure)  # fmt: skip

@@ -1,0 +1,65 @@
+"""Boxes that nobody drew, for choosing a threshold where no true ones are: the picture's own edges complete its map.
+
+GrabCut parts object from background by their colours. It starts from the model's map: what is far above the rest is
+object, what is far below is not, and the picture decides on the pixels between.
+"""
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+from jaxtyping import Float, UInt8
+from PIL import Image
+
+from tscam.boxes import boxes_above, localization_map
+from tscam.datasets import Dataset
+from tscam.geometry import View
+from tscam.image import read_image
+from tscam.judging import Task
+from tscam.score_maps import read_map
+from tscam.tasks import Tasks
+
+_SIDE = 224  # of the square in which pictures are parted
+_SURE, _LIKELY, _UNLIKELY = 0.8, 0.5, 0.1  # of the map
+_ROUNDS = 3
+
+
+def with_pseudo_boxes(dataset: Dataset, tasks: Tasks) -> Dataset:
+    """The data set with one pseudo box a picture, made of its map and its pixels, in place of what boxes it has."""
+    made = tasks.of(dataset, range(len(dataset)), faults={})
+    boxes = tuple(_box(task, read_image(dataset.path(index))) for index, task in enumerate(made))
+    return replace(dataset, boxes=boxes)
+
+
+def pseudo_mask(picture: UInt8[np.ndarray, "H W 3"], map_: Float[np.ndarray, "H W"]) -> UInt8[np.ndarray, "H W"]:
+    """1 on the object, else 0.
+
+    Args:
+        picture: RGB.
+        map_: localization map of the same size, in [0, 1].
+
+    Source:
+        Rother et al., SIGGRAPH 2004 (GrabCut).
+    """
+    seeds = np.full(map_.shape, cv2.GC_PR_BGD, dtype=np.uint8)
+    seeds[map_ >= _LIKELY] = cv2.GC_PR_FGD
+    seeds[map_ >= _SURE] = cv2.GC_FGD
+    seeds[map_ < _UNLIKELY] = cv2.GC_BGD
+    if len(np.unique(seeds)) < 2 or not (seeds == cv2.GC_FGD).any():
+        return (map_ >= _LIKELY).astype(np.uint8)
+    cv2.setRNGSeed(0)  # its clusters begin at random
+    bgr, whole = np.ascontiguousarray(picture[..., ::-1]), (0, 0, 1, 1)  # the rectangle is not looked at
+    cv2.grabCut(bgr, seeds, whole, np.zeros((1, 65)), np.zeros((1, 65)), _ROUNDS, cv2.GC_INIT_WITH_MASK)
+    return np.isin(seeds, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.uint8)
+
+
+def _box(task: Task, picture: Image.Image) -> Float[np.ndarray, "1 4"]:
+    side = (_SIDE, _SIDE)
+    if isinstance(task.map, np.ndarray):
+        map_ = localization_map(task.map, size_wh=side)
+    else:
+        map_ = localization_map(read_map(task.map), size_wh=side)
+    mask = pseudo_mask(np.asarray(picture.resize(side, Image.Resampling.BILINEAR)), map_)
+    found = boxes_above(mask.astype(np.float32), threshold=0.5)
+    whole = np.array([[0.0, 0.0, *side]])
+    return View(picture_wh=task.picture_wh, view_wh=side).to_picture(found[:1] if len(found) else whole)

@@ -1,0 +1,206 @@
+"""A data set, with a predictor or a folder of maps → its pictures, judged, in the data set's order."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from jaxtyping import Float
+
+from tscam.datasets import Dataset
+from tscam.errors import DataError
+from tscam.geometry import View
+from tscam.image import image_size_wh, preprocess, read_image
+from tscam.judging import Judge, Task
+from tscam.loading import Progress, batches, in_processes, read_ahead
+from tscam.metrics.picture import JudgedPicture
+from tscam.predictor import Prediction, Predictor
+from tscam.processes import ALONE, Processes
+from tscam.score_maps import map_path
+
+TOP_K = 5
+_NAMED_AT_MOST = 5
+
+# Fewer pictures are judged sooner than processes are started for it.
+_FEW = 256
+
+
+class Tasks(Protocol):
+    """Makes tasks of a data set's pictures."""
+
+    @property
+    def batch_size(self) -> int:
+        """Pictures that are predicted together; processes take whole batches in turn."""
+        ...
+
+    def of(self, dataset: Dataset, indices: Sequence[int], *, faults: Mapping[int, str]) -> Iterator[Task]:
+        """The tasks of these pictures, in their order.
+
+        Args:
+            faults: of a picture by its index, why it counts as wrong without being judged.
+        """
+        ...
+
+    def without_map(self, dataset: Dataset) -> Mapping[int, str]:
+        """Pictures for which there will be no map, by index, and why."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictedMaps:
+    """Tasks whose maps a predictor makes.
+
+    Attributes:
+        batch_size: pictures at once.
+        workers: threads that read pictures.
+    """
+
+    predictor: Predictor
+    batch_size: int
+    workers: int
+
+    def of(self, dataset: Dataset, indices: Sequence[int], *, faults: Mapping[int, str]) -> Iterator[Task]:
+        def load(index: int) -> tuple[int, Float[np.ndarray, "3 H W"], View]:
+            pixels, view = preprocess(read_image(dataset.path(index)), to=self.predictor.input_format)
+            return index, pixels, view
+
+        loaded = read_ahead(indices, load, workers=max(self.workers, 1), depth=2 * self.batch_size)
+        with closing(loaded):
+            for batch in batches(loaded, self.batch_size):
+                numbers, pixels, views = zip(*batch, strict=True)
+                found = self.predictor.predict(np.stack(pixels), top_k=0, labels=dataset.labels[list(numbers)])
+                for index, view, prediction in zip(numbers, views, found, strict=True):
+                    yield _predicted(dataset, index, view, prediction, fault=faults.get(index, ""))
+
+    def without_map(self, dataset: Dataset) -> Mapping[int, str]:  # noqa: ARG002  A predictor leaves none out.
+        return {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SavedMaps:
+    """Tasks whose maps lie in a folder, named as wsolevaluation names them; nothing is known of classes."""
+
+    folder: Path
+    batch_size: int = 64
+
+    def of(self, dataset: Dataset, indices: Sequence[int], *, faults: Mapping[int, str]) -> Iterator[Task]:
+        for index in indices:
+            if dataset.sizes_wh is None:
+                picture_wh = image_size_wh(dataset.path(index))
+            else:
+                width, height = dataset.sizes_wh[index].tolist()
+                picture_wh = width, height
+            file = map_path(self.folder, dataset.image_ids[index])
+            yield _task(dataset, index, picture_wh, map_=file, fault=faults.get(index, ""))
+
+    def without_map(self, dataset: Dataset) -> Mapping[int, str]:
+        if not self.folder.is_dir():
+            raise DataError(f"{self.folder}: no such folder; --maps takes the folder of .npy maps, named by picture")
+        ids = enumerate(dataset.image_ids)
+        return {index: "no map" for index, image_id in ids if not map_path(self.folder, image_id).is_file()}
+
+
+def judged(
+    tasks: Tasks,
+    dataset: Dataset,
+    judge: Judge,
+    *,
+    faults: Mapping[int, str] | None = None,
+    workers: int = 0,
+    processes: Processes = ALONE,
+    on_progress: Progress | None = None,
+) -> Iterator[JudgedPicture]:
+    """Every picture of a data set, judged, in the data set's order; the same ones in every process.
+
+    Processes take whole batches in turn, so that each picture is predicted among the same others, and to the same bits,
+    whatever their number. None holds more than a few batches at a time.
+
+    Args:
+        faults: of pictures by index, why they count as wrong without being judged.
+        workers: processes that judge, each of `processes` its own; they are not started for a few pictures.
+
+    Raises:
+        DataError: a picture, map or mask cannot be read.
+    """
+    size, count = tasks.batch_size, len(dataset)
+    starts = range(0, count, size)
+    own = [range(start, min(start + size, count)) for start in starts[processes.rank :: processes.count]]
+    mine = tasks.of(dataset, [index for batch in own for index in batch], faults=faults or {})
+    helpers = workers if count >= _FEW else 0
+    done = 0
+    with closing(in_processes(mine, judge, processes=helpers, depth=4 * max(helpers, 1))) as found:
+        for turn in range(-(-len(starts) // processes.count)):
+            batch = list(islice(found, len(own[turn]))) if turn < len(own) else []
+            for picture in processes.gather(batch):
+                if picture.image != dataset.image_ids[done]:
+                    raise RuntimeError(f"{picture.image} where {dataset.image_ids[done]} is due: each counts once")
+                done += 1
+                if on_progress is not None:
+                    on_progress(done, count)
+                yield picture
+    if done != count:
+        raise RuntimeError(f"{done} results for {count} pictures: each must count once")
+
+
+def require_judgeable(
+    dataset: Dataset, tasks: Tasks, *, with_boxes: bool, with_masks: bool, allow_missing: bool
+) -> Mapping[int, str]:
+    """Pictures of a data set that cannot be judged, by index, and why: they count as wrong where that is allowed.
+
+    Raises:
+        DataError: there are such pictures and it is not allowed; or the whole data set has no boxes or no masks.
+    """
+    where = f"{dataset.root}: split {dataset.split!r}"
+    if with_boxes and (dataset.boxes is None or not any(map(len, dataset.boxes))):
+        raise DataError(f"{dataset.root}: no boxes for split {dataset.split!r}; evaluation compares with boxes")
+    if with_masks and dataset.masks is None:
+        raise DataError(f"{where} has no masks; the protocol pxap compares with masks, take one of boxes")
+    faults = dict(tasks.without_map(dataset))
+    if with_boxes and dataset.boxes is not None:
+        faults |= {index: "no box" for index, boxes in enumerate(dataset.boxes) if not len(boxes)}
+    if faults and not allow_missing:
+        reasons = {reason: [index for index in faults if faults[index] == reason] for reason in faults.values()}
+        said = [_said(dataset, reason, indices) for reason, indices in reasons.items()]
+        raise DataError(f"{where}: {'; '.join(said)}; add them, or count them as wrong with --allow-missing")
+    return faults
+
+
+def _said(dataset: Dataset, reason: str, indices: Sequence[int]) -> str:
+    named = ", ".join(repr(dataset.image_ids[index]) for index in indices[:_NAMED_AT_MOST])
+    more = f" and {len(indices) - _NAMED_AT_MOST} more" if len(indices) > _NAMED_AT_MOST else ""
+    return f"{len(indices)} of {len(dataset)} pictures have {reason} ({named}{more})"
+
+
+def _predicted(dataset: Dataset, index: int, view: View, prediction: Prediction, *, fault: str) -> Task:
+    top = np.argsort(-prediction.logits, kind="stable")[:TOP_K]
+    return _task(
+        dataset, index, view.picture_wh, map_=prediction.maps[-1], view_wh=view.view_wh,
+        top_classes=tuple(top.tolist()), fault=fault,
+    )  # fmt: skip
+
+
+def _task(
+    dataset: Dataset,
+    index: int,
+    picture_wh: tuple[int, int],
+    *,
+    map_: Float[np.ndarray, "h w"] | Path,
+    view_wh: tuple[int, int] | None = None,
+    top_classes: tuple[int, ...] = (),
+    fault: str,
+) -> Task:
+    return Task(
+        image=dataset.image_ids[index],
+        label=int(dataset.labels[index]),
+        picture_wh=picture_wh,
+        view_wh=view_wh,
+        truths=np.empty((0, 4)) if dataset.boxes is None else dataset.boxes[index],
+        rule=dataset.box_rule,
+        masks=None if dataset.masks is None else dataset.masks[index],
+        map=map_,
+        top_classes=top_classes,
+        fault=fault,
+    )
