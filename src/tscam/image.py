@@ -93,6 +93,24 @@ def read_image(path: Path, *, least_side: int | None = None) -> Image.Image:
         return _as_rgb(file if turn is None else file.transpose(turn))
 
 
+def read_grey_levels(path: Path) -> UInt8[np.ndarray, "H W"]:
+    """The grey levels of a PNG, upright, to the last bit those of `cv2.imread(path, cv2.IMREAD_GRAYSCALE)`.
+
+    One, two and four bits are spread over 0 to 255, transparency is dropped, colours are weighed as libpng weighs them
+    for OpenCV: cut where Pillow rounds. A gamma that a coloured PNG states is not heeded, as OpenCV does.
+
+    Raises:
+        ImageError: as `read_image`; also for another format than PNG, and for sixteen bits of grey.
+    """
+    with _opened(path, decoders=("PNG",)) as file:
+        file.load()
+        if file.mode.startswith("I"):
+            raise ImageError(f"{printable(path)}: sixteen bits a pixel; expected a PNG of eight bits or fewer")
+        turn = _TURNS.get(_orientation(file))
+        upright = file if turn is None else file.transpose(turn)
+        return np.asarray(upright.convert("L")) if upright.mode in ("1", "L", "LA") else _grey(upright.convert("RGB"))
+
+
 def image_size_wh(path: Path) -> tuple[int, int]:
     """Width and height of the picture as displayed, in pixels; decodes the header alone.
 
@@ -141,6 +159,13 @@ def printable(path: Path) -> str:
     return text if text.isprintable() else repr(text)
 
 
+def leads_out(text: str) -> bool:
+    """Is this no path below a folder: empty, absolute (on a drive of Windows, too), with `..` in it, or with NUL?"""
+    if text[:1] in ("", "/", "\\") or text[1:2] == ":" or "\0" in text:
+        return True
+    return ".." in text and ".." in text.replace("\\", "/").split("/")
+
+
 def _require_file(path: Path) -> None:
     try:
         status = path.stat()
@@ -153,12 +178,12 @@ def _require_file(path: Path) -> None:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
+def _opened(path: Path, *, decoders: tuple[str, ...] = _DECODERS) -> Iterator[Image.Image]:
     """An open picture; what its decoder raises in the block becomes an `ImageError`."""
     _require_file(path)
     _silence_pillow()
     try:
-        with Image.open(path, formats=_DECODERS) as file:
+        with Image.open(path, formats=decoders) as file:
             yield file
     except _DECODING_FAULTS as fault:
         reason = one_line(fault)
@@ -195,6 +220,13 @@ def _as_rgb(picture: Image.Image) -> Image.Image:
         white = Image.new("RGBA", upper.size, "white")
         return Image.alpha_composite(white, upper).convert("RGB")
     return picture.convert("RGB")
+
+
+def _grey(picture: Image.Image) -> UInt8[np.ndarray, "H W"]:
+    """libpng's grey of RGB: weights of 1/32768, the fraction cut off; a colour that is a grey keeps its level."""
+    red, green, blue = (np.asarray(channel, dtype=np.uint32) for channel in picture.split())
+    is_grey = (red == green) & (green == blue)
+    return np.where(is_grey, red, (9797 * red + 19234 * green + 3737 * blue) >> 15).astype(np.uint8)
 
 
 def _eight_bits(values: Shaped[np.ndarray, "H W"]) -> UInt8[np.ndarray, "H W"]:

@@ -1,13 +1,16 @@
 """Data sets, one reader a file; importing this package files them all."""
 
-from tscam.datasets import cub, folder, imagenet
+from tscam.datasets import cub, folder, imagenet, wsol
 from tscam.datasets.base import Dataset, DatasetReader, dataset_readers, find_reader, read_dataset, recognize
 from tscam.datasets.check import DatasetCheck, SplitCheck, check_dataset, require_usable, verify_pictures
+from tscam.datasets.masks import Masks, read_masks
+from tscam.datasets.wsol import write_wsol_metadata
 
 __all__ = [
     "Dataset",
     "DatasetCheck",
     "DatasetReader",
+    "Masks",
     "SplitCheck",
     "check_dataset",
     "cub",
@@ -16,7 +19,10 @@ __all__ = [
     "folder",
     "imagenet",
     "read_dataset",
+    "read_masks",
     "recognize",
     "require_usable",
     "verify_pictures",
+    "write_wsol_metadata",
+    "wsol",
 ]

@@ -1,13 +1,14 @@
 """What a data set is, and the readers that make one from a folder. Each reader turns its convention into ours, once."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Int
 
+from tscam.datasets.masks import Masks
 from tscam.errors import DataError
 from tscam.registry import Registry
 
@@ -17,7 +18,7 @@ class Dataset:
     """One split of a data set, column by column (a million pictures are a million short strings, not objects).
 
     Attributes:
-        name: of its reader: `cub`, `imagenet`, `folder`.
+        name: of its reader: `cub`, `imagenet`, `wsol`, `folder`.
         split: which part this is.
         root: the folder that was given.
         image_root: the folder that `image_ids` are relative to.
@@ -28,7 +29,9 @@ class Dataset:
             for a picture without boxes; None where the whole data set has none.
         box_rule: how evaluation rounds these boxes to view pixels (`tscam.metrics.ts_cam`).
         threshold: the published one, fraction of the map's maximum.
-        masks: path of each picture's segmentation mask; None where the data set has none.
+        masks: the files of each picture's segmentation; None where the data set has none.
+        sizes_wh: width and height of each picture as displayed, in pixels, where the data set's own lists state them;
+            None where the pictures must be asked.
     """
 
     name: str
@@ -41,7 +44,8 @@ class Dataset:
     boxes: tuple[Float[np.ndarray, "_ 4"], ...] | None
     box_rule: Literal["cub", "ilsvrc"] = "ilsvrc"
     threshold: float = 0.10
-    masks: tuple[Path, ...] | None = field(default=None)
+    masks: tuple[Masks, ...] | None = None
+    sizes_wh: Int[np.ndarray, "n 2"] | None = None
 
     def __len__(self) -> int:
         return len(self.image_ids)
@@ -52,13 +56,15 @@ class Dataset:
 
     def subset(self, indices: Sequence[int] | Int[np.ndarray, " m"], *, split: str) -> "Dataset":
         """The pictures of these indices, in their order, under the name of another split."""
+        chosen = np.asarray(indices, dtype=np.int64)
         return replace(
             self,
             split=split,
             image_ids=tuple(self.image_ids[index] for index in indices),
-            labels=self.labels[np.asarray(indices, dtype=np.int64)],
+            labels=self.labels[chosen],
             boxes=None if self.boxes is None else tuple(self.boxes[index] for index in indices),
             masks=None if self.masks is None else tuple(self.masks[index] for index in indices),
+            sizes_wh=None if self.sizes_wh is None else self.sizes_wh[chosen],
         )
 
 
@@ -157,8 +163,8 @@ def recognize(root: Path) -> str:
         if dataset_readers[name].recognizes(root):
             return name
     raise DataError(
-        f"{root}: no data set recognized; expected CUB's list files, ImageNet's train/ and val/, or a folder a class "
-        f"(readers: {', '.join(dataset_readers)})"
+        f"{root}: no data set recognized; expected CUB's list files, ImageNet's train/ and val/, wsolevaluation's "
+        f"metadata/, or a folder a class (readers: {', '.join(dataset_readers)})"
     )
 
 

@@ -11,9 +11,10 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from tscam.datasets.base import Dataset, find_reader, recognize
+from tscam.datasets.masks import Masks
 from tscam.errors import DataError, ImageError, one_line
 from tscam.geometry import box_area
-from tscam.image import printable, verify_image
+from tscam.image import printable, read_grey_levels, verify_image
 from tscam.loading import Progress, read_ahead
 
 # Annotators count the last pixel as inside, or not: neither is an error.
@@ -37,7 +38,9 @@ class SplitCheck:
         unreadable: pictures that are there and cannot be read, each with the reason.
         boxes_outside: pictures with a box that leaves the picture, by more than a pixel at the right or the bottom.
         boxes_without_area: pictures with a box that has no width or no height.
-        missing_masks: pictures whose mask is not there, in a data set with masks.
+        missing_masks: pictures with a mask that is not there, in a data set with masks.
+        bad_masks: pictures with a mask that is unreadable or of another size than the picture, each with the reason.
+        other_sizes: pictures of another size than their list states, in a data set that states sizes.
     """
 
     split: str
@@ -50,6 +53,8 @@ class SplitCheck:
     boxes_outside: tuple[str, ...]
     boxes_without_area: tuple[str, ...]
     missing_masks: tuple[str, ...]
+    bad_masks: tuple[tuple[str, str], ...]
+    other_sizes: tuple[str, ...]
 
     def describe(self) -> list[str]:
         """The counts as one line, then a line a fault or warning."""
@@ -58,10 +63,12 @@ class SplitCheck:
         counts = f"{self.pictures} pictures of {self.classes} classes ({fewest} to {most} a class, median {median:g})"
         named = {
             "fault: no such file": self.missing,
-            "fault: unreadable": [f"{image_id} ({reason})" for image_id, reason in self.unreadable],
+            "fault: unreadable": _with_reasons(self.unreadable),
             "warning: box outside the picture": self.boxes_outside,
             "warning: box without area": self.boxes_without_area,
             "warning: no such mask": self.missing_masks,
+            "warning: mask of no use": _with_reasons(self.bad_masks),
+            "warning: of another size than its list states": self.other_sizes,
         }
         lines = [f"{self.split}: {counts}, {boxes}"]
         return lines + [f"{self.split}: {what}: {image_id}" for what, ids in named.items() for image_id in ids]
@@ -183,14 +190,19 @@ def _size_or_reason(path: Path) -> tuple[tuple[int, int], int] | str:
     try:
         return verify_image(path), path.stat().st_size
     except ImageError as fault:
-        missing = isinstance(fault.__cause__, FileNotFoundError)
-        return _MISSING if missing else str(fault).removeprefix(f"{printable(path)}: ")
+        return _reason(fault, path)
+
+
+def _reason(fault: ImageError, path: Path) -> str:
+    missing = isinstance(fault.__cause__, FileNotFoundError)
+    return _MISSING if missing else str(fault).removeprefix(f"{printable(path)}: ")
 
 
 def _check_split(dataset: Dataset, inspection: _Inspection) -> SplitCheck:
     ids, reasons = dataset.image_ids, inspection.reasons
     counts = np.bincount(dataset.labels, minlength=len(dataset.class_names))
     boxes = dataset.boxes or ()
+    mask_faults = list(_mask_faults(dataset, inspection))
     return SplitCheck(
         split=dataset.split,
         pictures=len(dataset),
@@ -207,8 +219,44 @@ def _check_split(dataset: Dataset, inspection: _Inspection) -> SplitCheck:
         boxes_without_area=tuple(
             ids[index] for index, of_picture in enumerate(boxes) if (box_area(of_picture) == 0).any()
         ),
-        missing_masks=tuple(ids[index] for index, mask in enumerate(dataset.masks or ()) if not mask.is_file()),
+        missing_masks=tuple(image_id for image_id, reason in mask_faults if reason == _MISSING),
+        bad_masks=tuple((image_id, reason) for image_id, reason in mask_faults if reason != _MISSING),
+        other_sizes=tuple(
+            ids[index]
+            for index, stated in enumerate(dataset.sizes_wh if dataset.sizes_wh is not None else ())
+            if index not in reasons and (stated != inspection.sizes_wh[index]).any()
+        ),
     )
+
+
+def _mask_faults(dataset: Dataset, inspection: _Inspection) -> Iterator[tuple[str, str]]:
+    """Each picture with a mask that cannot be used, and the first reason; a picture's own faults are told elsewhere."""
+
+    def first_fault(index: int) -> str | None:
+        masks = dataset.masks[index] if dataset.masks is not None else Masks(())
+        faults = (_mask_fault(path, inspection.sizes_wh[index]) for path in masks.files)
+        return next(filter(None, faults), None)
+
+    indices = range(len(dataset.masks or ()))
+    workers = os.cpu_count() or 1
+    for index, reason in enumerate(read_ahead(indices, first_fault, workers=workers, depth=16 * workers)):
+        if reason:
+            yield dataset.image_ids[index], reason
+
+
+def _mask_fault(path: Path, picture_wh: Int[np.ndarray, " 2"]) -> str | None:
+    """Why a mask is of no use; the size of a picture that cannot be read is 0×0, and not compared."""
+    try:
+        height, width = read_grey_levels(path).shape
+    except ImageError as fault:
+        return _reason(fault, path)
+    if not picture_wh.any() or (picture_wh == (width, height)).all():
+        return None
+    return f"{printable(path)} is {width}×{height}, the picture {picture_wh[0]}×{picture_wh[1]}"
+
+
+def _with_reasons(faults: Sequence[tuple[str, str]]) -> list[str]:
+    return [f"{image_id} ({reason})" for image_id, reason in faults]
 
 
 def _leaves(boxes: Float[np.ndarray, "m 4"], size_wh: Int[np.ndarray, " 2"]) -> bool:

@@ -8,6 +8,7 @@ import numpy as np
 
 from tscam.datasets.base import Dataset, DatasetReader, dataset_readers
 from tscam.datasets.listings import Box, box_array, finite_number, list_lines, picture_id, whole_number
+from tscam.datasets.masks import Masks
 from tscam.errors import DataError
 
 Cell = TypeVar("Cell")
@@ -46,7 +47,8 @@ def _read(root: Path, split: str) -> Dataset:
         boxes = tuple(box_array([box_of[number]] if number in box_of else []) for number in chosen)
     masks = None
     if (folder / "segmentations").is_dir():
-        masks = tuple((folder / "segmentations" / image_id).with_suffix(".png") for image_id in image_ids)
+        files = ((folder / "segmentations" / image_id).with_suffix(".png") for image_id in image_ids)
+        masks = tuple(Masks((file,)) for file in files)
     return Dataset(
         name="cub",
         split=split,

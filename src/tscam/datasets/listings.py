@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from tscam.errors import DataError, one_line
-from tscam.image import PICTURE_SUFFIXES, printable
+from tscam.image import PICTURE_SUFFIXES, leads_out, printable
 
 Box = tuple[float, float, float, float]
 
@@ -51,7 +51,7 @@ def picture_id(text: str, where: str) -> str:
     Raises:
         DataError: empty, absolute, or leading out of the folder by `..`.
     """
-    if _leads_out(text):
+    if leads_out(text):
         raise DataError(
             f"{where}: {text!r:.200} leads out of the data set; expected a path below its folder of pictures"
         )
@@ -129,13 +129,6 @@ def _names(folder: Path, is_wanted: Callable[[os.DirEntry[str]], bool]) -> list[
         if not name.isascii() and not _is_utf8(name):
             raise DataError(f"{folder}: the name {os.fsencode(name)!r} is not UTF-8; rename it")
     return names
-
-
-def _leads_out(text: str) -> bool:
-    """Empty, absolute (a drive of Windows too), `..` between separators, or NUL."""
-    if text[:1] in ("", "/", "\\") or text[1:2] == ":" or "\0" in text:
-        return True
-    return ".." in text and ".." in text.replace("\\", "/").split("/")
 
 
 def _is_utf8(name: str) -> bool:

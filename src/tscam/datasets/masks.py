@@ -1,0 +1,66 @@
+"""Segmentation masks of a picture: the files of its objects and of the pixels that no score counts."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from jaxtyping import Bool
+
+from tscam.errors import DataError
+from tscam.image import printable, read_grey_levels
+
+
+@dataclass(frozen=True)
+class Masks:
+    """The files of one picture's segmentation; what is not black is inside.
+
+    Attributes:
+        objects: a file an object; together they are the foreground.
+        ignore: pixels that are dropped where they are not foreground.
+    """
+
+    objects: tuple[Path, ...]
+    ignore: Path | None = None
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All of them, the objects first."""
+        return self.objects if self.ignore is None else (*self.objects, self.ignore)
+
+
+def read_masks(
+    masks: Masks, *, size_wh: tuple[int, int], picture_wh: tuple[int, int] | None = None
+) -> tuple[Bool[np.ndarray, "H W"], Bool[np.ndarray, "H W"]]:
+    """Foreground and ignored pixels of one picture, which share none.
+
+    Args:
+        size_wh: width and height of the result; masks are resized to it, each pixel taking its nearest.
+        picture_wh: width and height of the picture as displayed, where it is known; masks must have its size.
+
+    Raises:
+        ImageError: a mask cannot be read, or is no PNG of at most eight bits a channel (a JPEG's edges would be noise).
+        DataError: a mask is of another size than the picture.
+
+    Source:
+        Choe et al., CVPR 2020 and their wsolevaluation: grey levels above 0.5 of 255, OpenCV's nearest pixel, objects
+        joined by "or", ignored pixels less the foreground.
+    """
+    foreground = np.zeros((size_wh[1], size_wh[0]), dtype=bool)
+    for path in masks.objects:
+        foreground |= _read_mask(path, size_wh, picture_wh)
+    if masks.ignore is None:
+        return foreground, np.zeros_like(foreground)
+    return foreground, _read_mask(masks.ignore, size_wh, picture_wh) & ~foreground
+
+
+def _read_mask(path: Path, size_wh: tuple[int, int], picture_wh: tuple[int, int] | None) -> Bool[np.ndarray, "H W"]:
+    levels = read_grey_levels(path)
+    height, width = levels.shape
+    if picture_wh is not None and (width, height) != picture_wh:
+        raise DataError(
+            f"{printable(path)}: a mask of {width}×{height} pixels for a picture of {picture_wh[0]}×{picture_wh[1]}; "
+            "expected masks of the picture's size"
+        )
+    # OpenCV's own: its nearest pixel is not always the floor of the scaled index, in any precision.
+    return cv2.resize(levels, size_wh, interpolation=cv2.INTER_NEAREST) > 0.5
