@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from data_sets import write_cub, write_folder, write_imagenet
 from tiny_runs import kept, rows, same_bits, settings
-from tscam.datasets import Dataset
+from tscam.datasets import Dataset, Masks
 from tscam.errors import DataError
 from tscam.training.loop import train
 from tscam.training.splits import Splits, has_boxes, hold_out, read_splits
@@ -28,7 +28,7 @@ def dataset_of(*sizes: int, boxes: bool = True) -> Dataset:
         image_ids=tuple(f"{number}.png" for number in range(len(labels))),
         labels=labels.astype(np.int64),
         boxes=tuple(np.array([[n, 0.0, n + 4.0, 3.0]]) for n in range(len(labels))) if boxes else None,
-        masks=tuple(Path(f"{number}.mask.png") for number in range(len(labels))),
+        masks=tuple(Masks((Path(f"{number}.mask.png"),)) for number in range(len(labels))),
     )  # fmt: skip
 
 
@@ -91,7 +91,7 @@ def test_pictures_keep_their_order_labels_boxes_and_masks_on_either_side() -> No
         assert part.labels.tolist() == dataset.labels[numbers].tolist()
         assert part.boxes is not None
         assert [box[0, 0] for box in part.boxes] == numbers
-        assert part.masks == tuple(Path(f"{number}.mask.png") for number in numbers)
+        assert part.masks == tuple(Masks((Path(f"{number}.mask.png"),)) for number in numbers)
         assert part.class_names == dataset.class_names
 
 
