@@ -135,8 +135,13 @@ def resume(run: Path, /) -> None:
     _end_training(done)
 
 
+def _speaks() -> bool:
+    """Of several processes under torchrun the first one speaks."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def _end_training(run: Path) -> None:
-    if os.environ.get("RANK", "0") == "0":  # of several processes under torchrun, the first one speaks
+    if _speaks():
         from tscam.training.results import describe_run
 
         print(describe_run(run))
@@ -157,8 +162,9 @@ def evaluate(model: Path | None = None, /, *, config: Annotated[EvaluateConfig, 
 
     with counting("evaluating") as on_progress:
         found = evaluate(model, config, on_progress=on_progress)
-    print(found.describe())
-    print(found.out)
+    if _speaks():
+        print(found.describe())
+        print(found.out)
 
 
 @app.command

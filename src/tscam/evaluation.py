@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from tscam.checkpoint import load_model
 from tscam.config import EvaluateConfig, TrainConfig
@@ -17,13 +18,13 @@ from tscam.metrics.protocol import BoxProtocol, PixelProtocol, protocols
 from tscam.metrics.summary import ProtocolResult, summarize
 from tscam.metrics.threshold import ThresholdPolicy, threshold_policy
 from tscam.predictor import Predictor
-from tscam.processes import ALONE, Processes
+from tscam.processes import ALONE, Processes, is_member, joined, local_rank
 from tscam.results import write_results
 from tscam.spool import Spool
 from tscam.tasks import PredictedMaps, SavedMaps, Tasks, judged, require_judgeable
 from tscam.thresholds import Chosen, choose_on, held_out_pictures, needs_held_out, policy_of
-from tscam.torch_predictor import TorchPredictor
-from tscam.writing import claim_output
+from tscam.torch_predictor import TorchPredictor, find_device
+from tscam.writing import claim_output, literal
 
 _ONE_FOR_ALL = ThresholdPolicy(kind="model")
 
@@ -66,27 +67,26 @@ def evaluate(model: Path | None, config: EvaluateConfig, *, on_progress: Progres
     policy = None if config.threshold is None else threshold_policy(config.threshold)
     asked = tuple(protocols[name] for name in dict.fromkeys(config.protocol))
     dataset = read_dataset(config.data, name=config.dataset, split=config.split)
-    tasks, facts, own = _tasks(model, config, dataset)
-    faults = require_judgeable(dataset, tasks, allow_missing=config.allow_missing, **_needs(asked))
-    kind = needs_held_out(asked, policy)
-    held_out = None if kind is None else held_out_pictures(
-        config.data, name=config.dataset, scored=dataset.split, fraction=TrainConfig.val_fraction,
-        seed=TrainConfig.seed, with_boxes=kind == "val",
-    )  # fmt: skip
-    if held_out is not None:
-        require_judgeable(held_out, tasks, with_boxes=False, with_masks=False, allow_missing=False)
-    if isinstance(tasks, PredictedMaps):
-        require_usable(dataset, workers=max(config.workers, 1))
-    inputs = [path for path in (config.data, model, config.maps) if path is not None]
-    out = claim_output(config.out, overwrite=config.overwrite, inputs=inputs)
-    chosen = {protocol.name: _chosen(protocol, policy, own=own) for protocol in asked}
-    if kind is not None and held_out is not None:
-        needing = tuple(protocol for protocol in asked if policy_of(protocol, policy).kind == kind)
-        chosen |= choose_on(held_out, kind, needing, tasks=tasks, spool_in=out, workers=config.workers)
-    return evaluate_to(
-        out, tasks, dataset, asked=asked, chosen=chosen, facts=facts, faults=faults, workers=config.workers,
-        save_to=out / "scoremaps" if config.save_maps else None, on_progress=on_progress,
-    )  # fmt: skip
+    with joined(find_device(_own_device(config.device))) as processes:
+        tasks, facts, own = _tasks(model, config, dataset)
+        faults = require_judgeable(dataset, tasks, allow_missing=config.allow_missing, **_needs(asked))
+        kind = needs_held_out(asked, policy)
+        held_out = None if kind is None else _held_out(config, dataset, tasks, with_boxes=kind == "val")
+        if isinstance(tasks, PredictedMaps) and processes.is_main:
+            require_usable(dataset, workers=max(config.workers, 1))
+        out = literal(config.out)
+        if processes.is_main:
+            inputs = [path for path in (config.data, model, config.maps) if path is not None]
+            out = claim_output(config.out, overwrite=config.overwrite, inputs=inputs)
+        processes.wait()
+        chosen = {protocol.name: _chosen(protocol, policy, own=own) for protocol in asked}
+        if kind is not None and held_out is not None:
+            needing = tuple(protocol for protocol in asked if policy_of(protocol, policy).kind == kind)
+            chosen |= choose_on(held_out, kind, needing, tasks=tasks, spool_in=out, workers=config.workers)
+        return evaluate_to(
+            out, tasks, dataset, asked=asked, chosen=chosen, facts=facts, faults=faults, workers=config.workers,
+            save_to=out / "scoremaps" if config.save_maps else None, processes=processes, on_progress=on_progress,
+        )  # fmt: skip
 
 
 def evaluate_to(
@@ -172,6 +172,23 @@ def require_same_classes(predictor: Predictor, dataset: Dataset) -> None:
             )
 
 
+def _own_device(given: str | None) -> str | None:
+    """Of several processes under torchrun, each has a GPU of its own where there are any."""
+    if is_member() and given in (None, "cuda") and torch.cuda.is_available():
+        return f"cuda:{local_rank()}"
+    return given
+
+
+def _held_out(config: EvaluateConfig, dataset: Dataset, tasks: Tasks, *, with_boxes: bool) -> Dataset:
+    """Pictures to choose a threshold on: those that training with the same settings' defaults holds out."""
+    found = held_out_pictures(
+        config.data, name=config.dataset, scored=dataset.split, fraction=TrainConfig.val_fraction,
+        seed=TrainConfig.seed, with_boxes=with_boxes,
+    )  # fmt: skip
+    require_judgeable(found, tasks, with_boxes=False, with_masks=False, allow_missing=False)
+    return found
+
+
 def _tasks(
     model: Path | None, config: EvaluateConfig, dataset: Dataset
 ) -> tuple[Tasks, dict[str, object], tuple[float, str]]:
@@ -187,7 +204,7 @@ def _tasks(
     assert model is not None
     predictor = TorchPredictor(
         load_model(model, method=config.method, method_args=config.method_args),
-        device=config.device,
+        device=_own_device(config.device),
         precision=config.precision,
     )
     require_same_classes(predictor, dataset)
