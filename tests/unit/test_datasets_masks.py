@@ -19,6 +19,12 @@ def save(path: Path, levels: np.ndarray) -> Path:
     return path
 
 
+def read_by_opencv(path: Path) -> np.ndarray:
+    levels = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    assert levels is not None
+    return levels
+
+
 def box_mask(path: Path, *, size_wh: tuple[int, int], box: tuple[int, int, int, int], level: int = 255) -> Path:
     levels = np.zeros((size_wh[1], size_wh[0]), dtype=np.uint8)
     levels[box[1] : box[3], box[0] : box[2]] = level
@@ -83,7 +89,7 @@ KINDS = (
 def test_grey_levels_are_those_of_opencv(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "x.png"
     write_picture_of(kind, path)
-    expected = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    expected = read_by_opencv(path)
     assert len(np.unique(expected)) > 1
     np.testing.assert_array_equal(read_grey_levels(path), expected)
 
@@ -140,8 +146,7 @@ def reference(objects: list[Path], ignore: Path, size_wh: tuple[int, int]) -> np
     """0 background, 1 foreground, 255 ignored: the rule of wsolevaluation, in its order of steps, in float32."""
 
     def read(path: Path) -> np.ndarray:
-        levels = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE).astype(np.float32)
-        return cv2.resize(levels, size_wh, interpolation=cv2.INTER_NEAREST)
+        return cv2.resize(read_by_opencv(path).astype(np.float32), size_wh, interpolation=cv2.INTER_NEAREST)
 
     labels = np.where(read(ignore) > 0.5, 255, 0)
     for path in objects:
