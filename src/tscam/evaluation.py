@@ -154,7 +154,7 @@ def facts_of(predictor: TorchPredictor, model: Path) -> dict[str, object]:
 
 
 def require_same_classes(predictor: Predictor, dataset: Dataset) -> None:
-    """Refuses a data set of other classes than the model's; a model whose classes are mere numbers fits by count.
+    """Refuses a data set of other classes than the model's; where those of one are mere numbers they fit by count.
 
     Raises:
         DataError: says what differs first.
@@ -164,12 +164,16 @@ def require_same_classes(predictor: Predictor, dataset: Dataset) -> None:
         raise DataError(
             f"{dataset.root}: {len(theirs)} classes, the model has {len(ours)}; give the data it was made for"
         )
-    named = any(name != str(number) for number, name in enumerate(ours))
+    named = _has_names(ours) and _has_names(theirs)
     for number, (our, their) in enumerate(zip(ours, theirs, strict=True)):
         if named and our != their:
             raise DataError(
                 f"{dataset.root}: class {number} is {their!r}, the model's is {our!r}; give the data it was made for"
             )
+
+
+def _has_names(classes: tuple[str, ...]) -> bool:
+    return any(name != str(number) for number, name in enumerate(classes))
 
 
 def _own_device(given: str | None) -> str | None:
