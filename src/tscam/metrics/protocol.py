@@ -94,7 +94,8 @@ TS_CAM = BoxProtocol(
 
 MAX_BOX_ACC = BoxProtocol(
     name="max-box-acc", source="Choe et al., CVPR 2020 (wsolevaluation)", view=_WSOL_VIEW, resize="bicubic",
-    precision="float64", step=0.001, threshold="best", contours="largest", clip=True, no_box=(0, 0, 0, 0), truth_rounding="wsolevaluation",
+    precision="float64", step=0.001, threshold="best", contours="largest", clip=True, no_box=(0, 0, 0, 0),
+    truth_rounding="wsolevaluation",
 )  # fmt: skip
 
 MAX_BOX_ACC_V2 = replace(
