@@ -32,7 +32,8 @@ print("imported:", sorted(heavy & set(sys.modules)))
 """
     verbs = [name for name in app if not name.startswith("-")]
     assert set(verbs) == {
-        "demo", "check", "train", "resume", "evaluate", "localize", "explain", "convert-weights", "benchmark", "list",
+        "demo", "check", "train", "resume", "evaluate", "localize", "explain", "convert-weights", "push",
+        "benchmark", "list",
     }  # fmt: skip
     answer = run_python("-c", script, *verbs)
     assert (answer.code, answer.err) == (0, "")
