@@ -17,8 +17,8 @@ from torch import Tensor
 
 from reference.figures import seeded_weights
 from tscam.backbones import create_backbone
-from tscam.backbones.creation import pretrained_source
 from tscam.backbones.base import Backbone
+from tscam.backbones.creation import pretrained_source
 from tscam.backbones.tensors import read_tensors
 from tscam.errors import WeightsError
 from tscam.model import create_model
