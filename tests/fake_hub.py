@@ -143,7 +143,9 @@ class _Handler(BaseHTTPRequestHandler):
         elif name in self.hub.repositories:
             self._answer(409, {"url": address, "error": "You already created this model repo"})
         else:
-            self.hub.repositories[name] = Repository(private=wish.get("visibility") == "private")
+            self.hub.repositories[name] = Repository(
+                private=wish.get("visibility") == "private" or bool(wish.get("private"))
+            )
             self._answer(200, {"url": address})
 
     def _commit(self, name: str, lines: list[dict[str, Any]]) -> None:

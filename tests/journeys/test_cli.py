@@ -1,6 +1,7 @@
 """The command line as a person meets it: help without waiting, and from pictures to boxes."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from data_sets import draw_picture, write_folder
 from fake_hub import running_hub
 from tscam.cli import app
 from tscam.model import create_model
-from tscam.recipe import to_yaml, train_config
+from tscam.recipe import list_recipes, to_yaml, train_config
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -265,3 +266,10 @@ def test_overwrite_empties_the_folder_and_its_absence_keeps_it(workshop: Path, t
         done = tscam(*arguments, "--out", out, "--overwrite")
         assert (done.code, done.last_line) == (0, str(out)), done.err
         assert "thesis.txt" not in files(out)
+
+
+def test_every_recipe_of_a_benchmark_has_its_row_in_the_model_zoo() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "model_zoo.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"\| `tscam train (\S+) ", page)) == {
+        name for name in list_recipes() if name.startswith(("cub/", "ilsvrc/"))
+    }
