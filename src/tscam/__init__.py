@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tscam import backbones, datasets, formats, methods, metrics
+    from tscam.checkpoint import push_to_hub
     from tscam.config import EvaluateConfig, LocalizeConfig, TrainConfig
     from tscam.drawing import draw
     from tscam.errors import TscamError
@@ -36,6 +37,7 @@ __all__ = [
     "localize",
     "methods",
     "metrics",
+    "push_to_hub",
     "resume",
     "train",
     "train_config",
@@ -54,6 +56,7 @@ _HOME = {
     "evaluate": "evaluation",
     "load": "localizer",
     "localize": "localizer",
+    "push_to_hub": "checkpoint",
     "resume": "training.loop",
     "train": "training.loop",
     "train_config": "recipe",
