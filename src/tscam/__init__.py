@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from tscam.drawing import draw
     from tscam.errors import TscamError
     from tscam.evaluation import evaluate
+    from tscam.explain import Explainer
     from tscam.formats import write_annotations
     from tscam.localization import Localization
     from tscam.localizer import Localizer, load, localize
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EvaluateConfig",
+    "Explainer",
     "Localization",
     "LocalizeConfig",
     "Localizer",
@@ -44,6 +46,7 @@ __all__ = [
 
 _HOME = {
     "EvaluateConfig": "config",
+    "Explainer": "explain",
     "Localization": "localization",
     "LocalizeConfig": "config",
     "Localizer": "localizer",
