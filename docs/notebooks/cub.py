@@ -28,9 +28,8 @@ print(f"{len(test)} test pictures of {len(test.class_names)} classes; threshold 
 # ## Attention, layer by layer
 #
 # In every layer the class token attends to the patches. TS-CAM averages this attention over the heads and sums it
-# over the layers. Early layers look around, later ones settle. *Rollout* (Abnar & Zuidema, 2020) multiplies the
-# layers instead. The dashed box is the true one, which the model was never shown. Another `picture` shows another
-# bird.
+# over the layers. *Rollout* (Abnar & Zuidema, 2020) multiplies the layers instead. The dashed box is the true one,
+# which the model was never shown. Another `picture` shows another bird.
 
 # %%
 picture = len(test) // 2
@@ -76,9 +75,9 @@ plt.show()
 # %% [markdown]
 # ## What is coupled
 #
-# The *semantic map* of a class says where its evidence is, and is spotty. The *attention map* says where the object
-# is, of whatever class. TS-CAM multiplies them, place by place. Where the product is above the threshold, a fraction
-# of its maximum, is the object; the coloured box is that of the largest region.
+# The *semantic map* of a class says where its evidence is, the *attention map* where the object is, of whatever
+# class. TS-CAM multiplies them, place by place. Where the product is above the threshold, a fraction of its maximum,
+# is the object; the coloured box is that of the largest region.
 
 
 # %%
@@ -94,19 +93,19 @@ def coupled(indices):
 coupled([len(test) * part // 8 for part in (1, 3, 5, 7)])
 
 # %% [markdown]
-# The maps are arrays on the patch grid, and the box is in pixels of the picture, for what else is to be done with
-# them:
+# The maps are arrays on the patch grid, and the box is in pixels of the picture, for whatever else you do with them:
 
 # %%
 own = seen.coupling[-1]
-print(
-    own.caption, own.map.shape, "box", [round(edge) for edge in own.box], "true", test.boxes[picture].round().tolist()
-)
+print(f"{own.caption}: map of {own.map.shape[0]}×{own.map.shape[1]} patches")
+print("box      ", [round(edge) for edge in own.box])
+print("true box ", [round(edge) for edge in test.boxes[picture][0]])
 
 # %% [markdown]
 # ## The five most likely classes
 #
-# Each class has a map and a box of its own. They share the attention, so the boxes of similar birds differ little.
+# Each class has a map and a box of its own: its semantic map, with the same attention. A class that nothing in the
+# picture speaks for may get everything but the object.
 
 # %%
 seen.draw("classes", true_boxes=test.boxes[picture])
@@ -119,7 +118,8 @@ seen.draw("classes", true_boxes=test.boxes[picture])
 # the box of the true class overlap (IoU ≥ 0.5), whatever class was thought most likely. All pictures count.
 
 # %%
-scored = tscam.evaluate(MODEL, tscam.EvaluateConfig(data=DATA, split="test", out=OUT / "scores", overwrite=True))
+config = tscam.EvaluateConfig(data=DATA, split="test", out=OUT / "scores", overwrite=True)
+scored = tscam.evaluate(MODEL, config)
 print(scored.describe())
 
 # %% [markdown]
@@ -151,22 +151,17 @@ coupled(sorted(of_right_class, key=lambda index: scored.images[index].score.iou)
 seen.draw("methods", true_boxes=test.boxes[picture])
 
 # %% [markdown]
-# Then on the test split. Each method has its own best threshold, so each is scored at several. The best column of a
-# row was chosen on the test split: it is an *oracle's* number, good for comparing methods, too high for anything
-# else.
+# Then on the whole test split. Each method has its own best threshold, so each is scored at several. The best number
+# of a row is chosen on the test split, an *oracle's*: good for comparing methods, too high for anything else.
 
 # %%
 thresholds = (0.1, 0.3, 0.5)
 gt_known = {}
 for method in ("ts-cam", "attention", "cam"):
     for threshold in thresholds:
+        out = OUT / f"{method}-{threshold}"
         config = tscam.EvaluateConfig(
-            data=DATA,
-            split="test",
-            method=method,
-            threshold=threshold,
-            out=OUT / f"{method}-{threshold}",
-            overwrite=True,
+            data=DATA, split="test", out=out, method=method, threshold=threshold, overwrite=True
         )
         gt_known[method, threshold] = tscam.evaluate(MODEL, config).result.gt_known_loc
 

@@ -83,7 +83,8 @@ found = tscam.load(MODEL)([val.path(index) for index in few], top_k=2)
 unsure = min(found, key=lambda one: one.objects[0].score if one.objects else 1.0)
 first, second = explainer(unsure.image).classes[:2]
 print(f"{Path(unsure.image).name}: {first.caption}, then {second.caption}")
-sheet([explainer(unsure.image, label=one.class_id).draw("coupling") for one in (first, second)], columns=1)
+opened = [explainer(unsure.image, label=one.class_id) for one in (first, second)]
+sheet([one.draw("coupling") for one in opened], columns=1)
 
 # %% [markdown]
 # ## How good it is
@@ -93,7 +94,8 @@ sheet([explainer(unsure.image, label=one.class_id).draw("coupling") for one in (
 # true class overlap.
 
 # %%
-scored = tscam.evaluate(MODEL, tscam.EvaluateConfig(data=DATA, split="val", out=OUT / "scores", overwrite=True))
+config = tscam.EvaluateConfig(data=DATA, split="val", out=OUT / "scores", overwrite=True)
+scored = tscam.evaluate(MODEL, config)
 print(scored.describe())
 
 # %% [markdown]
@@ -106,7 +108,8 @@ left.invert_yaxis()
 left.set(xlabel="pictures")
 is_found = np.array([image.score.gt_known_loc for image in scored.images])
 gt_known = {
-    name: 100 * is_found[which].mean() for name, which in (("one box", boxes_of == 1), ("several", boxes_of > 1))
+    "one box": 100 * is_found[boxes_of == 1].mean(),
+    "several": 100 * is_found[boxes_of > 1].mean(),
 }
 right.bar(list(gt_known), list(gt_known.values()), color="#0072B2", width=0.5)
 right.set(ylim=(0, 100), ylabel="GT-known loc, %")
@@ -131,6 +134,7 @@ seen.draw("methods", true_boxes=val.boxes[picture])
 # %%
 print("                top-1 loc  top-5 loc  GT-known loc")
 for method in ("ts-cam", "attention", "cam"):
-    config = tscam.EvaluateConfig(data=DATA, split="val", method=method, out=OUT / method, overwrite=True)
-    result = tscam.evaluate(MODEL, config).result
-    print(f"{method:<14}{result.top1_loc:11.1f}{result.top5_loc:11.1f}{result.gt_known_loc:14.1f}")
+    out = OUT / method
+    config = tscam.EvaluateConfig(data=DATA, split="val", out=out, method=method, overwrite=True)
+    found = tscam.evaluate(MODEL, config).result
+    print(f"{method:<14}{found.top1_loc:11.1f}{found.top5_loc:11.1f}{found.gt_known_loc:14.1f}")

@@ -42,7 +42,7 @@ config = tscam.train_config(RECIPE, data=DATA, out=OUT / "run")
 
 def show(progress):
     if row := progress.row:
-        print(f"epoch {row.epoch}: loss {row.train_loss:.2f}, {row.top1_cls:.1f} % of the held-out pictures right")
+        print(f"epoch {row.epoch}: loss {row.train_loss:.2f}, held-out pictures right {row.top1_cls:.1f} %")
 
 
 run = tscam.train(config, on_progress=show)
@@ -78,7 +78,7 @@ found = localizer(find_pictures([NEW]))
 for one in found[:10]:
     for thing in one.objects:
         box = [round(edge) for edge in thing.box]
-        print(f"{Path(one.image).name}: {thing.label} {100 * thing.score:.0f} %, box {box} of {one.width}×{one.height}")
+        print(f"{Path(one.image).name}: {thing.label} {100 * thing.score:.0f} %, box {box}")
 
 # %%
 sheet([tscam.draw(one) for one in found[:4]], columns=2)
@@ -108,10 +108,10 @@ for path in tscam.write_annotations(found, OUT / "annotations", to="coco"):
 # the command line.
 
 # %%
-folder = tscam.localize(
-    [NEW], model=run, config=tscam.LocalizeConfig(out=OUT / "found", to=("coco",), draw=True, overwrite=True)
-)
-print(*sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())[:8], sep="\n")
+config = tscam.LocalizeConfig(out=OUT / "found", to=("coco",), draw=True, overwrite=True)
+folder = tscam.localize([NEW], model=run, config=config)
+for path in sorted(folder.rglob("*.*"))[:8]:
+    print(path.relative_to(folder))
 
 # %% [markdown]
 # ## Why here?

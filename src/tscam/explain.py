@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -26,7 +25,7 @@ from tscam.model import LocalizationModel
 from tscam.torch_predictor import find_device
 from tscam.writing import claim_output
 
-Page = Literal["layers", "coupling", "classes", "methods"]
+PAGES = ("layers", "coupling", "classes", "methods")
 
 _PRINTED_SIDE = 960  # of a panel in a file, in pixels
 _DPI = 300  # four panels side by side are as wide as a page and a half
@@ -74,7 +73,7 @@ class Explanation:
     classes: tuple[SeenMap, ...]
     methods: tuple[SeenMap, ...]
 
-    def draw(self, page: Page, *, true_boxes: Float[np.ndarray, "m 4"] | None = None, side: int = 320) -> Image.Image:
+    def draw(self, page: str, *, true_boxes: Float[np.ndarray, "m 4"] | None = None, side: int = 320) -> Image.Image:
         """The picture, and beside it a panel a map of one page, with its box.
 
         Args:
@@ -85,10 +84,8 @@ class Explanation:
         Raises:
             ConfigError: no such page, or this model has nothing to show on it.
         """
-        if page not in get_args(Page):
-            raise ConfigError(
-                f"no page {page!r}{did_you_mean(page, get_args(Page))} (pages: {', '.join(get_args(Page))})"
-            )
+        if page not in PAGES:
+            raise ConfigError(f"no page {page!r}{did_you_mean(page, PAGES) or ';'} there are {', '.join(PAGES)}")
         maps: tuple[SeenMap, ...] = getattr(self, page)
         if not maps:
             raise ConfigError(f"page {page!r} is empty: this model's backbone has no class token")
@@ -222,8 +219,7 @@ def explain(picture: Path, *, model: Path, config: ExplainConfig) -> Path:
     explainer = Explainer(model, methods=config.methods, threshold=config.threshold, device=config.device)
     seen = explainer(picture, label=config.label)
     out = claim_output(config.out, overwrite=config.overwrite, inputs=(picture, model))
-    pages: tuple[Page, ...] = get_args(Page)
-    for page in pages:
+    for page in PAGES:
         if getattr(seen, page):
             _write(out / f"{page}.png", seen.draw(page, side=_PRINTED_SIDE))
     return out
