@@ -32,7 +32,8 @@ print(f"{len(val)} pictures of {len(val.class_names)} classes, {(boxes_of > 1).s
 # dashed boxes are the true ones. Another `picture` shows another.
 
 # %%
-picture = int(np.flatnonzero(boxes_of == 1)[0])
+with_one = np.flatnonzero(boxes_of == 1)
+picture = int(with_one[len(with_one) // 2])
 seen = explainer(val.path(picture), label=val.labels[picture])
 seen.draw("layers", true_boxes=val.boxes[picture])
 
