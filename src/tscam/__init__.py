@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tscam.drawing import draw
     from tscam.errors import TscamError
     from tscam.evaluation import evaluate
+    from tscam.explain import Explainer
     from tscam.formats import write_annotations
     from tscam.localization import Localization
     from tscam.localizer import Localizer, load, localize
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EvaluateConfig",
+    "Explainer",
     "Localization",
     "LocalizeConfig",
     "Localizer",
@@ -46,6 +48,7 @@ __all__ = [
 
 _HOME = {
     "EvaluateConfig": "config",
+    "Explainer": "explain",
     "Localization": "localization",
     "LocalizeConfig": "config",
     "Localizer": "localizer",
