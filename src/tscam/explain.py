@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from PIL import Image
 from torch import Tensor
 
@@ -13,13 +13,14 @@ from tscam.attention import attention_map, rollout
 from tscam.boxes import boxes_above, localization_map
 from tscam.checkpoint import load_model
 from tscam.config import ExplainConfig
-from tscam.drawing import CLASS_COLOURS, Box, Colour, draw_panel, sheet
-from tscam.errors import ConfigError, OutputError, did_you_mean, one_line
-from tscam.features import Record
+from tscam.drawing import CLASS_COLOURS, Box, draw_panel, percent, sheet
+from tscam.errors import ConfigError, OutputError, WeightsError, did_you_mean, one_line
+from tscam.features import Features, Record
 from tscam.geometry import View
 from tscam.image import preprocess, read_image
 from tscam.localization import grid_map
 from tscam.methods import Method, create_method, methods_of
+from tscam.methods.attention import Attention
 from tscam.model import LocalizationModel
 from tscam.torch_predictor import find_device
 from tscam.writing import claim_output
@@ -27,6 +28,7 @@ from tscam.writing import claim_output
 _LONGER_SIDE = 960  # of a panel, in pixels
 _DPI = 300  # four panels side by side are as wide as a page and a half
 _CLASSES = 5
+_ATTENTION = Record.CLASS_ATTENTION | Record.ATTENTION
 
 
 class _Canvas:
@@ -39,14 +41,16 @@ class _Canvas:
         self.threshold = threshold
         self._view, self._wh = view, picture.size
 
-    def panel(
-        self, caption: str, map_: Tensor | None = None, *, has_box: bool = False, colour: Colour = CLASS_COLOURS[0]
-    ) -> Image.Image:
-        """The picture under a raw map, with the box of it where asked."""
+    def panel(self, caption: str, map_: Tensor | None = None, *, box_of: int | None = None) -> Image.Image:
+        """The picture under a raw map, with its box where asked, in the colour of the class of that number."""
         if map_ is None:
             return draw_panel(self.picture, caption=caption)
         raw = map_.float().cpu().numpy()
-        box = self._box(raw) if has_box else None
+        if box_of is None:
+            return draw_panel(self.picture, map=grid_map(raw), caption=caption)
+        box = self._box(raw)
+        colour = CLASS_COLOURS[box_of % len(CLASS_COLOURS)]
+        caption = caption if box else f"{caption}, no box"
         return draw_panel(self.picture, map=grid_map(raw), box=box, caption=caption, colour=colour)
 
     def _box(self, raw: Float[np.ndarray, "h w"]) -> Box | None:
@@ -63,46 +67,46 @@ def explain(picture: Path, *, model: Path, config: ExplainConfig) -> Path:
 
     `layers.png`: the attention map of each layer, their sum, and the rollout. `coupling.png`: semantic map, attention
     map, and the map of the model's own method with its box. `classes.png`: the map and box of each of the five most
-    likely classes. `methods.png`: the map and box of each method for one class. What a backbone without a class token
-    does not have is left out.
+    likely classes. `methods.png`: the map and box of each method for one class. Every map is scaled by itself, from
+    its lowest value to its highest. What a backbone without a class token does not have is left out.
 
     Raises:
         TscamError: picture, model, label, a method or the place are not fit; nothing is written then.
     """
     network = load_model(model).to(find_device(config.device)).eval()
     readers = _readers(network, config.methods)
+    label = _class_id(network, config.label)
     upright = read_image(picture)
     array, view = preprocess(upright, to=network.input_format)
     pixels = torch.from_numpy(array)[None].to(next(network.parameters()).device)
-    label = _class_id(network, config.label)
-
     with torch.no_grad():
-        logits, _, _ = network.localize(pixels, top_k=1)
-    scores = logits[0].softmax(dim=0)
-    label = int(scores.argmax()) if label is None else label
+        features = network.backbone(pixels, records=_ATTENTION & network.backbone.serves)
+        logits, likely, maps = network.localize(pixels, top_k=_CLASSES)
+    if not (logits.isfinite().all() and maps.isfinite().all()):
+        raise WeightsError(f"{model}: scores or maps that are not finite; its weights are spoilt, take earlier ones")
+    label = int(likely[0, 0]) if label is None else label
+
     canvas = _Canvas(upright, view, config.threshold or network.spec.threshold)
+    at, name = f"threshold {canvas.threshold:g}", network.spec.label_names[label]
     pages = {
-        "layers": _layers(network, pixels, canvas),
-        "coupling": _coupling(network, pixels, label, canvas),
-        "classes": _likely(network, pixels, scores, canvas),
-        "methods": _compared(network, readers, pixels, label, canvas),
+        "layers": ("attention of the class token", _layers(features, canvas)),
+        "coupling": (f"{name}, {at}", _coupling(network, features, pixels, label, canvas)),
+        "classes": (f"likely classes, {at}", _likely(network, logits[0].detach(), likely[0], maps[0], canvas)),
+        "methods": (f"{name}, {at}", _compared(network, readers, pixels, label, canvas)),
     }
     out = claim_output(config.out, overwrite=config.overwrite, inputs=(picture, model))
-    for name, panels in pages.items():
+    for page, (subject, panels) in pages.items():
         if panels:
-            _write(out / f"{name}.png", [canvas.panel(picture.name), *panels])
+            _write(out / f"{page}.png", [canvas.panel(f"{picture.name}\n{subject}"), *panels])
     return out
 
 
-def _layers(network: LocalizationModel, pixels: Tensor, canvas: _Canvas) -> list[Image.Image]:
-    wanted = Record.CLASS_ATTENTION | Record.ATTENTION
-    if wanted not in network.backbone.serves:
-        return []
-    with torch.no_grad():
-        features = network.backbone(pixels, records=wanted)
+def _layers(features: Features, canvas: _Canvas) -> list[Image.Image]:
     rows, matrices, grid = features.class_attention, features.attention, features.grid
+    if rows is None or matrices is None:
+        return []
     panels = [
-        canvas.panel(f"attention of layer {number + 1}", attention_map(rows, grid=grid, layers=[number])[0])
+        canvas.panel(f"layer {number + 1}", attention_map(rows, grid=grid, layers=[number])[0])
         for number in range(len(rows))
     ]
     panels.append(canvas.panel(f"sum of {len(rows)} layers", attention_map(rows, grid=grid)[0]))
@@ -110,46 +114,37 @@ def _layers(network: LocalizationModel, pixels: Tensor, canvas: _Canvas) -> list
     return panels
 
 
-def _coupling(network: LocalizationModel, pixels: Tensor, label: int, canvas: _Canvas) -> list[Image.Image]:
-    readers = _readers(network, ())
-    name, label_name = network.spec.method, network.spec.label_names[label]
-    panels = []
-    if "cam" in readers:
-        panels.append(canvas.panel(f"semantic map of {label_name}", _map(network, readers["cam"], pixels, label)))
-    if "attention" in readers:
-        panels.append(canvas.panel("attention map", _map(network, readers["attention"], pixels, label)))
-    own = _map(network, network.method, pixels, label)
-    return [*panels, canvas.panel(f"{name} of {label_name}", own, has_box=True)]
+def _coupling(
+    network: LocalizationModel, features: Features, pixels: Tensor, label: int, canvas: _Canvas
+) -> list[Image.Image]:
+    method = network.method
+    with torch.no_grad():
+        semantic = method.head.maps(features.patch_tokens, torch.tensor([[label]], device=pixels.device))[0, 0]
+    panels = [canvas.panel("semantic map", semantic)]
+    if isinstance(method, Attention):
+        panels.append(canvas.panel("attention map", method.attention_map(features)[0]))
+    own = _map(network, method, pixels, label)
+    return [*panels, canvas.panel(network.spec.method, own, box_of=label)]
 
 
-def _likely(network: LocalizationModel, pixels: Tensor, scores: Tensor, canvas: _Canvas) -> list[Image.Image]:
-    best = scores.topk(min(_CLASSES, len(scores)))
+def _likely(
+    network: LocalizationModel,
+    logits: Float[Tensor, " c"],
+    likely: Int[Tensor, " k"],
+    maps: Float[Tensor, "k h w"],
+    canvas: _Canvas,
+) -> list[Image.Image]:
+    names, scores = network.spec.label_names, logits.softmax(dim=0)
     return [
-        canvas.panel(
-            f"{network.spec.label_names[label]} {100 * score:.1f}%",
-            _map(network, network.method, pixels, label),
-            has_box=True,
-            colour=CLASS_COLOURS[label % len(CLASS_COLOURS)],
-        )
-        for score, label in zip(best.values.tolist(), best.indices.tolist(), strict=True)
+        canvas.panel(f"{names[label]} {percent(float(scores[label]))}", map_, box_of=label)
+        for label, map_ in zip(likely.tolist(), maps, strict=True)
     ]
 
 
 def _compared(
-    network: LocalizationModel,
-    readers: Mapping[str, Method],
-    pixels: Tensor,
-    label: int,
-    canvas: _Canvas,
+    network: LocalizationModel, readers: Mapping[str, Method], pixels: Tensor, label: int, canvas: _Canvas
 ) -> list[Image.Image]:
-    return [
-        canvas.panel(
-            f"{name}, {network.spec.label_names[label]}, τ {canvas.threshold:g}",
-            _map(network, method, pixels, label),
-            has_box=True,
-        )
-        for name, method in readers.items()
-    ]
+    return [canvas.panel(name, _map(network, reader, pixels, label), box_of=label) for name, reader in readers.items()]
 
 
 def _map(network: LocalizationModel, method: Method, pixels: Tensor, label: int) -> Float[Tensor, "h w"]:
@@ -172,7 +167,10 @@ def _readers(network: LocalizationModel, names: tuple[str, ...]) -> dict[str, Me
             method.load_state_dict(given)
             readers[name] = method.to(next(network.parameters()).device).eval()
         elif names:
-            raise ConfigError(f"method {name!r} cannot read weights trained for {network.spec.method!r}")
+            works = ", ".join(_readers(network, ()))
+            raise ConfigError(
+                f"method {name!r} cannot read weights trained for {network.spec.method!r}; with them work {works}"
+            )
     return readers
 
 

@@ -192,6 +192,18 @@ def test_names_are_listed_a_line_each(tscam: Call) -> None:
     assert {"deit_tiny_patch16_224", "deit_small_patch16_224", "deit_base_patch16_224"} <= set(backbones)
 
 
+def test_a_picture_is_explained_on_four_pages(workshop: Path, tmp_path: Path, tscam: Call) -> None:
+    picture = next((workshop / "data" / "test").rglob("*.png"))
+    answer = tscam("explain", picture, "--model", workshop / "run", "--out", tmp_path / "pages", "--label", "dog")
+    assert (answer.code, answer.out) == (0, f"{tmp_path / 'pages'}\n"), answer.err
+    pages = files(tmp_path / "pages")
+    assert sorted(pages) == ["classes.png", "coupling.png", "layers.png", "methods.png"]
+    assert all(page.startswith(b"\x89PNG") for page in pages.values())
+    again = tscam("explain", picture, "--model", workshop / "run", "--out", tmp_path / "again", "--label", "dog")
+    assert again.code == 0, again.err
+    assert files(tmp_path / "again") == pages
+
+
 def test_a_benchmark_prints_its_three_measurements(workshop: Path, tscam: Call) -> None:
     answer = tscam("benchmark", workshop / "run", "--batch-size", "2", "--threads", "1")
     assert answer.code == 0, answer.err
