@@ -192,6 +192,15 @@ def test_names_are_listed_a_line_each(tscam: Call) -> None:
     assert {"deit_tiny_patch16_224", "deit_small_patch16_224", "deit_base_patch16_224"} <= set(backbones)
 
 
+def test_backbones_are_listed_without_importing_what_builds_them() -> None:
+    script = """
+import sys
+from tscam.listing import lines_of
+print(len(lines_of("backbones", pattern="deit_tiny_patch16_224")), "timm" in sys.modules)
+"""
+    assert run_python("-c", script).out == "1 False\n"
+
+
 def test_a_picture_is_explained_on_four_pages(workshop: Path, tmp_path: Path, tscam: Call) -> None:
     picture = next((workshop / "data" / "test").rglob("*.png"))
     answer = tscam("explain", picture, "--model", workshop / "run", "--out", tmp_path / "pages", "--label", "dog")

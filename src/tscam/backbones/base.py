@@ -93,7 +93,7 @@ class BackboneFamily:
     build: Builder
 
 
-backbone_families: Registry[BackboneFamily] = Registry("backbone family")
+backbone_families: Registry[BackboneFamily] = Registry("backbone family", home="tscam.backbones.families")
 
 
 def list_backbones() -> tuple[str, ...]:
