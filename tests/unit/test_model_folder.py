@@ -57,7 +57,7 @@ def test_a_model_folder_gives_the_same_model_back_bit_for_bit(method: str, tmp_p
 
 
 def test_the_options_of_the_method_come_back_with_the_model(tmp_path: Path) -> None:
-    options = {"layers": (1,), "heads": (0, 1), "relu": True}
+    options: dict[str, bool | tuple[int, ...]] = {"layers": (1,), "heads": (0, 1), "relu": True}
     model = create_model("deit_tiny_patch16_224", label_names=3, image_size=48, backbone_args=TINY, method_args=options)
     save_model(model, tmp_path / "model")
     assert load_model(tmp_path / "model").spec.method_args == options
