@@ -16,6 +16,7 @@ from tscam.metrics.summary import ProtocolResult, summarize
 from tscam.metrics.threshold import ThresholdPolicy, threshold_policy
 from tscam.predictor import Predictor
 from tscam.processes import ALONE, Processes
+from tscam.report import write_report
 from tscam.results import write_results
 from tscam.spool import Spool
 from tscam.tasks import PredictedMaps, SavedMaps, Tasks, judged, require_judgeable
@@ -50,7 +51,9 @@ class Evaluation:
 
 
 def evaluate(model: Path | None, config: EvaluateConfig, *, on_progress: Progress | None = None) -> Evaluation:
-    """Scores a model, or saved maps, on a data set with boxes or masks, and writes what `tscam.results` says.
+    """Scores a model, or saved maps, on a data set with boxes or masks.
+
+    Writes what `tscam.results` says, and the page of `tscam.report`.
 
     Args:
         model: a model; None where `config.maps` are scored.
@@ -78,10 +81,12 @@ def evaluate(model: Path | None, config: EvaluateConfig, *, on_progress: Progres
     if kind is not None and held_out is not None:
         needing = tuple(protocol for protocol in asked if policy_of(protocol, policy).kind == kind)
         chosen |= choose_on(held_out, kind, needing, tasks=tasks, spool_in=out, workers=config.workers)
-    return evaluate_to(
+    found = evaluate_to(
         out, tasks, dataset, asked=asked, chosen=chosen, facts=facts, faults=faults, workers=config.workers,
         save_to=out / "scoremaps" if config.save_maps else None, on_progress=on_progress,
     )  # fmt: skip
+    write_report(out, image_root=dataset.image_root)
+    return found
 
 
 def evaluate_to(
