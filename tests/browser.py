@@ -1,4 +1,4 @@
-"""A real headless Chromium over its DevTools pipe: a page is opened from disk, used, looked at, and its faults heard."""
+"""A real headless Chromium over its DevTools pipe: a page is opened from disk and used, and its faults are heard."""
 
 import base64
 import contextlib

@@ -1,4 +1,4 @@
-"""An evaluation's files → one page for people. Knows nothing of networks; the files and the pictures are all it reads."""
+"""An evaluation's files → one page for people. Reads those files and the pictures alone; knows nothing of networks."""
 
 from tscam.report.page import REPORT, write_report
 

@@ -9,8 +9,8 @@ from itertools import accumulate, pairwise
 from tscam.metrics.statistics import Score
 from tscam.report.markup import Markup, element, joined
 
-WIDTH, HEIGHT = 560, 290
-LEFT, RIGHT, TOP, BOTTOM = 46, 14, 14, 46  # margins of the plot
+WIDTH, HEIGHT = 560, 300
+LEFT, RIGHT, TOP, BOTTOM = 46, 14, 14, 54  # margins of the plot
 _FIFTHS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 _QUARTERS = (0, 25, 50, 75, 100)
 _INTERVAL_WIDTH, _INTERVAL_HEIGHT = 220, 18
@@ -152,7 +152,7 @@ def _tau_axis() -> Markup:
 
 
 def _tick(share: float, label: str) -> Markup:
-    return element("text", label, x=_x(share), y=HEIGHT - BOTTOM + 18, class_="tick")
+    return element("text", label, x=_x(share), y=HEIGHT - BOTTOM + 20, class_="tick")
 
 
 def _title_below(text: str) -> Markup:

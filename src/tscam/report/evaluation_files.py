@@ -17,6 +17,11 @@ from tscam.results import METRICS, PICTURES
 
 Series = Mapping[str, list[float]]
 
+_FACTS = {
+    "model": "Model", "maps": "Maps", "backbone": "Backbone", "method": "Method", "method_args": "Its options",
+    "data": "Data",
+}  # fmt: skip
+
 
 @dataclass(frozen=True, kw_only=True)
 class ProtocolPart:
@@ -59,10 +64,16 @@ class EvaluationFiles:
     """What was evaluated, and what each protocol says of it.
 
     Attributes:
-        facts: of model and data, by name, as text.
+        subject: the model, or the maps, in a word.
+        facts: of model and data, by name, as people read them.
+        not_judged: how many pictures count as wrong without being judged.
     """
 
+    subject: str
     facts: Mapping[str, str]
+    dataset: str
+    split: str
+    pictures: int
     class_names: tuple[str, ...]
     not_judged: int
     protocols: tuple[ProtocolPart, ...]
@@ -102,9 +113,12 @@ def read_evaluation(folder: Path) -> EvaluationFiles:
     path = folder / METRICS
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        facts = {key: _text(value) for key, value in found.items() if key not in ("class_names", "protocols")}
         return EvaluationFiles(
-            facts=facts,
+            subject=_subject(found),
+            facts=_facts(found),
+            dataset=found["dataset"],
+            split=found["split"],
+            pictures=found["pictures"],
             class_names=tuple(found["class_names"]),
             not_judged=found["not_judged"],
             protocols=tuple(_protocol(name, part, found.get("view")) for name, part in found["protocols"].items()),
@@ -126,12 +140,26 @@ def read_pictures(folder: Path, *, protocol: ProtocolPart) -> Iterator[PictureLi
     number = 0
     try:
         with path.open(encoding="utf-8") as lines:
-            for number, line in enumerate(lines, start=1):
+            for line in lines:
+                number += 1
                 yield _picture(json.loads(line), protocol.name, lead)
     except (OSError, ValueError, LookupError, TypeError) as fault:
         raise DataError(
             f"{path}:{number}: not a picture of an evaluation ({type(fault).__name__}: {fault}); run `tscam evaluate`"
         ) from fault
+
+
+def _facts(found: dict[str, Any]) -> dict[str, str]:
+    shown = {name: _text(found[key]) for key, name in _FACTS.items() if found.get(key)}
+    if "view" in found:
+        shown["View"] = " × ".join(map(str, found["view"]))
+    return shown
+
+
+def _subject(found: dict[str, Any]) -> str:
+    if "maps" in found:
+        return f"Maps of {Path(found['maps']).name}"
+    return f"{found['method']}, {found['backbone']}"
 
 
 def _protocol(name: str, part: dict[str, Any], view: list[int] | None) -> ProtocolPart:

@@ -14,7 +14,7 @@ def element(name: str, /, *children: str, **attributes: str | float | bool | Non
 
     Args:
         children: markup stays, any other text is escaped.
-        attributes: `data_x` stands for `data-x`, `class_` for `class`; True is a bare name, None and False leave it out.
+        attributes: `data_x` stands for `data-x`, `class_` for `class`. True is a bare name; None and False give none.
     """
     inner = "".join(child if isinstance(child, Markup) else escape(child) for child in children)
     return Markup(f"<{name}{''.join(_attribute(*item) for item in attributes.items())}>{inner}</{name}>")

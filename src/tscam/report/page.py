@@ -15,6 +15,7 @@ from tscam.report.wording import OUTCOME_NAMES, count, measure_name, tau
 from tscam.writing import write_text_atomically
 
 REPORT = "report.html"
+_THEME = "Light or dark"
 
 
 def write_report(out: Path, *, image_root: Path) -> Path:
@@ -40,7 +41,7 @@ def write_report(out: Path, *, image_root: Path) -> Path:
 
 def _page(found: EvaluationFiles, gallery: Gallery, image_root: Path) -> str:
     style, script = _beside("report.css"), _beside("report.js")
-    title = f"{_subject(found)} on {found.facts['dataset']} {found.facts['split']}"
+    title = f"{found.subject} on {found.dataset} {found.split}"
     policy = (
         f"default-src 'none'; img-src data:; style-src {_hash(style)}; script-src {_hash(script)}; "
         "base-uri 'none'; form-action 'none'"
@@ -62,8 +63,8 @@ def _body(found: EvaluationFiles, gallery: Gallery, image_root: Path) -> list[Ma
     is_many = len(found.protocols) > 1
     tabs = [element("a", named(part.name), href=f"#protocol-{n}") for n, part in enumerate(found.protocols)]
     legend = (
-        f"By IoU under protocol {gallery.protocol.name}. The glow is the map of the picture's class; the coloured frame "
-        "is the found box, cyan where it is right and orange where not; dashed in white are the true boxes."
+        f"By IoU under protocol {gallery.protocol.name}. The glow is the map of the picture's class; the coloured "
+        "frame is the found box, cyan where it is right and orange where not; dashed in white are the true boxes."
     )
     if gallery.protocol.ious and gallery.protocol.view_wh is None:
         legend += " The found boxes are left out: each map has a view of its own, which the files do not tell."
@@ -89,50 +90,41 @@ def _body(found: EvaluationFiles, gallery: Gallery, image_root: Path) -> list[Ma
     links += [("not-judged", "Not judged")] if found.not_judged else []
     nav = element(
         "nav", *(element("a", text, href=f"#{target}") for target, text in (*links, ("settings", "Settings"))),
-        element("button", "Light or dark", type="button", id="theme", hidden=True),
+        element("button", "◐", type="button", id="theme", hidden=True, aria_label=_THEME, title=_THEME),
         class_="page", aria_label="Page",
     )  # fmt: skip
     return [_header(found), nav, element("main", *sections)]
 
 
 def _header(found: EvaluationFiles) -> Markup:
-    facts = found.facts
-    what = [("Model", facts.get("model")), ("Maps", facts.get("maps")), ("Backbone", facts.get("backbone")),
-            ("Method", facts.get("method")), ("Data", facts["data"])]  # fmt: skip
-    rows = [element("div", element("dt", name), element("dd", named(value))) for name, value in what if value]
-    number = len(found.class_names)
-    size = (
-        f"{count(int(facts['pictures']), 'picture')} of {number} {'class' if number == 1 else 'classes'}, "
-        f"split {facts['split']}"
-    )
+    rows = [element("div", element("dt", name), element("dd", named(text))) for name, text in found.facts.items()]
+    classes = count(len(found.class_names), "class", "classes")
+    size = f"{count(found.pictures, 'picture')} of {classes}, split {found.split}"
     return element(
         "header",
         element("p", "tscam evaluation", class_="kicker"),
-        element("h1", named(_subject(found)), " on ", named(facts["dataset"])),
+        element("h1", named(found.subject), " on ", named(found.dataset)),
         element("p", size, class_="size"),
         element("dl", *rows),
     )
 
 
-def _subject(found: EvaluationFiles) -> str:
-    facts = found.facts
-    if "method" not in facts:
-        return f"Maps of {Path(facts.get('maps', '')).name}"
-    return f"{facts['method']}, {facts.get('backbone', '')}"
-
-
 def _protocol(part: ProtocolPart, number: int) -> Markup:
     lead = next(iter(part.curve))
-    described = f"{measure_name(lead)} over the threshold: {max(part.curve[lead]):.1f} % at best, at τ {tau(part.best_threshold)}"
+    highest = f"{max(part.curve[lead]):.1f} % at best, at τ {tau(part.best_threshold)}"
     curve = charts.threshold_curves(
-        part.thresholds, part.curve, chosen=part.threshold.values, best=part.best_threshold, label=described
+        part.thresholds,
+        part.curve,
+        chosen=part.threshold.values,
+        best=part.best_threshold,
+        label=f"{measure_name(lead)} over the threshold: {highest}",
     )
-    limits = part.ious
-    bars = charts.histogram(part.iou_histogram, limits=limits, label=f"IoU of {count(part.pictures, 'picture')}")
+    bars = charts.histogram(part.iou_histogram, limits=part.ious, label=f"IoU of {count(part.pictures, 'picture')}")
+    numbers = tables.histogram_numbers(part.iou_histogram)
     figures = [
         _figure("Scores over the threshold", curve, _curve_legend(part), _readout(part),
                 _folded("The curve in numbers", tables.curve_numbers(part))),
-        _figure("IoU at the chosen threshold", bars, _folded("IoU in numbers", tables.histogram_numbers(part.iou_histogram))),
+        _figure("IoU at the chosen threshold", bars, _folded("IoU in numbers", numbers)),
     ]  # fmt: skip
     errors = _errors(part) if part.errors is not None else []
     rest = [

@@ -50,14 +50,16 @@ def badge(threshold: Threshold) -> Markup:
     if threshold.policy == "oracle":
         return element("strong", "ORACLE", class_="badge oracle", title=threshold.explained)
     if threshold.policy == "best":
-        return element("strong", "best on the scored pictures", class_="badge best-badge", title=threshold.explained)
+        return element(
+            "strong", "τ chosen on the scored pictures", class_="badge best-badge", title=threshold.explained
+        )
     return Markup()
 
 
 def threshold_words(part: ProtocolPart) -> Markup:
     """τ and where it comes from."""
     values = ", ".join(tau(value) for value in dict.fromkeys(part.threshold.values.values()))
-    return joined("threshold ", f"τ {values}: " if values else "", named(part.threshold.explained))
+    return joined("Threshold ", f"τ {values}: " if values else "", named(part.threshold.explained))
 
 
 def outcomes(part: ProtocolPart, errors: Mapping[str, int]) -> Markup:
@@ -167,7 +169,7 @@ def classes(part: ProtocolPart, *, number: int) -> Markup:
         void("input", type="search", autocomplete="off", spellcheck="false", aria_controls=f"classes-{number}"),
         class_="filter",
     )  # fmt: skip
-    seen = element("output", count(len(rows), "class") if len(rows) == 1 else f"{spaced(len(rows))} classes")
+    seen = element("output", count(len(rows), "class", "classes"))
     return element("div", element("p", field, seen, class_="tools"), _scrolling("Scores by class", table), class_="by")
 
 

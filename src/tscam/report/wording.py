@@ -49,9 +49,9 @@ def tau(value: float) -> str:
     return f"{round(value, 4):g}"
 
 
-def count(number: int, of: str) -> str:
+def count(number: int, one: str, many: str | None = None) -> str:
     """`1 picture`, `1 234 pictures`."""
-    return f"{spaced(number)} {of if number == 1 else of + 's'}"
+    return f"{spaced(number)} {one if number == 1 else many or one + 's'}"
 
 
 def spaced(number: int) -> str:
