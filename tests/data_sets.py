@@ -152,6 +152,55 @@ def write_xml(path: Path, objects: Sequence[tuple[str, Box]]) -> None:
     path.write_text(f"<annotation><filename>{path.stem}</filename>{entries}</annotation>")
 
 
+def write_wsol(root: Path, *, name: str = "CUB", classes: int = 3, masks: bool = False) -> dict[str, Box]:
+    """wsolevaluation's `metadata/` and `dataset/`; returns the box of each picture by its id.
+
+    Each class has two pictures to train, one to validate and two to test on. The second one of a test has a second box,
+    or, with masks, a second object; its metadata then hold no sizes, as those of OpenImages.
+    """
+    drawn: dict[str, Box] = {}
+    for split, first, count in (("train", 0, 2), ("val", 2, 1), ("test", 3, 2)):
+        lists: dict[str, list[str]] = {name: [] for name in WSOL_LISTS}
+        for class_id in range(classes):
+            for index in range(first, first + count):
+                image_id = f"{class_id + 1:03d}.Bird_{class_id + 1}/{split}_{index}.png"
+                picture = root / "dataset" / name / image_id
+                drawn[image_id] = draw_picture(picture, class_id=class_id, seed=index)
+                with Image.open(picture) as opened:
+                    lists["image_sizes"].append(f"{image_id},{opened.width},{opened.height}")
+                lists["image_ids"].append(image_id)
+                lists["class_labels"].append(f"{image_id},{class_id}")
+                has_second = split == "test" and index == first + 1
+                if masks:
+                    lists["localization"] += _wsol_masks(picture, image_id, drawn[image_id], has_second=has_second)
+                else:
+                    boxes = [drawn[image_id], (1, 2, 13, 11)] if has_second else [drawn[image_id]]
+                    lists["localization"] += [f"{image_id},{','.join(map(str, box))}" for box in boxes]
+        if masks:
+            del lists["image_sizes"]
+        for file, lines in lists.items():
+            path = root / "metadata" / name / split / f"{file}.txt"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("".join(f"{line}\n" for line in lines))
+    return drawn
+
+
+WSOL_LISTS = ("image_ids", "class_labels", "image_sizes", "localization")
+
+
+def _wsol_masks(picture: Path, image_id: str, box: Box, *, has_second: bool) -> list[str]:
+    """Writes an object, a region around it that is ignored, and maybe another object; returns the lines that say so."""
+    x0, y0, x1, y1 = box
+    stem = image_id.removesuffix(".png")
+    _write_mask(picture, picture.with_name(f"{picture.stem}_m0.png"), box=box)
+    _write_mask(picture, picture.with_name(f"{picture.stem}_ignore.png"), box=(x0 - 2, y0 - 2, x1 + 3, y1 + 1))
+    lines = [f"{image_id},{stem}_m0.png,{stem}_ignore.png"]
+    if has_second:
+        _write_mask(picture, picture.with_name(f"{picture.stem}_m1.png"), box=(0, 0, 5, 4))
+        lines.append(f"{image_id},{stem}_m1.png,")
+    return lines
+
+
 def _write_mask(picture: Path, mask: Path, *, box: Box) -> None:
     x0, y0, x1, y1 = box
     with Image.open(picture) as opened:
@@ -165,5 +214,6 @@ def _write_mask(picture: Path, mask: Path, *, box: Box) -> None:
 EXAMPLES: dict[str, Callable[[Path], object]] = {
     "cub": write_cub,
     "imagenet": write_imagenet,
+    "wsol": write_wsol,
     "folder": lambda root: write_folder(root, splits={"train": 2, "val": 1, "test": 1}),
 }

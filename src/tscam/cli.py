@@ -162,6 +162,26 @@ def evaluate(model: Path | None = None, /, *, config: Annotated[EvaluateConfig, 
 
 
 @app.command
+def compare(first: Path, second: Path, /, *, out: Path | None = None) -> None:
+    """Two evaluations of the same pictures: differences with intervals, and exact paired tests.
+
+    Parameters
+    ----------
+    first
+        A folder that `evaluate` has written, or a run, whose test is taken.
+    second
+        Another one; differences are the second less the first.
+    out
+        A JSON file for the result.
+    """
+    from tscam.comparison import compare
+
+    print(compare(first, second, out=out).describe())
+    if out is not None:
+        print(out.absolute())
+
+
+@app.command
 def localize(pictures: list[Path], /, *, model: Path, config: Annotated[LocalizeConfig, Flags]) -> None:
     """Find the objects of pictures.
 

@@ -1,12 +1,14 @@
 """A model, or saved maps, on a data set → the numbers of every protocol, from one pass over the pictures."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from tscam.checkpoint import load_model
 from tscam.config import EvaluateConfig, TrainConfig
-from tscam.datasets import Dataset, read_dataset, require_usable
+from tscam.datasets import Dataset, read_dataset, require_usable, write_wsol_metadata
 from tscam.errors import ConfigError, DataError
 from tscam.judging import Judge, Protocols
 from tscam.loading import Progress
@@ -24,7 +26,10 @@ from tscam.thresholds import Chosen, choose_on, held_out_pictures, needs_held_ou
 from tscam.torch_predictor import TorchPredictor
 from tscam.writing import claim_output
 
-DEFAULT_PROTOCOL = "ts-cam"
+_ONE_FOR_ALL = ThresholdPolicy(kind="model")
+
+# Data sets that wsolevaluation knows by a name of its own.
+_WSOL_NAMES = {"cub": "CUB", "imagenet": "ILSVRC"}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -121,8 +126,10 @@ def evaluate_to(
     judge = Judge(protocols=asked, policy=policy, save_to=save_to)
     pictures: Spool[JudgedPicture] = Spool(out if processes.is_main else None)
     walk = judged(tasks, dataset, judge, faults=faults, workers=workers, processes=processes, on_progress=on_progress)
+    sizes_wh = []
     for picture in walk:
         pictures.append(picture)
+        sizes_wh.append(picture.picture_wh)
     results = {
         protocol.name: summarize(
             pictures, protocol, policy=chosen[protocol.name].policy, threshold=chosen[protocol.name].value,
@@ -133,11 +140,10 @@ def evaluate_to(
     named = {dataset.image_ids[index]: reason for index, reason in (faults or {}).items()}
     if processes.is_main:
         write_results(out, results, pictures, dataset=dataset, facts=facts, faults=named)
+        if save_to is not None:
+            _write_metadata(out / "metadata", dataset, sizes_wh)
     pictures.close()
     return Evaluation(results=results, images=dataset.image_ids, faults=named, out=out)
-
-
-_ONE_FOR_ALL = ThresholdPolicy(kind="model")
 
 
 def facts_of(predictor: TorchPredictor, model: Path) -> dict[str, object]:
@@ -207,3 +213,9 @@ def _chosen(protocol: BoxProtocol | PixelProtocol, asked: ThresholdPolicy | None
     if policy.kind == "model":
         return Chosen(policy=policy, value=own[0], explained=own[1])
     return Chosen(policy=policy, value=policy.value if policy.kind == "fixed" else None, explained=policy.explained)
+
+
+def _write_metadata(folder: Path, dataset: Dataset, sizes_wh: Sequence[tuple[int, int]]) -> None:
+    place = folder / _WSOL_NAMES.get(dataset.name, dataset.name) / dataset.split
+    mask_root = dataset.image_root if dataset.boxes is None else None
+    write_wsol_metadata(dataset, place, sizes_wh=np.array(sizes_wh, dtype=np.int64), mask_root=mask_root)

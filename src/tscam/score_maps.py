@@ -1,4 +1,4 @@
-"""Score maps as `.npy` files, one a picture, named as wsolevaluation names them. Knows nothing of networks."""
+"""Score maps as `.npy` files, one a picture, named as wsolevaluation names them; knows nothing of what they score."""
 
 import io
 import math

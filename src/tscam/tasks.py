@@ -5,7 +5,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -28,6 +28,7 @@ _NAMED_AT_MOST = 5
 _FEW = 256
 
 
+@runtime_checkable
 class Tasks(Protocol):
     """Makes tasks of a data set's pictures."""
 

@@ -8,14 +8,11 @@ from tscam.errors import DataError
 from tscam.judging import Judge, Protocols
 from tscam.metrics.curves import curve_of
 from tscam.metrics.picture import JudgedPicture
-from tscam.metrics.protocol import BoxProtocol, PixelProtocol, protocols
+from tscam.metrics.protocol import REALISTIC, BoxProtocol, PixelProtocol
 from tscam.metrics.threshold import Kind, ThresholdPolicy, best_threshold
 from tscam.pseudo_boxes import with_pseudo_boxes
 from tscam.spool import Spool
 from tscam.tasks import Tasks, judged
-
-# Its boxes choose the threshold of masks, where held-out pictures have none: it compares in the same view.
-_IN_PLACE_OF_MASKS = "realistic"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +107,7 @@ _NO_OTHER = ThresholdPolicy(kind="oracle")  # all levels are looked at
 
 def _chooses(protocol: BoxProtocol | PixelProtocol, dataset: Dataset, kind: Kind) -> BoxProtocol | PixelProtocol:
     if isinstance(protocol, PixelProtocol) and (dataset.masks is None or kind == "pseudo"):
-        return protocols[_IN_PLACE_OF_MASKS]
+        return REALISTIC  # boxes, in the same view, choose where held-out pictures have no masks
     return protocol
 
 

@@ -32,7 +32,8 @@ print("imported:", sorted(heavy & set(sys.modules)))
 """
     verbs = [name for name in app if not name.startswith("-")]
     assert set(verbs) == {
-        "demo", "check", "train", "resume", "evaluate", "localize", "explain", "convert-weights", "benchmark", "list",
+        "demo", "check", "train", "resume", "evaluate", "compare", "localize", "explain", "convert-weights",
+        "benchmark", "list",
     }  # fmt: skip
     answer = run_python("-c", script, *verbs)
     assert (answer.code, answer.err) == (0, "")
@@ -67,8 +68,9 @@ def test_from_pictures_to_boxes_in_processes_of_their_own(tmp_path: Path) -> Non
     scores = tscam("evaluate", "run", "--data", "data", "--out", "scores")
     assert scores.last_line == str(tmp_path / "scores")
     metrics = json.loads((tmp_path / "scores" / "metrics.json").read_text())
-    assert metrics["images"] == 6
-    assert f"GT-known loc {metrics['gt_known_loc']:6.2f} %" in scores.out
+    assert metrics["pictures"] == 6
+    known = metrics["protocols"]["ts-cam"]["scores"]["gt_known_loc"]["value"]
+    assert f"GT-known loc {known:6.2f} %" in scores.out
     assert "protocol ts-cam" in scores.out
 
     found = tscam("localize", "data/test", "--model", "run", "--out", "found", "--to", "coco", "--draw", "--top-k", "2")

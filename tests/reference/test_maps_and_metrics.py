@@ -4,9 +4,13 @@ import numpy as np
 import pytest
 
 from reference.figures import arrays, table
-from tscam.boxes import localization_map
+from tscam.boxes import boxes_above, localization_map
 from tscam.geometry import View
-from tscam.metrics.ts_cam import Outcome, ground_truth_in_view, predicted_box, score_image, summarize
+from tscam.metrics.columns import columns_of
+from tscam.metrics.levels import judge_levels, level_map
+from tscam.metrics.picture import JudgedPicture
+from tscam.metrics.protocol import TS_CAM
+from tscam.metrics.ts_cam import OUTCOMES, Outcome, ground_truth_in_view
 from tscam.training.schedule import learning_rate_factor
 
 
@@ -15,35 +19,39 @@ def test_all_400_maps_give_the_official_box() -> None:
     for map_, (grid, size, threshold, *box) in zip(figures["maps"], figures["rows"], strict=True):
         raw = map_[: int(grid), : int(grid)]
         shown = localization_map(raw, size_wh=(int(size), int(size)))
-        assert predicted_box(shown, threshold=float(threshold)).tolist() == box
+        found = boxes_above(shown, threshold=float(threshold))
+        assert (found[0].tolist() if len(found) else list(TS_CAM.no_box)) == box
+        judged = judge_levels(level_map(shown), np.array([[0, 0, 9, 9]]), TS_CAM)  # any truth: the box is looked at
+        assert judged.boxes[judged.levels(np.array([float(threshold)]))[0]].tolist() == box
 
 
 @pytest.mark.parametrize("threshold", ["0.1", "0.3", "0.5"])
 def test_all_eleven_outcomes_of_160_images_are_the_official_ones(threshold: str) -> None:
     figures, tables = arrays("localization_metrics.npz"), table("localization_metrics.json")
     size, expected = tables["crop_size"], tables["per_threshold"][threshold]
-    scores = []
+    pictures = []
     for index, (maps, label, logits) in enumerate(
         zip(figures["cams"], figures["labels"], figures["logits"], strict=True)
     ):
-        boxes = np.stack(
-            [predicted_box(localization_map(map_, size_wh=(size, size)), threshold=float(threshold)) for map_ in maps]
-        )
-        top = np.argsort(-logits, kind="stable")[:5]
-        score = score_image(
-            label=int(label), top_classes=top, top_boxes=boxes[top], label_box=boxes[int(label)],
-            truths=np.array(tables["boxes"][index]),
+        shown = localization_map(maps[int(label)], size_wh=(size, size))
+        pictures.append(
+            JudgedPicture(
+                image=str(index), label=int(label), top_classes=tuple(np.argsort(-logits, kind="stable")[:5].tolist()),
+                picture_wh=(size, size), truths=np.array(tables["boxes"][index], dtype=float),
+                boxes={"ts-cam": judge_levels(level_map(shown), np.array(tables["boxes"][index]), TS_CAM)},
+                pixels={}, own_levels={}, shown=np.zeros((1, 1), dtype=np.uint8),
+            )
         )  # fmt: skip
-        scores.append(score)
-        assert {
-            "cls_top1": score.top1_cls, "cls_top5": score.top5_cls, "loc_top1": score.top1_loc,
-            "loc_top5": score.top5_loc, "gt_known": score.gt_known_loc,
-            **{outcome.value: score.outcome is outcome for outcome in Outcome},
-        } == {name: bool(outcomes[index]) for name, outcomes in expected.items()}  # fmt: skip
-    result = summarize(scores)
-    assert result.gt_known_loc == pytest.approx(100 * np.mean(expected["gt_known"]), abs=1e-12)
-    assert result.top1_loc == pytest.approx(100 * np.mean(expected["loc_top1"]), abs=1e-12)
-    assert result.errors == {outcome.value: int(sum(expected[outcome.value])) for outcome in Outcome}
+    columns = columns_of(pictures, TS_CAM, thresholds={"gt_known_loc": float(threshold)})
+    names = {"cls_top1": "top1_cls", "cls_top5": "top5_cls", "loc_top1": "top1_loc", "loc_top5": "top5_loc",
+             "gt_known": "gt_known_loc"}  # fmt: skip
+    for theirs, ours in names.items():
+        assert columns.measures[ours].astype(bool).tolist() == [bool(hit) for hit in expected[theirs]], ours
+    assert columns.outcomes is not None
+    for outcome in Outcome:
+        found = (columns.outcomes == OUTCOMES.index(outcome)).tolist()
+        assert found == [bool(hit) for hit in expected[outcome.value]], outcome
+    assert columns.errors() == {outcome.value: int(sum(expected[outcome.value])) for outcome in Outcome}
 
 
 def test_all_200_ground_truths_are_the_official_ones_by_both_rules() -> None:

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 
 from faults import Fault, watch
+from scoring import score
 from tscam.checkpoint import load_model
 from tscam.config import TrainConfig
 from tscam.datasets import read_dataset
-from tscam.evaluation import score_dataset
 from tscam.processes import joined
 from tscam.torch_predictor import TorchPredictor
 from tscam.training.launch import launch
@@ -20,16 +20,16 @@ from tscam.training.loop import train
 
 
 def scores(model: Path, data: Path, counts: Sequence[int]) -> list[list[str]]:
-    """What this process has of each of the first so many pictures of a data set, as lines of `per_image.jsonl`."""
+    """What this process has of each of the first so many pictures of a data set, as text."""
     dataset = read_dataset(data, split="test")
     predictor = TorchPredictor(load_model(model), device="cpu")
-    how: dict[str, Any] = {"threshold": 0.1, "batch_size": 4, "workers": 1}
     with joined(torch.device("cpu")) as processes:
-        found = [
-            score_dataset(predictor, dataset.subset(range(count), split="test"), processes=processes, **how)
+        return [
+            score(
+                predictor, dataset.subset(range(count), split="test"), threshold=0.1, batch_size=4, processes=processes
+            ).lines()
             for count in counts
         ]
-    return [[image.to_json() for image in images] for images in found]
 
 
 def launched(config: TrainConfig, faults: Sequence[Fault], rank: int) -> object:

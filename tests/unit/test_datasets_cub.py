@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from data_sets import write_cub
-from tscam.datasets import read_dataset, recognize
+from tscam.datasets import Masks, read_dataset, recognize
 from tscam.errors import DataError
 
 
@@ -62,8 +62,8 @@ def test_a_picture_without_a_line_has_no_box(root: Path) -> None:
 def test_masks_lie_beside_the_pictures(tmp_path: Path) -> None:
     masks = read_dataset(write_cub(tmp_path, masks=True)).masks
     assert masks is not None
-    assert masks[0] == tmp_path / "segmentations" / "001.Bird_1" / "Bird_1_0002.png"
-    assert all(mask.is_file() for mask in masks)
+    assert masks[0] == Masks((tmp_path / "segmentations" / "001.Bird_1" / "Bird_1_0002.png",))
+    assert all(file.is_file() for of_picture in masks for file in of_picture.files)
 
 
 def test_windows_lines_blank_lines_and_a_byte_order_mark_are_read(root: Path) -> None:

@@ -9,12 +9,13 @@ import pytest
 from PIL import Image
 
 from data_sets import write_cub, write_folder, write_imagenet
+from scoring import score
 from tiny_models import naive_area, naive_iou, naive_shared, with_second_boxes
-from tscam.datasets import Dataset, read_dataset
+from tscam.datasets import Dataset, read_dataset, require_boxes
 from tscam.errors import DataError
-from tscam.evaluation import each_prediction, require_boxes, require_same_classes, score_dataset
+from tscam.evaluation import require_same_classes
 from tscam.image import InputFormat, preprocess, read_image
-from tscam.metrics.ts_cam import summarize
+from tscam.metrics.ts_cam import OUTCOMES
 from tscam.predictor import Prediction, Predictor
 from tscam.processes import Processes
 
@@ -157,13 +158,16 @@ def test_every_picture_is_judged_as_the_protocol_written_out_once_more(
     assert dataset.boxes is not None
     predictor = known(dataset, seed=3)
     assert isinstance(predictor, Predictor)
-    images = score_dataset(predictor, dataset, threshold=threshold, batch_size=8, workers=2)
-    assert [image.image for image in images] == list(dataset.image_ids)
+    found = score(predictor, dataset, threshold=threshold, batch_size=8, workers=2)
+    columns = found.columns
+    assert columns.boxes is not None
+    assert columns.outcomes is not None
+    assert [picture.image for picture in found.pictures] == list(dataset.image_ids)
     assert predictor.asked == [8, 8, 8, 8, 3]
 
     counts = dict.fromkeys(("top1_cls", "top5_cls", "top1_loc", "top5_loc", "gt_known_loc"), 0)
     outcomes: dict[str, int] = {}
-    for index, image in enumerate(images):
+    for index, judged in enumerate(found.pictures):
         label = int(dataset.labels[index])
         with Image.open(dataset.path(index)) as picture:
             truths = [naive_truth(box, picture.size) for box in dataset.boxes[index].tolist()]
@@ -171,20 +175,20 @@ def test_every_picture_is_judged_as_the_protocol_written_out_once_more(
         boxes = [naive_box(predictor.rectangles[index][class_id], threshold) for class_id in range(7)]
         best = [max(naive_iou(box, truth) for truth in truths) for box in boxes]
         outcome = naive_outcome(boxes[label], truths) if top[0] == label else "cls_wrong"
-        assert (image.label, image.top_classes.tolist()) == (label, top)
-        assert image.label_box.tolist() == boxes[label]
-        assert image.top_boxes.tolist() == [boxes[class_id] for class_id in top]
-        assert image.score.iou == pytest.approx(best[label], abs=1e-12)
-        assert image.score.outcome == outcome
+        assert (judged.label, judged.top_classes) == (label, tuple(top))
+        assert columns.boxes[index].tolist() == boxes[label]
+        assert columns.iou[index] == pytest.approx(best[label], abs=1e-7)  # kept as float32
+        assert OUTCOMES[columns.outcomes[index]] == outcome
         outcomes[outcome] = outcomes.get(outcome, 0) + 1
         counts["top1_cls"] += top[0] == label
         counts["top5_cls"] += label in top
         counts["top1_loc"] += top[0] == label and best[label] > 0.5
         counts["top5_loc"] += label in top and best[label] > 0.5
         counts["gt_known_loc"] += best[label] >= 0.5
-    result = summarize(image.score for image in images)
-    assert {name: getattr(result, name) for name in counts} == {name: 100 * n / 35 for name, n in counts.items()}
-    assert {name: count for name, count in result.errors.items() if count} == outcomes
+    assert {name: found.percent(name) for name in counts} == {name: 100 * n / 35 for name, n in counts.items()}
+    errors = columns.errors()
+    assert errors is not None
+    assert {name: count for name, count in errors.items() if count} == outcomes
     assert len(outcomes) >= 4  # Else the pictures would show little.
 
 
@@ -194,55 +198,49 @@ def test_batches_and_threads_change_no_score(tmp_path: Path, batch_size: int, wo
     dataset = read_dataset(tmp_path)
     predictor = known(dataset, seed=5)
     lines = [
-        [
-            image.to_json()
-            for image in score_dataset(predictor, dataset, threshold=0.1, batch_size=size, workers=threads)
-        ]
+        score(predictor, dataset, threshold=0.1, batch_size=size, workers=threads).lines()
         for size, threads in ((3, 2), (batch_size, workers))
     ]
     assert lines[0] == lines[1]
-    likeliest = each_prediction(
-        predictor, dataset, lambda index, _, prediction: (index, int(prediction.classes[0])), top_k=1,
-        batch_size=batch_size, workers=workers,
-    )  # fmt: skip
-    assert likeliest == list(enumerate(np.argmax(predictor.logits, axis=1)))
 
 
 def test_processes_predict_whole_batches_in_turn_and_have_every_picture_once(tmp_path: Path) -> None:
     write_folder(tmp_path, class_names=CLASS_NAMES, splits={"test": 2})
     dataset = read_dataset(tmp_path)
-    alone = score_dataset(known(dataset, seed=5), dataset, threshold=0.1, batch_size=4, workers=1)
-    found: list[Any] = []
+    alone = score(known(dataset, seed=5), dataset, threshold=0.1, batch_size=4)
+    rounds: list[list[Any]] = []
 
-    class OneOfTwo(Processes):
-        """A process that has what it finds, and what the one before it has found."""
+    class Second(Processes):
+        """The second of two: it has what it finds, and what the first one has found, batch by batch."""
 
         def gather(self, items: list[Any]) -> list[Any]:
-            found.extend(items)
-            return list(found)
+            before = rounds.pop(0)
+            return [*before, *items]
 
-    for rank, asked in ((0, [4, 4]), (1, [4, 2])):
-        predictor = known(dataset, seed=5)
-        arguments: dict[str, Any] = {"threshold": 0.1, "batch_size": 4, "workers": 1}
-        arguments["processes"] = OneOfTwo(rank=rank, count=2)
-        if rank == 0:
-            with pytest.raises(RuntimeError, match="8 results for 14 pictures: each must count once"):
-                score_dataset(predictor, dataset, **arguments)
-        else:
-            images = score_dataset(predictor, dataset, **arguments)
-            assert [image.to_json() for image in images] == [image.to_json() for image in alone]
-        assert predictor.asked == asked
+    class First(Processes):
+        def gather(self, items: list[Any]) -> list[Any]:
+            rounds.append(items)
+            return items
+
+    predictor = known(dataset, seed=5)
+    with pytest.raises(RuntimeError, match="each counts once"):  # Without the second one, pictures are missing.
+        score(predictor, dataset, threshold=0.1, batch_size=4, processes=First(rank=0, count=2))
+    rounds.clear()
+    rounds.extend([alone.pictures[:4], alone.pictures[8:12]])
+    predictor = known(dataset, seed=5)
+    found = score(predictor, dataset, threshold=0.1, batch_size=4, processes=Second(rank=1, count=2))
+    assert found.lines() == alone.lines()
+    assert predictor.asked == [4, 2]
 
 
 def test_with_fewer_than_five_classes_top_5_means_all_of_them(tmp_path: Path) -> None:
     write_folder(tmp_path, splits={"test": 4})
     dataset = read_dataset(tmp_path)
-    images = score_dataset(known(dataset, seed=7), dataset, threshold=0.1, batch_size=5, workers=1)
-    assert all(sorted(image.top_classes.tolist()) == [0, 1, 2] for image in images)
-    result = summarize(image.score for image in images)
-    assert result.top5_cls == 100
-    assert result.top1_cls < 100
-    assert result.top5_loc == 100 * sum(image.score.iou > 0.5 for image in images) / 12
+    found = score(known(dataset, seed=7), dataset, threshold=0.1, batch_size=5)
+    assert all(sorted(picture.top_classes) == [0, 1, 2] for picture in found.pictures)
+    assert found.percent("top5_cls") == 100
+    assert found.percent("top1_cls") < 100
+    assert found.percent("top5_loc") == 100 * sum(found.columns.iou > 0.5) / 12
 
 
 def test_progress_is_told_after_every_picture(tmp_path: Path) -> None:
@@ -250,7 +248,7 @@ def test_progress_is_told_after_every_picture(tmp_path: Path) -> None:
     dataset = read_dataset(tmp_path)
     told: list[tuple[int, int]] = []
     predictor = known(dataset, seed=0)
-    score_dataset(predictor, dataset, threshold=0.1, batch_size=4, workers=1, on_progress=lambda *at: told.append(at))
+    score(predictor, dataset, threshold=0.1, batch_size=4, on_progress=lambda *at: told.append(at))
     assert told == [(done, 6) for done in range(1, 7)]
 
 

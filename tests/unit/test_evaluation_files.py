@@ -21,44 +21,50 @@ def test_the_files_hold_every_number_unrounded_and_every_picture(tmp_path: Path)
     model = tiny_model(tmp_path / "model")
     found = evaluate(model, EvaluateConfig(data=tmp_path / "data", out=tmp_path / "out", batch_size=4))
     assert found.out == tmp_path / "out"
-    assert sorted(path.name for path in found.out.iterdir()) == ["metrics.json", "per_image.jsonl"]
+    assert {path.name for path in found.out.iterdir()} >= {"metrics.json", "per_image.jsonl"}
 
     lines = [json.loads(line) for line in (found.out / "per_image.jsonl").read_text().splitlines()]
     dataset = read_dataset(tmp_path / "data")
     assert dataset.boxes is not None
     assert [line["image"] for line in lines] == list(dataset.image_ids)
     for line, boxes, path in zip(lines, dataset.boxes, map(dataset.path, range(21)), strict=True):
-        assert set(line) == {"image", "label", "top_classes", "top_boxes", "label_box", "iou", "outcome"}
+        assert set(line) == {"image", "picture", "label", "top_classes", "truths", "fault", "map", "protocols"}
         assert dataset.class_names[line["label"]] == path.parent.name
         assert sorted(line["top_classes"]) == [0, 1, 2]
-        assert line["label_box"] == line["top_boxes"][line["top_classes"].index(line["label"])]
-        assert all(0 <= edge <= 32 for box in line["top_boxes"] for edge in box)
+        assert line["truths"] == boxes.tolist()
+        judged = line["protocols"]["ts-cam"]
+        assert all(0 <= edge <= 32 for edge in judged["box"])
         with Image.open(path) as picture:
+            assert line["picture"] == list(picture.size)
             truths = [[int(min(v / s * 32, 31)) for v, s in zip(box, picture.size * 2, strict=True)] for box in boxes]
-        assert line["iou"] == pytest.approx(max(naive_iou(line["label_box"], truth) for truth in truths), abs=1e-12)
+        assert judged["iou"] == pytest.approx(max(naive_iou(judged["box"], truth) for truth in truths), abs=1e-7)
 
     metrics = json.loads((found.out / "metrics.json").read_text())
-    assert set(metrics) >= {
-        "protocol", "images", "top1_cls", "top5_cls", "top1_loc", "top5_loc", "gt_known_loc", "errors", "threshold",
-        "model", "method",
+    assert (metrics["pictures"], metrics["split"], metrics["method"]) == (21, "test", "ts-cam")
+    assert metrics["model"] == str(model)
+    result = metrics["protocols"]["ts-cam"]
+    assert result["settings"]["contours"] == "largest"
+    assert result["threshold"] == {
+        "policy": "model", "explained": "stored with the model", "values": {"gt_known_loc": 0.1},
     }  # fmt: skip
+    scores = {name: score["value"] for name, score in result["scores"].items()}
     right = [line["top_classes"][0] == line["label"] for line in lines]
-    half = [line["iou"] > 0.5 for line in lines]
-    assert metrics["protocol"] == "ts-cam"
-    assert metrics["images"] == 21
-    assert metrics["top1_cls"] == 100 * sum(right) / 21
-    assert metrics["top5_cls"] == 100
-    assert metrics["top1_loc"] == 100 * sum(map(all, zip(right, half, strict=True))) / 21
-    assert metrics["top5_loc"] == 100 * sum(half) / 21
-    assert metrics["gt_known_loc"] == 100 * sum(line["iou"] >= 0.5 for line in lines) / 21
-    outcomes = [line["outcome"] for line in lines]
-    assert metrics["errors"] == {
+    ious = [line["protocols"]["ts-cam"]["iou"] for line in lines]
+    half = [iou > 0.5 for iou in ious]
+    assert scores == {
+        "top1_cls": 100 * sum(right) / 21,
+        "top5_cls": 100,
+        "top1_loc": 100 * sum(map(all, zip(right, half, strict=True))) / 21,
+        "top5_loc": 100 * sum(half) / 21,
+        "gt_known_loc": 100 * sum(iou >= 0.5 for iou in ious) / 21,
+    }
+    outcomes = [line["protocols"]["ts-cam"]["outcome"] for line in lines]
+    assert result["errors"] == {
         name: outcomes.count(name) for name in ("right", "cls_wrong", "multi_instance", "part", "more", "wrong")
     }
-    assert sum(metrics["errors"].values()) == 21
-    assert (metrics["threshold"], metrics["method"], metrics["model"]) == (0.1, "ts-cam", str(model))
-    assert f"{metrics['gt_known_loc']:6.2f} %" in found.describe()
-    assert "protocol ts-cam, threshold 0.1, 21 pictures" in found.describe()
+    assert sum(result["errors"].values()) == 21
+    assert f"GT-known loc {scores['gt_known_loc']:6.2f} %" in found.describe()
+    assert "protocol ts-cam, threshold 0.1 (stored with the model), 21 pictures" in found.describe()
 
 
 def test_the_threshold_is_the_models_own_unless_another_is_given(tmp_path: Path) -> None:
@@ -72,7 +78,8 @@ def test_the_threshold_is_the_models_own_unless_another_is_given(tmp_path: Path)
     for given, taken in ((None, 0.27), (0.35, 0.35)):
         out = tmp_path / f"out {given}"
         found = evaluate(model, EvaluateConfig(data=tmp_path / "imagenet", out=out, threshold=given))
-        assert found.threshold == json.loads((out / "metrics.json").read_text())["threshold"] == taken
+        stored = json.loads((out / "metrics.json").read_text())["protocols"]["ts-cam"]["threshold"]["values"]
+        assert found.results["ts-cam"].threshold.values == stored == {"gt_known_loc": taken}
 
 
 def test_the_maps_can_be_read_by_another_method(tmp_path: Path) -> None:
@@ -81,10 +88,11 @@ def test_the_maps_can_be_read_by_another_method(tmp_path: Path) -> None:
     boxes = {}
     for method in ("ts-cam", "attention"):
         config = EvaluateConfig(data=tmp_path / "data", out=tmp_path / method, method=method, threshold=0.6)
-        boxes[method] = [image.top_boxes.tolist() for image in evaluate(model, config).images]
+        found = evaluate(model, config).results["ts-cam"].columns.boxes
+        assert found is not None
+        boxes[method] = found.tolist()
         assert json.loads((tmp_path / method / "metrics.json").read_text())["method"] == method
     assert boxes["ts-cam"] != boxes["attention"]
-    assert all(box == of_picture[0] for of_picture in boxes["attention"] for box in of_picture)
 
 
 def test_no_threads_are_one_thread(tmp_path: Path) -> None:
@@ -100,7 +108,10 @@ def unfit(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, str]:
     write_folder(data, splits={"test": 2}, boxes=None if request.param == "no boxes" else "csv")
     if request.param == "a picture without a box":
         write_folder(data, splits={"test": 3}, boxes=None)
-        return data, r"3 of 9 pictures have no box, the first is 'test/cat/cat_0_2\.png'"
+        return (
+            data,
+            r"3 of 9 pictures have no box \('test/cat/cat_0_2\.png', .*\); add them, or count them as wrong",
+        )
     if request.param == "a broken picture":
         (data / "test" / "dog" / "dog_0_1.png").write_bytes(b"\x89PNG")
         return data, r"1 of 6 pictures of the split 'test' cannot be read: 'test/dog/dog_0_1\.png'"
@@ -132,7 +143,7 @@ def test_a_folder_in_use_is_refused_and_kept_unless_it_may_be_overwritten(tmp_pa
         evaluate(model, EvaluateConfig(data=tmp_path / "data", out=tmp_path / "out"))
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["thesis.txt"]
     found = evaluate(model, EvaluateConfig(data=tmp_path / "data", out=tmp_path / "out", overwrite=True))
-    assert sum(found.result.errors.values()) == 6
+    assert found.results["ts-cam"].curve.pictures == 6
     assert not (tmp_path / "out" / "thesis.txt").exists()
 
 

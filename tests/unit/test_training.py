@@ -74,10 +74,11 @@ def test_a_run_folder_holds_settings_a_row_an_epoch_both_weights_and_a_test(conf
 
 def test_the_numbers_of_an_epoch_are_those_that_evaluate_gives(config: TrainConfig, tmp_path: Path) -> None:
     run = train(config)
-    result = evaluate(run / "weights" / "last", EvaluateConfig(data=config.data, out=tmp_path / "scores")).result
+    result = evaluate(run / "weights" / "last", EvaluateConfig(data=config.data, out=tmp_path / "scores"))
+    scores = result.results["ts-cam"].scores
     last = rows(run)[-1]
     for name in ("top1_cls", "top1_loc", "gt_known_loc"):
-        assert float(last[name]) == pytest.approx(getattr(result, name))
+        assert float(last[name]) == pytest.approx(scores[name].value)
 
 
 def test_the_test_of_a_run_is_what_evaluate_says_of_its_best_weights(config: TrainConfig, tmp_path: Path) -> None:
@@ -85,7 +86,8 @@ def test_the_test_of_a_run_is_what_evaluate_says_of_its_best_weights(config: Tra
     evaluate(run, EvaluateConfig(data=config.data, out=tmp_path / "scores", batch_size=config.batch_size))
     theirs = json.loads((tmp_path / "scores" / "metrics.json").read_text())
     ours = json.loads((run / "test" / "metrics.json").read_text())
-    assert ours["threshold"] == kept(run, "best")["threshold"]
+    chosen = ours["protocols"]["ts-cam"]["threshold"]["values"]["gt_known_loc"]
+    assert chosen == kept(run, "best")["threshold"]
     assert ours | {"model": None} == theirs | {"model": None}
     lines = [(folder / "per_image.jsonl").read_bytes() for folder in (run / "test", tmp_path / "scores")]
     assert lines[0] == lines[1]

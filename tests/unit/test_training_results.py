@@ -123,8 +123,12 @@ def test_the_best_epoch_is_the_first_of_the_highest_and_stands_beside_the_last(t
 
 
 def test_the_test_split_has_a_row_of_its_own_with_its_protocol(tmp_path: Path) -> None:
-    test = {"protocol": "ts-cam", "top1_cls": 91.0, "top5_cls": 99.0, "top1_loc": 80.5, "gt_known_loc": 87.25,
-            "threshold": 0.18, "split": "test", "images": 210}  # fmt: skip
+    scores = {"top1_cls": 91.0, "top5_cls": 99.0, "top1_loc": 80.5, "gt_known_loc": 87.25}
+    tested = {
+        "scores": {name: {"value": value, "low": 0.0, "high": 100.0} for name, value in scores.items()},
+        "threshold": {"policy": "model", "values": {"gt_known_loc": 0.18}},
+    }
+    test = {"split": "test", "pictures": 210, "protocols": {"ts-cam": tested}}
     run = finished_run(tmp_path / "run", [row(1, 20.0), row(2, 10.0)], selection=ORACLE, test=test)
     (run / "samples").mkdir()
     text = describe_run(run)

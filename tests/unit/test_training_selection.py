@@ -7,14 +7,12 @@ from pathlib import Path
 import pytest
 
 from data_sets import write_folder, write_imagenet
+from scoring import Scored, score
 from tiny_models import tiny_model
 from tiny_runs import kept, rows, settings
 from tscam.checkpoint import load_model
 from tscam.config import TrainConfig
 from tscam.datasets import Dataset, read_dataset
-from tscam.evaluation import score_dataset
-from tscam.metrics import ts_cam
-from tscam.metrics.ts_cam import TsCamResult
 from tscam.processes import ALONE
 from tscam.torch_predictor import TorchPredictor
 from tscam.training.loop import train
@@ -41,15 +39,14 @@ def scored(
     return row, told
 
 
-def evaluated(predictor: TorchPredictor, dataset: Dataset, *, threshold: float) -> TsCamResult:
+def evaluated(predictor: TorchPredictor, dataset: Dataset, *, threshold: float) -> Scored:
     """What evaluation says."""
-    images = score_dataset(predictor, dataset, threshold=threshold, batch_size=32, workers=1)
-    return ts_cam.summarize(image.score for image in images)
+    return score(predictor, dataset, threshold=threshold)
 
 
 def best_threshold(predictor: TorchPredictor, dataset: Dataset) -> tuple[float, list[float]]:
     """The threshold of best GT-known Loc, of equal ones the nearest to the data set's; and the score of each."""
-    found = [evaluated(predictor, dataset, threshold=threshold).gt_known_loc for threshold in THRESHOLDS]
+    found = [evaluated(predictor, dataset, threshold=threshold).percent("gt_known_loc") for threshold in THRESHOLDS]
     best = [threshold for threshold, score in zip(THRESHOLDS, found, strict=True) if score == max(found)]
     return min(best, key=lambda threshold: abs(threshold - dataset.threshold)), found
 
@@ -70,8 +67,8 @@ def test_the_threshold_is_the_best_of_all_that_are_tried_and_its_scores_are_eval
     assert (row.threshold, row.gt_known_loc) == (threshold, max(found))
     result = evaluated(predictor_of(model), dataset, threshold=threshold)
     assert row == replace(
-        ROW, split=dataset.split, top1_cls=result.top1_cls, top1_loc=result.top1_loc,
-        gt_known_loc=result.gt_known_loc, threshold=threshold,
+        ROW, split=dataset.split, top1_cls=result.percent("top1_cls"),
+        top1_loc=result.percent("top1_loc"), gt_known_loc=result.percent("gt_known_loc"), threshold=threshold,
     )  # fmt: skip
     assert told == [(done, 12) for done in range(1, 13)]
     assert row.measure == "gt_known_loc"
@@ -95,14 +92,15 @@ def test_unless_it_is_chosen_the_threshold_is_the_data_sets(tmp_path: Path) -> N
     row, _ = scored(model, dataset, choose_threshold=False)
     result = evaluated(predictor_of(model), dataset, threshold=0.12)
     assert row.threshold == 0.12
-    assert (row.top1_cls, row.top1_loc, row.gt_known_loc) == (result.top1_cls, result.top1_loc, result.gt_known_loc)
+    for name in ("top1_cls", "top1_loc", "gt_known_loc"):
+        assert getattr(row, name) == result.percent(name)
 
 
 @pytest.mark.parametrize("choose_threshold", [True, False])
 def test_without_boxes_accuracy_alone_is_scored(tmp_path: Path, choose_threshold: bool) -> None:
     boxed = write_folder(tmp_path / "data", splits={"test": 5})
     model = tiny_model(tmp_path / "model")
-    accuracy = evaluated(predictor_of(model), read_dataset(tmp_path / "data"), threshold=0.1).top1_cls
+    accuracy = evaluated(predictor_of(model), read_dataset(tmp_path / "data"), threshold=0.1).percent("top1_cls")
     lines = (tmp_path / "data" / "boxes.csv").read_text().splitlines()
     for left in (lines[: len(boxed)], None):  # One picture without a box, or all of them.
         (tmp_path / "data" / "boxes.csv").unlink(missing_ok=True)
@@ -142,7 +140,8 @@ def test_the_threshold_of_an_epoch_goes_with_its_weights(config: TrainConfig) ->
         metrics = kept(run, which)["metrics"]
         assert metrics["selection"] == "val (epoch of best gt_known_loc on 9 pictures held out of 'train')"
         assert (str(metrics["epoch"]), metrics["threshold"], metrics["split"]) == (row["epoch"], threshold, "val")
-    assert json.loads((run / "test" / "metrics.json").read_text())["threshold"] == kept(run, "best")["threshold"]
+    tested = json.loads((run / "test" / "metrics.json").read_text())["protocols"]["ts-cam"]
+    assert tested["threshold"]["values"]["gt_known_loc"] == kept(run, "best")["threshold"]
 
 
 def test_a_test_split_without_boxes_gives_the_accuracy_of_the_chosen_weights(tmp_path: Path) -> None:
@@ -150,9 +149,10 @@ def test_a_test_split_without_boxes_gives_the_accuracy_of_the_chosen_weights(tmp
     run = train(settings(tmp_path / "data", tmp_path / "run", select="val", val_fraction=0.3))
     test = read_dataset(tmp_path / "data")
     row, _ = scored(run, test, choose_threshold=False)
-    assert json.loads((run / "test" / "metrics.json").read_text()) == {
-        "split": "test", "images": 9, "top1_cls": row.top1_cls, "model": str(run / "weights" / "best"),
-    }  # fmt: skip
+    tested = json.loads((run / "test" / "metrics.json").read_text())
+    wanted = {"split": "test", "pictures": 9, "top1_cls": row.top1_cls, "model": str(run / "weights" / "best")}
+    assert {name: tested[name] for name in wanted} == wanted
+    assert "protocols" not in tested
     assert kept(run, "best")["threshold"] == 0.1
 
 

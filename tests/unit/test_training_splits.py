@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from data_sets import write_cub, write_folder, write_imagenet
 from tiny_runs import kept, rows, same_bits, settings
-from tscam.datasets import Dataset
+from tscam.datasets import Dataset, Masks, has_boxes, hold_out
 from tscam.errors import DataError
 from tscam.training.loop import train
-from tscam.training.splits import Splits, has_boxes, hold_out, read_splits
+from tscam.training.splits import Splits, read_splits
 
 
 def dataset_of(*sizes: int, boxes: bool = True) -> Dataset:
@@ -28,7 +28,7 @@ def dataset_of(*sizes: int, boxes: bool = True) -> Dataset:
         image_ids=tuple(f"{number}.png" for number in range(len(labels))),
         labels=labels.astype(np.int64),
         boxes=tuple(np.array([[n, 0.0, n + 4.0, 3.0]]) for n in range(len(labels))) if boxes else None,
-        masks=tuple(Path(f"{number}.mask.png") for number in range(len(labels))),
+        masks=tuple(Masks((Path(f"{number}.mask.png"),)) for number in range(len(labels))),
     )  # fmt: skip
 
 
@@ -91,7 +91,7 @@ def test_pictures_keep_their_order_labels_boxes_and_masks_on_either_side() -> No
         assert part.labels.tolist() == dataset.labels[numbers].tolist()
         assert part.boxes is not None
         assert [box[0, 0] for box in part.boxes] == numbers
-        assert part.masks == tuple(Path(f"{number}.mask.png") for number in numbers)
+        assert part.masks == tuple(Masks((Path(f"{number}.mask.png"),)) for number in numbers)
         assert part.class_names == dataset.class_names
 
 
@@ -227,4 +227,4 @@ def test_another_test_split_changes_no_bit_of_what_is_chosen(tmp_path: Path) -> 
     assert same_bits(one, other, "best")
     assert kept(one, "best") == kept(other, "best")
     scores = [(run / "test" / "metrics.json").read_text() for run in (one, other)]
-    assert ['"images": 6' in scores[0], '"images": 9' in scores[1]] == [True, True]
+    assert ['"pictures": 6' in scores[0], '"pictures": 9' in scores[1]] == [True, True]

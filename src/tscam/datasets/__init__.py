@@ -1,6 +1,6 @@
 """Data sets, one reader a file; importing this package files them all."""
 
-from tscam.datasets import cub, folder, imagenet
+from tscam.datasets import cub, folder, imagenet, wsol
 from tscam.datasets.base import (
     Dataset,
     DatasetReader,
@@ -13,11 +13,14 @@ from tscam.datasets.base import (
 )
 from tscam.datasets.check import DatasetCheck, SplitCheck, check_dataset, require_usable, verify_pictures
 from tscam.datasets.hold_out import hold_out
+from tscam.datasets.masks import Masks, read_masks
+from tscam.datasets.wsol import write_wsol_metadata
 
 __all__ = [
     "Dataset",
     "DatasetCheck",
     "DatasetReader",
+    "Masks",
     "SplitCheck",
     "check_dataset",
     "cub",
@@ -28,8 +31,11 @@ __all__ = [
     "hold_out",
     "imagenet",
     "read_dataset",
+    "read_masks",
     "recognize",
     "require_boxes",
     "require_usable",
     "verify_pictures",
+    "write_wsol_metadata",
+    "wsol",
 ]

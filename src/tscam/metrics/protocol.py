@@ -1,10 +1,10 @@
 """Protocols: everything on which evaluations of localization differ, named. A number means nothing without its own.
 
 A protocol is data; `tscam.metrics.levels` and `tscam.metrics.pixels` do what it says. Another one is
-`dataclasses.replace(protocols["max-box-acc"], ious=(0.75,), name="mine")`.
+`dataclasses.replace(MAX_BOX_ACC, ious=(0.75,), name="mine")`.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -85,43 +85,31 @@ class PixelProtocol(Protocol):
     """Values of a map against a mask, pixel by pixel; no threshold, but for the mean IoU of masks beside it."""
 
 
+TS_CAM = BoxProtocol(
+    name="ts-cam", source="Gao et al., ICCV 2021, and their released code", view=None, resize="bilinear", step=0.01,
+    threshold="model", contours="largest", clip=False, no_box=(0, 0, 1, 1), truth_rounding="ts-cam", outcomes=True,
+)  # fmt: skip
+
+MAX_BOX_ACC = BoxProtocol(
+    name="max-box-acc", source="Choe et al., CVPR 2020 (wsolevaluation)", view=_WSOL_VIEW, resize="bicubic",
+    step=0.001, threshold="best", contours="largest", clip=True, no_box=(0, 0, 0, 0), truth_rounding="wsolevaluation",
+)  # fmt: skip
+
+MAX_BOX_ACC_V2 = replace(
+    MAX_BOX_ACC, name="max-box-acc-v2", source="Choe et al., TPAMI 2022 (wsolevaluation)", contours="all",
+    ious=(0.3, 0.5, 0.7),
+)  # fmt: skip
+
+REALISTIC = replace(
+    MAX_BOX_ACC, name="realistic", source="arXiv 2404.10034 (WACV 2025), with the boxes of max-box-acc",
+    threshold="val", top_k_at_least=True,
+)  # fmt: skip
+
+PXAP = PixelProtocol(
+    name="pxap", source="Choe et al., CVPR 2020 (wsolevaluation)", view=_WSOL_VIEW, resize="bicubic", step=0.001,
+    threshold="model",
+)  # fmt: skip
+
 protocols: Registry[BoxProtocol | PixelProtocol] = Registry("protocol")
-
-
-def _register(protocol: BoxProtocol | PixelProtocol) -> None:
-    protocols.register(protocol.name)(protocol)
-
-
-_register(
-    BoxProtocol(
-        name="ts-cam", source="Gao et al., ICCV 2021, and their released code", view=None, resize="bilinear", step=0.01,
-        contours="largest", clip=False, no_box=(0, 0, 1, 1), truth_rounding="ts-cam", threshold="model", outcomes=True,
-    )
-)  # fmt: skip
-_register(
-    BoxProtocol(
-        name="max-box-acc", source="Choe et al., CVPR 2020 (wsolevaluation)", view=_WSOL_VIEW, resize="bicubic",
-        step=0.001, contours="largest", clip=True, no_box=(0, 0, 0, 0), truth_rounding="wsolevaluation",
-        threshold="best",
-    )
-)  # fmt: skip
-_register(
-    BoxProtocol(
-        name="max-box-acc-v2", source="Choe et al., TPAMI 2022 (wsolevaluation)", view=_WSOL_VIEW, resize="bicubic",
-        step=0.001, contours="all", clip=True, no_box=(0, 0, 0, 0), truth_rounding="wsolevaluation",
-        ious=(0.3, 0.5, 0.7), threshold="best",
-    )
-)  # fmt: skip
-_register(
-    BoxProtocol(
-        name="realistic", source="arXiv 2404.10034 (WACV 2025), with the boxes of max-box-acc", view=_WSOL_VIEW,
-        resize="bicubic", step=0.001, contours="largest", clip=True, no_box=(0, 0, 0, 0),
-        truth_rounding="wsolevaluation", top_k_at_least=True, threshold="val",
-    )
-)  # fmt: skip
-_register(
-    PixelProtocol(
-        name="pxap", source="Choe et al., CVPR 2020 (wsolevaluation)", view=_WSOL_VIEW, resize="bicubic", step=0.001,
-        threshold="model",
-    )
-)  # fmt: skip
+for _protocol in (TS_CAM, MAX_BOX_ACC, MAX_BOX_ACC_V2, REALISTIC, PXAP):
+    protocols.register(_protocol.name)(_protocol)

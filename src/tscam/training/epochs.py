@@ -13,7 +13,6 @@ from tscam.config import TrainConfig
 from tscam.datasets import has_boxes
 from tscam.errors import ImageError, StoppedError, TrainingError
 from tscam.evaluation import evaluate_to, facts_of
-from tscam.metrics.protocol import protocols
 from tscam.metrics.threshold import ThresholdPolicy
 from tscam.processes import Processes
 from tscam.results import METRICS
@@ -207,7 +206,7 @@ class Epochs:
             tasks = PredictedMaps(predictor=chosen, **reading)
             of_model = Chosen(policy=_OF_MODEL, value=chosen.threshold, explained="stored with the model")
             evaluate_to(
-                out, tasks, test, asked=(protocols[PROTOCOL],), chosen={PROTOCOL: of_model},
+                out, tasks, test, asked=(PROTOCOL,), chosen={PROTOCOL.name: of_model},
                 facts=facts_of(chosen, self.run.best), **how,
             )  # fmt: skip
             return

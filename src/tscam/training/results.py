@@ -89,7 +89,7 @@ def describe_run(run: Path) -> str:
     if test:
         table.append(["best", str(best.epoch), "–", str(test.get("split", "test")), *_tested(test)])
     places = {"best weights": run / "weights" / "best", "curves": run / "results.png", "samples": run / "samples"}
-    heading = [f"protocol {PROTOCOL}, scores in %", f"selection of the best epoch: {selection}"]
+    heading = [f"protocol {PROTOCOL.name}, scores in %", f"selection of the best epoch: {selection}"]
     lines = [*heading, "", *_aligned(table), ""]
     lines += [f"{name:12} {place}" for name, place in places.items() if place.exists()]
     return "\n".join(lines)
@@ -97,7 +97,7 @@ def describe_run(run: Path) -> str:
 
 def _tested(test: Mapping[str, Any]) -> list[str]:
     """Scores and threshold of the test split; without boxes its accuracy alone."""
-    found = test.get("protocols", {}).get(PROTOCOL, {})
+    found = test.get("protocols", {}).get(PROTOCOL.name, {})
     scores = {name: score["value"] for name, score in found.get("scores", {}).items()} or test
     cells = [_number(scores.get(name), ".2f") for name in ("top1_cls", "top1_loc", "gt_known_loc")]
     return [*cells, _number(found.get("threshold", {}).get("values", {}).get("gt_known_loc"), "g")]
@@ -115,7 +115,7 @@ def _known(rows: Sequence[EpochRow], name: str) -> list[tuple[int, float]]:
 
 def _heading(rows: Sequence[EpochRow], best: EpochRow, selection: str) -> str:
     splits = ", ".join(dict.fromkeys(repr(row.split) for row in rows if row.split is not None))
-    scored = f"protocol {PROTOCOL}, scored on split {splits}" if splits else "no split scored"
+    scored = f"protocol {PROTOCOL.name}, scored on split {splits}" if splits else "no split scored"
     return f"{scored}\nbest epoch {best.epoch} of {rows[-1].epoch}; selection: {selection}"
 
 
@@ -151,7 +151,7 @@ def _mark_best(axes: "Axes", best: EpochRow) -> None:
 
 
 def _draw_scores(axes: "Axes", rows: Sequence[EpochRow], best: EpochRow) -> None:
-    _name(axes, f"scores in % (protocol {PROTOCOL})")
+    _name(axes, f"scores in % (protocol {PROTOCOL.name})")
     _mark_best(axes, best)
     for name, (label, colour, marker) in _SCORES.items():
         value = getattr(best, name)

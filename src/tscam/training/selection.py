@@ -8,7 +8,7 @@ import numpy as np
 from tscam.datasets import Dataset, has_boxes
 from tscam.judging import Judge
 from tscam.metrics.curves import curve_of
-from tscam.metrics.protocol import protocols
+from tscam.metrics.protocol import TS_CAM
 from tscam.metrics.threshold import ThresholdPolicy, best_threshold
 from tscam.predictor import Predictor
 from tscam.processes import Processes
@@ -16,7 +16,7 @@ from tscam.tasks import PredictedMaps, judged
 from tscam.training.progress import EpochRow
 
 # The rules that epochs are compared by.
-PROTOCOL = "ts-cam"
+PROTOCOL = TS_CAM
 
 # Fractions of the map's maximum that a threshold is chosen from.
 THRESHOLDS = tuple(step / 50 for step in range(1, 50))
@@ -39,8 +39,8 @@ def score_epoch(
         choose_threshold: take the threshold of best GT-known Loc, of equal ones the nearest to the data set's published
             one; else that one itself.
     """
-    with_boxes, protocol = has_boxes(dataset), protocols[PROTOCOL]
-    judge = Judge(protocols=(protocol,) if with_boxes else (), policy=ThresholdPolicy(kind="model"))
+    with_boxes = has_boxes(dataset)
+    judge = Judge(protocols=(PROTOCOL,) if with_boxes else (), policy=ThresholdPolicy(kind="model"))
     tasks = PredictedMaps(predictor=predictor, batch_size=batch_size, workers=workers)
     pictures = list(judged(tasks, dataset, judge, processes=processes, on_progress=on_progress))
     right = sum(picture.top1_cls for picture in pictures)
@@ -48,7 +48,7 @@ def score_epoch(
     if not with_boxes:
         return row
     thresholds = np.array(THRESHOLDS if choose_threshold else (dataset.threshold,))
-    curve = curve_of(pictures, protocol, thresholds=thresholds)
+    curve = curve_of(pictures, PROTOCOL, thresholds=thresholds)
     best = best_threshold(curve.hits["gt_known_loc"], thresholds, nearest_to=dataset.threshold)
     return replace(
         row,
