@@ -26,12 +26,14 @@ class Page:
 
     Attributes:
         faults: messages of the console that are errors or warnings, exceptions, and violations of its policy.
-        requests: addresses that it asked for, without those of data.
+        requests: addresses that it asked for, without those of data, by the browser's number.
+        blocked: numbers of those that the page's own policy stopped.
     """
 
     def __init__(self, write_to: int, read_from: int) -> None:
         self.faults: list[str] = []
-        self.requests: list[str] = []
+        self.requests: dict[str, str] = {}
+        self.blocked: set[str] = set()
         self._write_to, self._read_from = write_to, read_from
         self._unread = b""
         self._number = 0
@@ -120,7 +122,9 @@ class Page:
         elif method == "Log.entryAdded" and said["entry"]["level"] in ("error", "warning"):
             self.faults.append(said["entry"]["text"])
         elif method == "Network.requestWillBeSent" and not said["request"]["url"].startswith("data:"):
-            self.requests.append(said["request"]["url"])
+            self.requests[said["requestId"]] = said["request"]["url"]
+        elif method == "Network.loadingFailed" and said.get("blockedReason") == "csp":
+            self.blocked.add(said["requestId"])
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ from tscam.report.markup import Markup, element, joined
 WIDTH, HEIGHT = 560, 300
 LEFT, RIGHT, TOP, BOTTOM = 46, 14, 14, 54  # margins of the plot
 _FIFTHS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
-_QUARTERS = (0, 25, 50, 75, 100)
+_QUARTERS = (0.0, 25.0, 50.0, 75.0, 100.0)
 _INTERVAL_WIDTH, _INTERVAL_HEIGHT = 220, 18
 
 
@@ -48,7 +48,7 @@ def threshold_curves(
 
 
 def outcome_areas(
-    thresholds: Sequence[float], outcomes: Mapping[str, Sequence[float]], *, chosen: float | None, label: str
+    thresholds: Sequence[float], outcomes: Mapping[str, Sequence[int]], *, chosen: float | None, label: str
 ) -> Markup:
     """The share of each outcome over τ, stacked from below in their order."""
     columns = list(zip(*outcomes.values(), strict=True))
@@ -108,7 +108,7 @@ def interval_mark(score: Score) -> Markup:
 
     return element(
         "svg",
-        element("line", x1=along(0), x2=along(100), y1=middle, y2=middle, class_="scale"),
+        element("line", x1=along(0.0), x2=along(100.0), y1=middle, y2=middle, class_="scale"),
         *(
             element("line", x1=along(at), x2=along(at), y1=middle - 3, y2=middle + 3, class_="scale")
             for at in _QUARTERS
@@ -136,7 +136,7 @@ def _y(percent: float) -> float:
 
 
 def _percent_axis() -> Markup:
-    return joined(*(part for at in _QUARTERS for part in _level(at, f"{at}")))
+    return joined(*(part for at in _QUARTERS for part in _level(at, f"{at:g}")))
 
 
 def _level(percent: float, label: str) -> tuple[Markup, Markup]:

@@ -52,7 +52,7 @@ class ProtocolPart:
     moved: Mapping[str, Mapping[str, int]] | None
     thresholds: list[float]
     curve: Series
-    curve_errors: Series | None
+    curve_errors: Mapping[str, list[int]] | None
     iou_histogram: list[int]
     by_size: list[Group]
     by_count: list[Group]

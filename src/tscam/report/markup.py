@@ -2,6 +2,8 @@
 
 from html import escape
 
+Attribute = str | int | float | bool | None
+
 
 class Markup(str):
     """Text that is HTML already; nothing that comes from data is made one but by `element`."""
@@ -9,7 +11,7 @@ class Markup(str):
     __slots__ = ()
 
 
-def element(name: str, /, *children: str, **attributes: str | float | bool | None) -> Markup:
+def element(name: str, /, *children: str, **attributes: Attribute) -> Markup:
     """An element with its end tag.
 
     Args:
@@ -20,7 +22,7 @@ def element(name: str, /, *children: str, **attributes: str | float | bool | Non
     return Markup(f"<{name}{''.join(_attribute(*item) for item in attributes.items())}>{inner}</{name}>")
 
 
-def void(name: str, /, **attributes: str | float | bool | None) -> Markup:
+def void(name: str, /, **attributes: Attribute) -> Markup:
     """An element that has no content and no end tag: `img`, `input`, `meta`."""
     return Markup(f"<{name}{''.join(_attribute(*item) for item in attributes.items())}>")
 
@@ -35,7 +37,7 @@ def named(text: str) -> Markup:
     return element("bdi", text)
 
 
-def _attribute(name: str, value: str | float | bool | None) -> str:
+def _attribute(name: str, value: Attribute) -> str:
     if value is None or value is False:
         return ""
     plain = name.rstrip("_").replace("_", "-")

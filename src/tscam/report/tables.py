@@ -120,7 +120,7 @@ def curve_numbers(part: ProtocolPart) -> Markup:
             "tr",
             element("th", tau(part.thresholds[place]), scope="row"),
             *(element("td", f"{values[place]:.1f}", class_="number") for values in part.curve.values()),
-            *(element("td", spaced(int(values[place])), class_="number") for values in errors.values()),
+            *(element("td", spaced(values[place]), class_="number") for values in errors.values()),
         )
         for place in places
     ]
