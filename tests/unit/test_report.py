@@ -162,13 +162,20 @@ def test_of_each_kind_the_best_and_the_worst_are_shown(out: Path, evaluated: Pat
 
 def test_a_picture_that_cannot_be_read_is_a_plate_that_says_so(out: Path, evaluated: Path, tmp_path: Path) -> None:
     shutil.copytree(images(evaluated), tmp_path / "images")
-    first, second, *_ = sorted(path for path in (tmp_path / "images").rglob("*.jpg") if "0000" not in path.name)
-    first.unlink()
-    second.write_bytes(b"no picture")
+    first, second = "Bird_1_0001.jpg", "Bird_2_0003.jpg"
+
+    def change(line: dict[str, Any]) -> None:
+        is_either = line["image"].endswith((first, second))
+        line["protocols"]["ts-cam"] |= {"iou": 0.9 if is_either else 0.1, "outcome": "part"}
+
+    rewrite_pictures(out, change)
+    (tmp_path / "images" / "001.Bird_1" / first).unlink()
+    (tmp_path / "images" / "002.Bird_2" / second).write_bytes(b"no picture")
     page = Page(write_report(out, image_root=tmp_path / "images"))
-    plates = page.all("div", "plate")
-    missing, broken = (f"{first}: cannot be opened" in page.source, f"{second}: not a readable picture" in page.source)
-    assert len(plates) == missing + broken
+    assert (len(page.all("div", "plate")), len(page.all("img"))) == (2, 6)
+    reasons = [text for text in page.texts["bdi"] if "Error" in text]
+    assert reasons[0].startswith("cannot be opened (FileNotFoundError")
+    assert reasons[1].startswith("not a readable picture (UnidentifiedImageError")
     nothing = Page(write_report(out, image_root=tmp_path / "gone"))
     assert not nothing.all("img")
     assert len(nothing.all("div", "plate")) == len(nothing.all("figure"))

@@ -168,7 +168,8 @@ def _protocol(name: str, part: dict[str, Any], view: list[int] | None) -> Protoc
     width_height = (side, side) if side is not None else view
     return ProtocolPart(
         name=name,
-        settings={key: _text(value) for key, value in settings.items() if key != "name"},
+        settings={key: _text(value) for key, value in settings.items() if key != "name"}
+        | ({"view": "the model's own"} if side is None else {}),
         source=settings["source"],
         view_wh=None if width_height is None else (width_height[0], width_height[1]),
         ious=tuple(settings.get("ious", ())),

@@ -11,7 +11,7 @@ from PIL import Image
 
 from tscam.drawing import CLASS_COLOURS, Box, draw_panel
 from tscam.errors import ImageError
-from tscam.image import read_image
+from tscam.image import printable, read_image
 from tscam.metrics.ts_cam import OUTCOMES, Outcome
 from tscam.report.evaluation_files import PictureLine, ProtocolPart
 from tscam.report.markup import Markup, element, joined, named, void
@@ -123,7 +123,9 @@ def list_not_judged(gallery: Gallery, *, pictures: int) -> Markup:
     ]
     more = pictures - len(rows)
     head = element("tr", element("th", "Picture", scope="col"), element("th", "Reason", scope="col"))
-    table = element("table", element("caption", "Not judged"), element("thead", head), element("tbody", *rows))
+    table = element(
+        "table", element("caption", "Not judged", class_="unseen"), element("thead", head), element("tbody", *rows)
+    )
     return joined(
         element("p", f"{count(pictures, 'picture')} count as wrong without being judged."),
         element("div", table, class_="scroll", role="region", aria_label="Not judged", tabindex=0),
@@ -151,10 +153,12 @@ def _figure(picture: PictureLine, gallery: Gallery, image_root: Path, class_name
         element("span", named(name), class_="file", title=picture.image),
     )
     said = f"{name}: {truth}, IoU {picture.iou:.2f}" + (f", taken for {taken_for}" if is_mistaken else "")
+    path = image_root / picture.image
     try:
-        panel = _panel(picture, gallery.protocol, image_root)
+        panel = _panel(path, picture, gallery.protocol)
     except ImageError as fault:
-        return element("figure", element("div", named(str(fault)), class_="plate"), caption)
+        reason = str(fault).removeprefix(f"{printable(path)}: ")
+        return element("figure", element("div", named(reason), class_="plate"), caption)
     encoded = io.BytesIO()
     panel.save(encoded, "JPEG", quality=_QUALITY, optimize=True)
     source = f"data:image/jpeg;base64,{base64.b64encode(encoded.getvalue()).decode()}"
@@ -162,13 +166,13 @@ def _figure(picture: PictureLine, gallery: Gallery, image_root: Path, class_name
     return element("figure", element("div", image, class_="frame"), caption)
 
 
-def _panel(picture: PictureLine, protocol: ProtocolPart, image_root: Path) -> Image.Image:
+def _panel(path: Path, picture: PictureLine, protocol: ProtocolPart) -> Image.Image:
     """The picture, small, with its map and boxes.
 
     Raises:
         ImageError: it cannot be read.
     """
-    small = read_image(image_root / picture.image, least_side=_SIDE)
+    small = read_image(path, least_side=_SIDE)
     small.thumbnail((_SIDE, _SIDE), Image.Resampling.LANCZOS)
     is_right = picture.outcome == Outcome.RIGHT if picture.outcome else picture.lead >= 0.5
     return draw_panel(

@@ -124,7 +124,7 @@ def _protocol(part: ProtocolPart, number: int) -> Markup:
     figures = [
         _figure("Scores over the threshold", curve, _curve_legend(part), _readout(part),
                 _folded("The curve in numbers", tables.curve_numbers(part))),
-        _figure("IoU at the chosen threshold", bars, _folded("IoU in numbers", numbers)),
+        _figure(f"IoU at {_where(part)}", bars, _folded("IoU in numbers", numbers)),
     ]  # fmt: skip
     errors = _errors(part) if part.errors is not None else []
     rest = [
@@ -146,11 +146,17 @@ def _protocol(part: ProtocolPart, number: int) -> Markup:
     )
 
 
+def _where(part: ProtocolPart) -> str:
+    """The threshold of a picture's IoU and outcome: that of the first measure, where there are several."""
+    values = part.threshold.values.values()
+    return f"the chosen τ {tau(next(iter(values)))}" if values else "the threshold of each map"
+
+
 def _errors(part: ProtocolPart) -> list[Markup]:
     assert part.errors is not None
     chosen = next(iter(part.threshold.values.values()), None)
     breakdown = element(
-        "div", element("h4", "Errors at the chosen threshold"), charts.share_bar(part.errors, OUTCOME_NAMES),
+        "div", element("h4", f"Errors at {_where(part)}"), charts.share_bar(part.errors, OUTCOME_NAMES),
         tables.outcomes(part, part.errors), class_="card",
     )  # fmt: skip
     areas = charts.outcome_areas(

@@ -59,7 +59,7 @@ def badge(threshold: Threshold) -> Markup:
 def threshold_words(part: ProtocolPart) -> Markup:
     """τ and where it comes from."""
     values = ", ".join(tau(value) for value in dict.fromkeys(part.threshold.values.values()))
-    return joined("Threshold ", f"τ {values}: " if values else "", named(part.threshold.explained))
+    return joined("Threshold ", f"τ {values}, " if values else "", named(part.threshold.explained))
 
 
 def outcomes(part: ProtocolPart, errors: Mapping[str, int]) -> Markup:

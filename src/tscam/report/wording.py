@@ -40,7 +40,7 @@ def measure_name(measure: str) -> str:
     """A measure as the field writes it; one that is not known stays as it is."""
     at_iou = re.fullmatch(r"max_box_acc_(\d\d)", measure)
     if at_iou and measure not in _MEASURES:
-        return f"MaxBoxAcc at IoU 0.{at_iou[1].removesuffix('0')}"
+        return f"MaxBoxAcc @ 0.{at_iou[1].removesuffix('0')}"
     return _MEASURES.get(measure, measure)
 
 
