@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tscam import backbones, datasets, formats, methods, metrics
+    from tscam.checkpoint import push_to_hub
     from tscam.config import EvaluateConfig, LocalizeConfig, TrainConfig
     from tscam.drawing import draw
     from tscam.errors import TscamError
     from tscam.evaluation import evaluate
+    from tscam.explain import Explainer
     from tscam.formats import write_annotations
     from tscam.localization import Localization
     from tscam.localizer import Localizer, load, localize
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EvaluateConfig",
+    "Explainer",
     "Localization",
     "LocalizeConfig",
     "Localizer",
@@ -36,6 +39,7 @@ __all__ = [
     "localize",
     "methods",
     "metrics",
+    "push_to_hub",
     "resume",
     "train",
     "train_config",
@@ -44,6 +48,7 @@ __all__ = [
 
 _HOME = {
     "EvaluateConfig": "config",
+    "Explainer": "explain",
     "Localization": "localization",
     "LocalizeConfig": "config",
     "Localizer": "localizer",
@@ -54,6 +59,7 @@ _HOME = {
     "evaluate": "evaluation",
     "load": "localizer",
     "localize": "localizer",
+    "push_to_hub": "checkpoint",
     "resume": "training.loop",
     "train": "training.loop",
     "train_config": "recipe",

@@ -19,6 +19,7 @@ from tscam.boxes import boxes_above, localization_map
 from tscam.checkpoint import load_model
 from tscam.config import Precision
 from tscam.errors import ConfigError
+from tscam.hub import is_on_hub
 from tscam.model import LocalizationModel, create_model
 from tscam.torch_predictor import find_device
 
@@ -98,7 +99,7 @@ def benchmark(
     where = find_device(device)
     if threads is not None:
         torch.set_num_threads(threads)
-    if model.split(".")[0] in list_backbones() or not Path(model).exists():
+    if model.split(".")[0] in list_backbones() or not (is_on_hub(model) or Path(model).exists()):
         ours = create_model(model, label_names=num_classes, image_size=image_size)
     else:
         ours = load_model(Path(model))

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cache
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -80,9 +81,15 @@ class LevelBoxes:
     largest: Int[np.ndarray, " rows"]
 
 
-def to_bytes(map_: Float[np.ndarray, "H W"]) -> UInt8[np.ndarray, "H W"]:
-    """A map of values in [0, 1], cut to whole numbers of 0…255."""
-    return (map_ * map_.dtype.type(255)).astype(np.uint8)
+def to_bytes(
+    map_: Float[np.ndarray, "H W"], *, precision: Literal["float32", "float64"] = "float32"
+) -> UInt8[np.ndarray, "H W"]:
+    """A map of values in [0, 1], times 255 and cut to whole numbers.
+
+    Args:
+        precision: of the product; now and then it decides on which side of a whole number that lies.
+    """
+    return (map_.astype(precision) * np.dtype(precision).type(255)).astype(np.uint8)
 
 
 def boxes_by_level(levels: UInt8[np.ndarray, "H W"]) -> LevelBoxes:

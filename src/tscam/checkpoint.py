@@ -1,4 +1,4 @@
-"""Model ↔ files: the model folder, the authors' .pth files. Tensors and JSON alone; nothing in them is ever run."""
+"""Model ↔ files: the model folder, here or on the hub; the authors' .pth files. Nothing in them is ever run."""
 
 import json
 import shutil
@@ -13,8 +13,10 @@ from safetensors.torch import save_file
 
 from tscam.authors import infer_spec
 from tscam.backbones.tensors import SUFFIXES, read_tensors, require_same_layout
+from tscam.card import Card, published_card
 from tscam.config import MethodArgs, require_threshold
 from tscam.errors import ConfigError, OutputError, WeightsError, one_line
+from tscam.hub import PREFIX, fetch, is_on_hub, upload
 from tscam.model import LocalizationModel, ModelSpec
 from tscam.writing import claim_output, flush_file, replace_folder
 
@@ -25,21 +27,25 @@ def load_model(path: Path, *, method: str | None = None, method_args: MethodArgs
     """The model of a model folder, a run folder (its best weights), or a checkpoint of the TS-CAM authors.
 
     Args:
-        path: folder or file.
+        path: folder, file, or `hf-hub:user/name[@revision]`.
         method: reads the maps by another method than the model's own.
         method_args: options of the method; the model's own, or the published ones of another method, when not given.
 
     Raises:
-        WeightsError: nothing there, an unknown layout, or damaged.
+        WeightsError: nothing there, an unknown layout, or damaged; or the hub does not give it.
         ConfigError: the method cannot read these weights.
     """
-    if path.is_dir():
-        best = path / "weights" / "best"
-        model = _load_folder(best if best.is_dir() else path)
+    if is_on_hub(path):
+        model = _load_folder(fetch(path))
+    elif path.is_dir():
+        model = _load_folder(_model_folder(path))
     elif path.is_file():
         model = _load_authors_file(path)
     else:
-        raise WeightsError(f"{path}: no such file or folder; a MODEL is a model folder, a run folder, or a .pth file")
+        raise WeightsError(
+            f"{path}: no such file or folder; a MODEL is a model folder, a run folder, or a .pth file, or "
+            f"{PREFIX}user/name"
+        )
     return model.with_method(method or model.spec.method, method_args or None)
 
 
@@ -50,7 +56,7 @@ def save_model(
 
     Args:
         metrics: what the model reached, with its protocol; stored as it is.
-        base_model: where its start weights came from, for the card.
+        base_model: repository on the hub that its start weights came from, for the card.
 
     Raises:
         OutputError: it cannot be written; what was there before stays.
@@ -65,7 +71,7 @@ def save_model(
         (fresh / "config.json").write_text(config + "\n", encoding="utf-8")
         # safetensors makes files that their owner alone may read.
         shutil.copymode(fresh / "config.json", fresh / "model.safetensors")
-        (fresh / "README.md").write_text(_card(model, base_model), encoding="utf-8")
+        (fresh / "README.md").write_text(_card(model, metrics or {}, base_model).text(), encoding="utf-8")
         for path in fresh.iterdir():
             flush_file(path)
         replace_folder(folder, fresh)
@@ -73,6 +79,36 @@ def save_model(
         raise OutputError(f"{folder}: the model cannot be written ({one_line(fault)}); free space there") from fault
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
+
+
+def push_to_hub(model: str | Path, repo: str, *, private: bool = False, license: str | None = None) -> str:
+    """Publishes a model folder, or a run's best weights, on the Hugging Face hub in one commit; returns its address.
+
+    Args:
+        model: the folder. It is loaded first, so that what is published can be.
+        repo: `user/name`; made where it is not there yet.
+        private: only for whom its owner lets in.
+        license: an identifier of the hub, such as `apache-2.0`, for the card; what the card says, when not given.
+
+    Raises:
+        WeightsError: not a model folder, or a damaged one.
+        ConfigError: no such name of a repository or license.
+        OutputError: the hub does not take it.
+    """
+    if is_on_hub(model) or not Path(model).is_dir():
+        raise WeightsError(
+            f"{model}: not a folder; what is published is a model folder or a run folder (`tscam convert-weights` "
+            "makes one of the authors' file)"
+        )
+    folder = _model_folder(Path(model))
+    _load_folder(folder)
+    try:
+        card = (folder / "README.md").read_text(encoding="utf-8")
+    except (OSError, ValueError) as fault:
+        raise WeightsError(f"{folder}: its card, README.md, cannot be read ({one_line(fault)})") from fault
+    files: dict[str, Path | bytes] = {name: folder / name for name in ("config.json", "model.safetensors")}
+    files["README.md"] = published_card(card, name=f"{PREFIX}{repo}", license=license).encode()
+    return upload(files, repo=repo, private=private)
 
 
 def convert_weights(model: Path, *, out: Path, labels: Path | None = None, overwrite: bool = False) -> Path:
@@ -94,6 +130,12 @@ def convert_weights(model: Path, *, out: Path, labels: Path | None = None, overw
     folder = claim_output(out, overwrite=overwrite, inputs=(model, labels) if labels else (model,))
     save_model(converted, folder)
     return folder
+
+
+def _model_folder(path: Path) -> Path:
+    """A run folder's best weights; any other folder itself."""
+    best = path / "weights" / "best"
+    return best if best.is_dir() else path
 
 
 def _read_labels(path: Path, classes: int) -> tuple[str, ...]:
@@ -204,16 +246,14 @@ def _load_authors_file(path: Path) -> LocalizationModel:
     return model
 
 
-def _card(model: LocalizationModel, base_model: str) -> str:
+def _card(model: LocalizationModel, metrics: Mapping[str, object], base_model: str) -> Card:
     spec = model.spec
-    base = f"base_model: {json.dumps(base_model)}\n" if base_model else ""
-    height, width = spec.image_hw
-    return (
-        "---\nlibrary_name: tscam\npipeline_tag: object-detection\nlicense: other\n"
-        f"tags: [weakly-supervised-object-localization, {spec.method}]\n{base}---\n\n"
-        f"# {spec.method} on {spec.backbone}\n\n"
-        f"Finds objects of {len(spec.label_names)} classes; trained from image-level labels alone. "
-        f"View {height}×{width} pixels, threshold {spec.threshold:g}.\n\n"
-        "```bash\ntscam localize PICTURES --model THIS_FOLDER --out DIR --draw\n```\n\n"
-        "Its license is that of the weights it started from and of the pictures it was trained on.\n"
+    return Card(
+        method=spec.method,
+        backbone=spec.backbone,
+        label_names=spec.label_names,
+        image_hw=spec.image_hw,
+        threshold=spec.threshold,
+        metrics=metrics,
+        base_model=base_model,
     )

@@ -135,8 +135,13 @@ def resume(run: Path, /) -> None:
     _end_training(done)
 
 
+def _speaks() -> bool:
+    """Of several processes under torchrun the first one speaks."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def _end_training(run: Path) -> None:
-    if os.environ.get("RANK", "0") == "0":  # of several processes under torchrun, the first one speaks
+    if _speaks():
         from tscam.training.results import describe_run
 
         print(describe_run(run))
@@ -150,15 +155,17 @@ def evaluate(model: Path | None = None, /, *, config: Annotated[EvaluateConfig, 
     Parameters
     ----------
     model
-        A model folder, a run folder (its best weights), or the authors' .pth file; none with --maps.
+        A model folder, a run folder (its best weights), the authors' .pth file, or hf-hub:user/name[@revision]; none
+        with --maps.
     """
     from tscam.evaluation import evaluate
     from tscam.terminal import counting
 
     with counting("evaluating") as on_progress:
         found = evaluate(model, config, on_progress=on_progress)
-    print(found.describe())
-    print(found.out)
+    if _speaks():
+        print(found.describe())
+        print(found.out)
 
 
 @app.command
@@ -190,7 +197,7 @@ def localize(pictures: list[Path], /, *, model: Path, config: Annotated[Localize
     pictures
         Picture files, or folders of them.
     model
-        A model folder, a run folder (its best weights), or the authors' .pth file.
+        A model folder, a run folder (its best weights), the authors' .pth file, or hf-hub:user/name[@revision].
     """
     from tscam.localizer import localize
     from tscam.terminal import counting
@@ -211,7 +218,7 @@ def explain(picture: Path, /, *, model: Path, config: Annotated[ExplainConfig, F
     picture
         The picture's file.
     model
-        A model folder, a run folder (its best weights), or the authors' .pth file.
+        A model folder, a run folder (its best weights), the authors' .pth file, or hf-hub:user/name[@revision].
     """
     from tscam.explain import explain
 
@@ -236,6 +243,26 @@ def convert_weights(model: Path, /, *, out: Path, labels: Path | None = None, ov
     from tscam.checkpoint import convert_weights
 
     print(convert_weights(model, out=out, labels=labels, overwrite=overwrite))
+
+
+@app.command
+def push(model: Path, repo: str, /, *, private: bool = False, license: str | None = None) -> None:
+    """Publish a model on the Hugging Face hub, in one commit. Log in first: `hf auth login`.
+
+    Parameters
+    ----------
+    model
+        A model folder, or a run folder (its best weights).
+    repo
+        user/name; made where it is not there yet.
+    private
+        Only for whom its owner lets in.
+    license
+        Of the model, as the hub calls it: apache-2.0, cc-by-nc-4.0 …; what its card says when not given.
+    """
+    from tscam.checkpoint import push_to_hub
+
+    print(push_to_hub(model, repo, private=private, license=license))
 
 
 @app.command

@@ -1,6 +1,6 @@
 """Draws the pictures of the demo: beetles on a meadow, a pattern a class, with their boxes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -38,34 +38,44 @@ def draw_pictures(root: Path) -> None:
             folder = root / split / name
             folder.mkdir(parents=True)
             for number in range(count):
-                picture, box = _draw(name, random)
+                picture, (box,) = draw_beetles([name], random)
                 picture.save(folder / f"{number:03d}.png")
                 rows.append((f"{split}/{name}/{number:03d}.png", *box))
     write_csv(root / "boxes.csv", ["image", "x0", "y0", "x1", "y1"], rows)
 
 
-def _draw(name: str, random: np.random.Generator) -> tuple[Image.Image, tuple[float, float, float, float]]:
-    """A picture, and the box around its beetle in pixels, half-open."""
+def draw_beetles(
+    names: Sequence[str], random: np.random.Generator
+) -> tuple[Image.Image, list[tuple[float, float, float, float]]]:
+    """A picture of one beetle, or of several side by side, and the box around each in pixels, half-open."""
+    places = [_place(column, len(names), random) for column in range(len(names))]
+    pixels, boxes = _meadow(random), []
+    for name, (u, v, angle) in zip(names, places, strict=True):
+        body, legs = u**2 + v**2 < 1, _legs(u, v)
+        pattern, base, mark = _PATTERNS[name]
+        colour = np.where(pattern(u, v)[..., None], _rgb(mark), _rgb(base))
+        # Lit from one side, darker to the rim: a beetle, not a disc.
+        light = 1.15 - 0.45 * (u**2 + v**2) + 0.25 * (v * np.cos(angle) < -0.2)
+        pixels = np.where(legs[..., None], _rgb("#1b1512"), pixels)
+        pixels = np.where(body[..., None], colour * light[..., None] + random.normal(0, 6, (*u.shape, 1)), pixels)
+        rows, columns = np.nonzero(body | legs)
+        boxes.append((float(columns.min()), float(rows.min()), float(columns.max() + 1), float(rows.max() + 1)))
+    picture = Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
+    return picture.filter(ImageFilter.GaussianBlur(0.7)), boxes
+
+
+def _place(column: int, columns: int, random: np.random.Generator) -> tuple[Canvas, Canvas, float]:
+    """Along (u) and across (v) the body of a beetle somewhere in a column of the picture, and its angle in radians."""
     width, height = _SIZE_WH
+    wide = width / columns
     y, x = np.mgrid[0:height, 0:width].astype(float)
-    length, breadth = random.uniform(34, 62), random.uniform(0.5, 0.72)
-    centre_x = random.uniform(0.75 * length, width - 0.75 * length)
+    length, breadth = random.uniform(34, 62) / columns**0.7, random.uniform(0.5, 0.72)
+    centre_x = column * wide + random.uniform(0.75 * length, wide - 0.75 * length)
     centre_y = random.uniform(0.75 * length, height - 0.75 * length) if height > 1.5 * length else height / 2
     angle = random.uniform(0, 2 * np.pi)
     u = ((x - centre_x) * np.cos(angle) + (y - centre_y) * np.sin(angle)) / length
     v = ((y - centre_y) * np.cos(angle) - (x - centre_x) * np.sin(angle)) / (length * breadth)
-    body, legs = u**2 + v**2 < 1, _legs(u, v)
-    meadow = _meadow(random)
-    pattern, base, mark = _PATTERNS[name]
-    colour = np.where(pattern(u, v)[..., None], _rgb(mark), _rgb(base))
-    # Lit from one side, darker to the rim: a beetle, not a disc.
-    light = 1.15 - 0.45 * (u**2 + v**2) + 0.25 * (v * np.cos(angle) < -0.2)
-    pixels = np.where(legs[..., None], _rgb("#1b1512"), meadow)
-    pixels = np.where(body[..., None], colour * light[..., None] + random.normal(0, 6, (height, width, 1)), pixels)
-    rows, columns = np.nonzero(body | legs)
-    box = (float(columns.min()), float(rows.min()), float(columns.max() + 1), float(rows.max() + 1))
-    picture = Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
-    return picture.filter(ImageFilter.GaussianBlur(0.7)), box
+    return u, v, angle
 
 
 def _legs(u: Canvas, v: Canvas) -> Bool[np.ndarray, "h w"]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from tscam.checkpoint import load_model
 from tscam.config import EvaluateConfig, TrainConfig
@@ -17,14 +18,16 @@ from tscam.metrics.protocol import BoxProtocol, PixelProtocol, protocols
 from tscam.metrics.summary import ProtocolResult, summarize
 from tscam.metrics.threshold import ThresholdPolicy, threshold_policy
 from tscam.predictor import Predictor
-from tscam.processes import ALONE, Processes
-from tscam.report import write_report
+from tscam.processes import ALONE, Processes, is_member, joined, local_rank
+        if processes.is_main:
+            write_report(out, image_root=dataset.image_root)
+        return found
 from tscam.results import write_results
 from tscam.spool import Spool
 from tscam.tasks import PredictedMaps, SavedMaps, Tasks, judged, require_judgeable
 from tscam.thresholds import Chosen, choose_on, held_out_pictures, needs_held_out, policy_of
-from tscam.torch_predictor import TorchPredictor
-from tscam.writing import claim_output
+from tscam.torch_predictor import TorchPredictor, find_device
+from tscam.writing import claim_output, literal
 
 _ONE_FOR_ALL = ThresholdPolicy(kind="model")
 
@@ -69,6 +72,7 @@ def evaluate(model: Path | None, config: EvaluateConfig, *, on_progress: Progres
     policy = None if config.threshold is None else threshold_policy(config.threshold)
     asked = tuple(protocols[name] for name in dict.fromkeys(config.protocol))
     dataset = read_dataset(config.data, name=config.dataset, split=config.split)
+<<<<<<< HEAD
     tasks, facts, own = _tasks(model, config, dataset)
     faults = require_judgeable(dataset, tasks, allow_missing=config.allow_missing, **_needs(asked))
     kind = needs_held_out(asked, policy)
@@ -92,6 +96,28 @@ def evaluate(model: Path | None, config: EvaluateConfig, *, on_progress: Progres
     )  # fmt: skip
     write_report(out, image_root=dataset.image_root)
     return found
+=======
+    with joined(find_device(_own_device(config.device))) as processes:
+        tasks, facts, own = _tasks(model, config, dataset)
+        faults = require_judgeable(dataset, tasks, allow_missing=config.allow_missing, **_needs(asked))
+        kind = needs_held_out(asked, policy)
+        held_out = None if kind is None else _held_out(config, dataset, tasks, with_boxes=kind == "val")
+        if isinstance(tasks, PredictedMaps) and processes.is_main:
+            require_usable(dataset, workers=max(config.workers, 1))
+        out = literal(config.out)
+        if processes.is_main:
+            inputs = [path for path in (config.data, model, config.maps) if path is not None]
+            out = claim_output(config.out, overwrite=config.overwrite, inputs=inputs)
+        processes.wait()
+        chosen = {protocol.name: _chosen(protocol, policy, own=own) for protocol in asked}
+        if kind is not None and held_out is not None:
+            needing = tuple(protocol for protocol in asked if policy_of(protocol, policy).kind == kind)
+            chosen |= choose_on(held_out, kind, needing, tasks=tasks, spool_in=out, workers=config.workers)
+        return evaluate_to(
+            out, tasks, dataset, asked=asked, chosen=chosen, facts=facts, faults=faults, workers=config.workers,
+            save_to=out / "scoremaps" if config.save_maps else None, processes=processes, on_progress=on_progress,
+        )  # fmt: skip
+>>>>>>> evaluation
 
 
 def evaluate_to(
@@ -159,7 +185,7 @@ def facts_of(predictor: TorchPredictor, model: Path) -> dict[str, object]:
 
 
 def require_same_classes(predictor: Predictor, dataset: Dataset) -> None:
-    """Refuses a data set of other classes than the model's; a model whose classes are mere numbers fits by count.
+    """Refuses a data set of other classes than the model's; where those of one are mere numbers they fit by count.
 
     Raises:
         DataError: says what differs first.
@@ -169,12 +195,33 @@ def require_same_classes(predictor: Predictor, dataset: Dataset) -> None:
         raise DataError(
             f"{dataset.root}: {len(theirs)} classes, the model has {len(ours)}; give the data it was made for"
         )
-    named = any(name != str(number) for number, name in enumerate(ours))
+    named = _has_names(ours) and _has_names(theirs)
     for number, (our, their) in enumerate(zip(ours, theirs, strict=True)):
         if named and our != their:
             raise DataError(
                 f"{dataset.root}: class {number} is {their!r}, the model's is {our!r}; give the data it was made for"
             )
+
+
+def _has_names(classes: tuple[str, ...]) -> bool:
+    return any(name != str(number) for number, name in enumerate(classes))
+
+
+def _own_device(given: str | None) -> str | None:
+    """Of several processes under torchrun, each has a GPU of its own where there are any."""
+    if is_member() and given in (None, "cuda") and torch.cuda.is_available():
+        return f"cuda:{local_rank()}"
+    return given
+
+
+def _held_out(config: EvaluateConfig, dataset: Dataset, tasks: Tasks, *, with_boxes: bool) -> Dataset:
+    """Pictures to choose a threshold on: those that training with the same settings' defaults holds out."""
+    found = held_out_pictures(
+        config.data, name=config.dataset, scored=dataset.split, fraction=TrainConfig.val_fraction,
+        seed=TrainConfig.seed, with_boxes=with_boxes,
+    )  # fmt: skip
+    require_judgeable(found, tasks, with_boxes=False, with_masks=False, allow_missing=False)
+    return found
 
 
 def _tasks(
@@ -192,7 +239,7 @@ def _tasks(
     assert model is not None
     predictor = TorchPredictor(
         load_model(model, method=config.method, method_args=config.method_args),
-        device=config.device,
+        device=_own_device(config.device),
         precision=config.precision,
     )
     require_same_classes(predictor, dataset)

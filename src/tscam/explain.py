@@ -1,6 +1,7 @@
 """One picture, opened up: its attention layer by layer, what is coupled, its likely classes, method against method."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,8 @@ from torch import Tensor
 from tscam.attention import attention_map, rollout
 from tscam.boxes import boxes_above, localization_map
 from tscam.checkpoint import load_model
-from tscam.config import ExplainConfig
-from tscam.drawing import CLASS_COLOURS, Box, Colour, draw_panel, sheet
+from tscam.config import ExplainConfig, require_threshold
+from tscam.drawing import CLASS_COLOURS, Box, draw_panel, sheet
 from tscam.errors import ConfigError, OutputError, did_you_mean, one_line
 from tscam.features import Record
 from tscam.geometry import View
@@ -24,38 +25,184 @@ from tscam.model import LocalizationModel
 from tscam.torch_predictor import find_device
 from tscam.writing import claim_output
 
-_LONGER_SIDE = 960  # of a panel, in pixels
+PAGES = ("layers", "coupling", "classes", "methods")
+
+_PRINTED_SIDE = 960  # of a panel in a file, in pixels
 _DPI = 300  # four panels side by side are as wide as a page and a half
 _CLASSES = 5
 
 
-class _Canvas:
-    """A picture that maps are laid over, and boxes are drawn from maps at one threshold."""
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SeenMap:
+    """One map of a picture.
 
-    def __init__(self, picture: Image.Image, view: View, threshold: float) -> None:
-        scale = _LONGER_SIDE / max(picture.size)
-        width, height = (max(1, round(side * scale)) for side in picture.size)
-        self.picture = picture.convert("RGB").resize((width, height), Image.Resampling.LANCZOS)
-        self.threshold = threshold
-        self._view, self._wh = view, picture.size
+    Attributes:
+        caption: what it is.
+        map: raw, on the patch grid.
+        class_id: the class that it is of; None for attention, which is the same for every class.
+        box: `(x0, y0, x1, y1)` in pixels of the picture, half-open; None for what is but a part of a method's map, and
+            for a flat map.
+    """
 
-    def panel(
-        self, caption: str, map_: Tensor | None = None, *, has_box: bool = False, colour: Colour = CLASS_COLOURS[0]
-    ) -> Image.Image:
-        """The picture under a raw map, with the box of it where asked."""
-        if map_ is None:
-            return draw_panel(self.picture, caption=caption)
-        raw = map_.float().cpu().numpy()
-        box = self._box(raw) if has_box else None
-        return draw_panel(self.picture, map=grid_map(raw), box=box, caption=caption, colour=colour)
+    caption: str
+    map: Float[np.ndarray, "h w"]
+    class_id: int | None = None
+    box: Box | None = None
 
-    def _box(self, raw: Float[np.ndarray, "h w"]) -> Box | None:
-        found = boxes_above(localization_map(raw, size_wh=self._view.view_wh), threshold=self.threshold)
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Explanation:
+    """What a model sees in one picture, on four pages of maps.
+
+    Attributes:
+        name: of the picture's file.
+        picture: as displayed.
+        class_id, label: the class that is explained, by number and by name.
+        layers: attention map of each layer, their sum, and the rollout; empty for a backbone without a class token.
+        coupling: semantic map and attention map, where the backbone has them, then the map of the model's own method.
+        classes: the map of each of the five most likely classes, best first.
+        methods: the map of the class by each method.
+    """
+
+    name: str
+    picture: Image.Image
+    class_id: int
+    label: str
+    layers: tuple[SeenMap, ...]
+    coupling: tuple[SeenMap, ...]
+    classes: tuple[SeenMap, ...]
+    methods: tuple[SeenMap, ...]
+
+    def draw(self, page: str, *, true_boxes: Float[np.ndarray, "m 4"] | None = None, side: int = 320) -> Image.Image:
+        """The picture, and beside it a panel a map of one page, with its box.
+
+        Args:
+            page: `layers`, `coupling`, `classes` or `methods`.
+            true_boxes: dashed in every panel; `(x0, y0, x1, y1)` in pixels of the picture, half-open.
+            side: the longer one of a panel, 320 to 960 pixels.
+
+        Raises:
+            ConfigError: no such page, or this model has nothing to show on it.
+        """
+        if page not in PAGES:
+            raise ConfigError(f"no page {page!r}{did_you_mean(page, PAGES) or ';'} there are {', '.join(PAGES)}")
+        maps: tuple[SeenMap, ...] = getattr(self, page)
+        if not maps:
+            raise ConfigError(f"page {page!r} is empty: this model's backbone has no class token")
+        scale = side / max(self.picture.size)
+        width, height = (max(1, round(edge * scale)) for edge in self.picture.size)
+        shown = self.picture.resize((width, height), Image.Resampling.LANCZOS)
+        dashed = [] if true_boxes is None else [_stretched(box, self.picture, shown) for box in true_boxes.tolist()]
+        panels = [draw_panel(shown, true_boxes=dashed, caption=self.name)]
+        for seen in maps:
+            panels.append(
+                draw_panel(
+                    shown,
+                    map=grid_map(seen.map),
+                    box=None if seen.box is None else _stretched(seen.box, self.picture, shown),
+                    true_boxes=dashed,
+                    caption=seen.caption,
+                    colour=CLASS_COLOURS[(seen.class_id or 0) % len(CLASS_COLOURS)],
+                )
+            )
+        columns = len(panels) if len(panels) <= 4 else 3 if len(panels) <= 6 else 4 if len(panels) <= 8 else 5
+        return sheet(panels, columns=columns)
+
+
+class Explainer:
+    """Opens up pictures with one model.
+
+    Args:
+        model: path of a model folder, a run folder (its best weights), or a checkpoint of the TS-CAM authors.
+        methods: those that are compared, by name; all that can read the model when not given.
+        threshold: fraction of the map's maximum above which is object; the model's own when not given.
+        device: as PyTorch names it; None takes the GPU where there is one.
+
+    Raises:
+        WeightsError: the model cannot be read.
+        ConfigError: no such method or device, a method that cannot read these weights, or a threshold outside (0, 1).
+    """
+
+    def __init__(
+        self,
+        model: str | Path,
+        *,
+        methods: Sequence[str] = (),
+        threshold: float | None = None,
+        device: str | None = None,
+    ) -> None:
+        require_threshold(threshold)
+        self._network = load_model(Path(model)).to(find_device(device)).eval()
+        self._readers = _readers(self._network, ())
+        self._compared = _readers(self._network, methods) if methods else self._readers
+        self.threshold = threshold or self._network.spec.threshold
+
+    def __call__(self, picture: str | Path, *, label: str | int | np.integer | None = None) -> Explanation:
+        """What the model sees in a picture file.
+
+        Args:
+            picture: path of the file.
+            label: the class that is explained, by name or by number from 0; the most likely one when not given.
+
+        Raises:
+            ImageError: the picture cannot be read.
+            ConfigError: no such class.
+        """
+        path, network = Path(picture), self._network
+        upright = read_image(path)
+        array, view = preprocess(upright, to=network.input_format)
+        pixels = torch.from_numpy(array)[None].to(next(network.parameters()).device)
+        asked = _class_id(network, label)
+        with torch.no_grad():
+            logits, _, _ = network.localize(pixels, top_k=1)
+        scores = logits[0].softmax(dim=0)
+        class_id = int(scores.argmax()) if asked is None else asked
+        return Explanation(
+            name=path.name,
+            picture=upright.convert("RGB"),
+            class_id=class_id,
+            label=network.spec.label_names[class_id],
+            layers=_layers(network, pixels),
+            coupling=self._coupling(pixels, class_id, view),
+            classes=self._likely(pixels, scores, view),
+            methods=self._methods(pixels, class_id, view),
+        )
+
+    def _coupling(self, pixels: Tensor, class_id: int, view: View) -> tuple[SeenMap, ...]:
+        name, label = self._network.spec.method, self._network.spec.label_names[class_id]
+        maps = []
+        if "cam" in self._readers:
+            (semantic,) = _maps(self._network, self._readers["cam"], pixels, [class_id])
+            maps.append(SeenMap(caption=f"semantic map of {label}", map=semantic, class_id=class_id))
+        if "attention" in self._readers:
+            (attention,) = _maps(self._network, self._readers["attention"], pixels, [class_id])
+            maps.append(SeenMap(caption="attention map", map=attention))
+        (own,) = _maps(self._network, self._network.method, pixels, [class_id])
+        return (*maps, self._boxed(f"{name} of {label}", own, class_id, view))
+
+    def _likely(self, pixels: Tensor, scores: Float[Tensor, " c"], view: View) -> tuple[SeenMap, ...]:
+        best = scores.topk(min(_CLASSES, len(scores)))
+        ids, names = best.indices.tolist(), self._network.spec.label_names
+        maps = _maps(self._network, self._network.method, pixels, ids)
+        return tuple(
+            self._boxed(f"{names[class_id]} {100 * score:.1f}%", map_, class_id, view)
+            for class_id, score, map_ in zip(ids, best.values.tolist(), maps, strict=True)
+        )
+
+    def _methods(self, pixels: Tensor, class_id: int, view: View) -> tuple[SeenMap, ...]:
+        label = self._network.spec.label_names[class_id]
+        seen = []
+        for name, method in self._compared.items():
+            (map_,) = _maps(self._network, method, pixels, [class_id])
+            seen.append(self._boxed(f"{name}, {label}, τ {self.threshold:g}", map_, class_id, view))
+        return tuple(seen)
+
+    def _boxed(self, caption: str, map_: Float[np.ndarray, "h w"], class_id: int, view: View) -> SeenMap:
+        found = boxes_above(localization_map(map_, size_wh=view.view_wh), threshold=self.threshold)
         if not len(found):
-            return None
-        x, y = self.picture.width / self._wh[0], self.picture.height / self._wh[1]
-        x0, y0, x1, y1 = self._view.to_picture(found[:1])[0].tolist()
-        return x0 * x, y0 * y, x1 * x, y1 * y
+            return SeenMap(caption=caption, map=map_, class_id=class_id)
+        x0, y0, x1, y1 = view.to_picture(found[:1])[0].tolist()
+        return SeenMap(caption=caption, map=map_, class_id=class_id, box=(x0, y0, x1, y1))
 
 
 def explain(picture: Path, *, model: Path, config: ExplainConfig) -> Path:
@@ -69,97 +216,42 @@ def explain(picture: Path, *, model: Path, config: ExplainConfig) -> Path:
     Raises:
         TscamError: picture, model, label, a method or the place are not fit; nothing is written then.
     """
-    network = load_model(model).to(find_device(config.device)).eval()
-    readers = _readers(network, config.methods)
-    upright = read_image(picture)
-    array, view = preprocess(upright, to=network.input_format)
-    pixels = torch.from_numpy(array)[None].to(next(network.parameters()).device)
-    label = _class_id(network, config.label)
-
-    with torch.no_grad():
-        logits, _, _ = network.localize(pixels, top_k=1)
-    scores = logits[0].softmax(dim=0)
-    label = int(scores.argmax()) if label is None else label
-    canvas = _Canvas(upright, view, config.threshold or network.spec.threshold)
-    pages = {
-        "layers": _layers(network, pixels, canvas),
-        "coupling": _coupling(network, pixels, label, canvas),
-        "classes": _likely(network, pixels, scores, canvas),
-        "methods": _compared(network, readers, pixels, label, canvas),
-    }
+    explainer = Explainer(model, methods=config.methods, threshold=config.threshold, device=config.device)
+    seen = explainer(picture, label=config.label)
     out = claim_output(config.out, overwrite=config.overwrite, inputs=(picture, model))
-    for name, panels in pages.items():
-        if panels:
-            _write(out / f"{name}.png", [canvas.panel(picture.name), *panels])
+    for page in PAGES:
+        if getattr(seen, page):
+            _write(out / f"{page}.png", seen.draw(page, side=_PRINTED_SIDE))
     return out
 
 
-def _layers(network: LocalizationModel, pixels: Tensor, canvas: _Canvas) -> list[Image.Image]:
+def _layers(network: LocalizationModel, pixels: Tensor) -> tuple[SeenMap, ...]:
     wanted = Record.CLASS_ATTENTION | Record.ATTENTION
     if wanted not in network.backbone.serves:
-        return []
+        return ()
     with torch.no_grad():
         features = network.backbone(pixels, records=wanted)
     rows, matrices, grid = features.class_attention, features.attention, features.grid
-    panels = [
-        canvas.panel(f"attention of layer {number + 1}", attention_map(rows, grid=grid, layers=[number])[0])
+    maps = {
+        f"attention of layer {number + 1}": attention_map(rows, grid=grid, layers=[number])
         for number in range(len(rows))
-    ]
-    panels.append(canvas.panel(f"sum of {len(rows)} layers", attention_map(rows, grid=grid)[0]))
-    panels.append(canvas.panel("rollout", rollout(matrices, grid=grid)[0]))
-    return panels
+    }
+    maps[f"sum of {len(rows)} layers"] = attention_map(rows, grid=grid)
+    maps["rollout"] = rollout(matrices, grid=grid)
+    return tuple(SeenMap(caption=caption, map=map_[0].float().cpu().numpy()) for caption, map_ in maps.items())
 
 
-def _coupling(network: LocalizationModel, pixels: Tensor, label: int, canvas: _Canvas) -> list[Image.Image]:
-    readers = _readers(network, ())
-    name, label_name = network.spec.method, network.spec.label_names[label]
-    panels = []
-    if "cam" in readers:
-        panels.append(canvas.panel(f"semantic map of {label_name}", _map(network, readers["cam"], pixels, label)))
-    if "attention" in readers:
-        panels.append(canvas.panel("attention map", _map(network, readers["attention"], pixels, label)))
-    own = _map(network, network.method, pixels, label)
-    return [*panels, canvas.panel(f"{name} of {label_name}", own, has_box=True)]
-
-
-def _likely(network: LocalizationModel, pixels: Tensor, scores: Tensor, canvas: _Canvas) -> list[Image.Image]:
-    best = scores.topk(min(_CLASSES, len(scores)))
-    return [
-        canvas.panel(
-            f"{network.spec.label_names[label]} {100 * score:.1f}%",
-            _map(network, network.method, pixels, label),
-            has_box=True,
-            colour=CLASS_COLOURS[label % len(CLASS_COLOURS)],
-        )
-        for score, label in zip(best.values.tolist(), best.indices.tolist(), strict=True)
-    ]
-
-
-def _compared(
-    network: LocalizationModel,
-    readers: Mapping[str, Method],
-    pixels: Tensor,
-    label: int,
-    canvas: _Canvas,
-) -> list[Image.Image]:
-    return [
-        canvas.panel(
-            f"{name}, {network.spec.label_names[label]}, τ {canvas.threshold:g}",
-            _map(network, method, pixels, label),
-            has_box=True,
-        )
-        for name, method in readers.items()
-    ]
-
-
-def _map(network: LocalizationModel, method: Method, pixels: Tensor, label: int) -> Float[Tensor, "h w"]:
+def _maps(
+    network: LocalizationModel, method: Method, pixels: Tensor, class_ids: Sequence[int]
+) -> Float[np.ndarray, "k h w"]:
     with torch.set_grad_enabled(Record.GRADIENT in method.records):
         features = network.backbone(pixels, records=method.records | method.training_records)
-        maps = method.maps(features, torch.tensor([[label]], device=pixels.device))
-    return maps[0, 0].detach()
+        maps = method.maps(features, torch.tensor([list(class_ids)], device=pixels.device))
+    raw: Float[np.ndarray, "k h w"] = maps[0].detach().float().cpu().numpy()
+    return raw
 
 
-def _readers(network: LocalizationModel, names: tuple[str, ...]) -> dict[str, Method]:
+def _readers(network: LocalizationModel, names: Sequence[str]) -> dict[str, Method]:
     """Methods by name, on the network's own weights; those that were asked for, else all that can read these."""
     readers = {}
     for name in names or methods_of(network.backbone):
@@ -176,17 +268,29 @@ def _readers(network: LocalizationModel, names: tuple[str, ...]) -> dict[str, Me
     return readers
 
 
-def _class_id(network: LocalizationModel, label: str | None) -> int | None:
+def _class_id(network: LocalizationModel, label: str | int | np.integer | None) -> int | None:
     names = network.spec.label_names
-    if label is None or label in names:
-        return None if label is None else names.index(label)
+    if label is None:
+        return None
+    if not isinstance(label, str):
+        if 0 <= label < len(names):
+            return int(label)
+        raise ConfigError(f"no class {label}; the model has {len(names)}, numbered from 0")
+    if label in names:
+        return names.index(label)
     hint = did_you_mean(label, names) or ";"
     raise ConfigError(f"no class named {label!r}{hint} the model has {len(names)}, such as {names[0]!r}")
 
 
-def _write(path: Path, panels: list[Image.Image]) -> None:
-    columns = len(panels) if len(panels) <= 4 else 3 if len(panels) <= 6 else 4 if len(panels) <= 8 else 5
+def _stretched(box: Sequence[float], picture: Image.Image, shown: Image.Image) -> Box:
+    """A box in pixels of a picture as one in pixels of the same picture at another size."""
+    x, y = shown.width / picture.width, shown.height / picture.height
+    x0, y0, x1, y1 = box
+    return x0 * x, y0 * y, x1 * x, y1 * y
+
+
+def _write(path: Path, page: Image.Image) -> None:
     try:
-        sheet(panels, columns=columns).save(path, dpi=(_DPI, _DPI))
+        page.save(path, dpi=(_DPI, _DPI))
     except OSError as fault:
         raise OutputError(f"{path}: cannot be written ({one_line(fault)}); free space there") from fault

@@ -97,7 +97,7 @@ def read_grey_levels(path: Path) -> UInt8[np.ndarray, "H W"]:
     """The grey levels of a PNG, upright, to the last bit those of `cv2.imread(path, cv2.IMREAD_GRAYSCALE)`.
 
     One, two and four bits are spread over 0 to 255, transparency is dropped, colours are weighed as libpng weighs them
-    for OpenCV: cut where Pillow rounds. A gamma that a coloured PNG states is not heeded, as OpenCV does.
+    for OpenCV: cut where Pillow rounds. A gamma that a coloured PNG states is not heeded, as OpenCV heeds it.
 
     Raises:
         ImageError: as `read_image`; also for another format than PNG, and for sixteen bits of grey.

@@ -51,6 +51,7 @@ class Task:
         truths: its true boxes, half-open, in picture pixels.
         rule: how they are cut to whole pixels under `ts-cam` rounding.
         masks: its segmentation.
+        masks_fit: must masks have the picture's size?
         map: the raw map of its class on the patch grid, or the path of a localization map's file.
         top_classes: its most likely classes, best first, where a network said so.
         fault: why it counts as wrong, else empty.
@@ -64,6 +65,7 @@ class Task:
     rule: BoxRule
     masks: Masks | None
     map: Float[np.ndarray, "h w"] | Path
+    masks_fit: bool = True
     top_classes: tuple[int, ...] = ()
     fault: str = ""
 
@@ -122,8 +124,8 @@ class _Maps:
 
     def __init__(self, task: Task) -> None:
         self._task = task
-        self._in_view: dict[tuple[int | None, str], Float[np.ndarray, "H W"]] = {}
-        self._leveled: dict[tuple[int | None, str], LevelMap] = {}
+        self._in_view: dict[tuple[int | None, str, str], Float[np.ndarray, "H W"]] = {}
+        self._leveled: dict[tuple[int | None, str, str], LevelMap] = {}
 
     def in_view(self, protocol: BoxProtocol | PixelProtocol) -> Float[np.ndarray, "H W"]:
         """The localization map."""
@@ -131,7 +133,7 @@ class _Maps:
 
     def leveled(self, protocol: BoxProtocol | PixelProtocol) -> LevelMap:
         """The same, cut at every level."""
-        return _once(self._leveled, _view(protocol), lambda: level_map(self.in_view(protocol)))
+        return _once(self._leveled, _view(protocol), lambda: level_map(self.in_view(protocol), protocol))
 
     def shown(self) -> UInt8[np.ndarray, "h w"]:
         """A small map to look at."""
@@ -156,8 +158,8 @@ class _Maps:
         return map_in_view(given, protocol, view_wh=self._task.view_wh)
 
 
-def _view(protocol: BoxProtocol | PixelProtocol) -> tuple[int | None, str]:
-    return protocol.view, protocol.resize
+def _view(protocol: BoxProtocol | PixelProtocol) -> tuple[int | None, str, str]:
+    return protocol.view, protocol.resize, protocol.precision
 
 
 def _once(made: dict[Key, Value], key: Key, make: Callable[[], Value]) -> Value:
@@ -181,7 +183,8 @@ def _judge_pixels(task: Task, maps: _Maps, protocol: PixelProtocol) -> PixelScor
         raise DataError(f"{task.image}: no mask; the protocol {protocol.name!r} compares with masks")
     side = protocol.view
     size_wh = (side, side) if side is not None else (task.view_wh or maps.in_view(protocol).shape[::-1])
-    foreground, ignored = read_masks(task.masks, size_wh=size_wh, picture_wh=task.picture_wh)
+    picture_wh = task.picture_wh if task.masks_fit else None
+    foreground, ignored = read_masks(task.masks, size_wh=size_wh, picture_wh=picture_wh)
     if task.fault:
         return pixels_of_nothing(foreground=foreground, ignored=ignored, protocol=protocol)
     return judge_pixels(maps.in_view(protocol), foreground=foreground, ignored=ignored, protocol=protocol)

@@ -110,7 +110,7 @@ def load(
     """A localizer from a model folder, a run folder (its best weights), or a checkpoint of the TS-CAM authors.
 
     Args:
-        model: path of the folder or file.
+        model: path of the folder or file, or `hf-hub:user/name[@revision]` on the Hugging Face hub.
         method: reads the maps by another method than the model's own, such as `cam` or `attention`.
         method_args: options of the method.
         device: as PyTorch names it; None takes the GPU where there is one.

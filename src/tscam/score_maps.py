@@ -24,7 +24,7 @@ _READING_FAULTS = (
     tokenize.TokenError, Warning,
 )  # fmt: skip
 
-
+# The third version is for fields with names, which no map has.
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
@@ -61,8 +61,7 @@ def read_map(path: Path, *, size_hw: tuple[int, int] | None = None) -> Float[np.
         raise DataError(
             f"{printable(path)}: not a readable .npy file ({one_line(fault)}); write the map again"
         ) from fault
-    with np.errstate(over="ignore"):  # A number beyond float64 becomes infinite.
-        map_ = stored.astype(_kept(stored.dtype))
+    map_ = stored.astype(_kept(stored.dtype))
     if not np.isfinite(map_).all():
         raise DataError(f"{printable(path)}: holds NaN or infinity; expected finite numbers")
     return map_
@@ -86,7 +85,7 @@ def _kept(stored: np.dtype[np.generic]) -> type[np.float32] | type[np.float64]:
 def _read_array(file: BinaryIO, size_hw: tuple[int, int] | None, name: str) -> Num[np.ndarray, "H W"]:
     """As `numpy.load`, but the header is judged before its array is read: it may claim more than there is memory."""
     shape, is_fortran, dtype = _HEADERS[np.lib.format.read_magic(file)](file)
-    if len(shape) != 2 or dtype.kind not in "fiu":
+    if len(shape) != 2 or dtype.kind not in "fiu" or dtype.itemsize > 8:
         raise DataError(
             f"{name}: an array of {len(shape)} dimensions and type {dtype!s:.80}; expected a 2-d map of numbers"
         )

@@ -201,6 +201,8 @@ def _task(
         truths=np.empty((0, 4)) if dataset.boxes is None else dataset.boxes[index],
         rule=dataset.box_rule,
         masks=None if dataset.masks is None else dataset.masks[index],
+        # wsolevaluation states no sizes for OpenImages, and compares its masks whatever theirs are.
+        masks_fit=dataset.name != "wsol" or dataset.sizes_wh is not None,
         map=map_,
         top_classes=top_classes,
         fault=fault,

@@ -75,6 +75,12 @@ def test_masks_are_one_a_picture(name: str, root: Path) -> None:
         assert dataset.masks is None or len(dataset.masks) == len(dataset)
 
 
+def test_stated_sizes_are_those_of_the_pictures(name: str, root: Path) -> None:
+    for dataset in every_split(root, name):
+        for index, size_wh in enumerate(dataset.sizes_wh if dataset.sizes_wh is not None else ()):
+            assert tuple(size_wh) == image_size_wh(dataset.path(index))
+
+
 def test_splits_share_no_file(name: str, root: Path) -> None:
     datasets = every_split(root, name)
     paths = [{dataset.path(index) for index in range(len(dataset))} for dataset in datasets]

@@ -1,17 +1,20 @@
 """The command line as a person meets it: help without waiting, and from pictures to boxes."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
+import pytest
 import torch
 from safetensors.torch import load_file
 
 from command_line import TINY, Answer, Call, assert_refused, run_python
 from data_sets import draw_picture, write_folder
+from fake_hub import running_hub
 from tscam.cli import app
 from tscam.model import create_model
-from tscam.recipe import to_yaml, train_config
+from tscam.recipe import list_recipes, to_yaml, train_config
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -32,7 +35,7 @@ print("imported:", sorted(heavy & set(sys.modules)))
 """
     verbs = [name for name in app if not name.startswith("-")]
     assert set(verbs) == {
-        "demo", "check", "train", "resume", "evaluate", "compare", "localize", "explain", "convert-weights",
+        "demo", "check", "train", "resume", "evaluate", "compare", "localize", "explain", "convert-weights", "push",
         "benchmark", "list",
     }  # fmt: skip
     answer = run_python("-c", script, *verbs)
@@ -194,6 +197,37 @@ def test_names_are_listed_a_line_each(tscam: Call) -> None:
     assert {"deit_tiny_patch16_224", "deit_small_patch16_224", "deit_base_patch16_224"} <= set(backbones)
 
 
+def test_a_run_is_published_and_serves_every_verb_from_the_hub(
+    workshop: Path, tscam: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running_hub(monkeypatch, tmp_path / "cache") as hub:
+        pushed = tscam("push", workshop / "run", "user/foxes", "--private", "--license", "apache-2.0")
+        assert (pushed.code, pushed.err) == (0, "")
+        assert pushed.last_line.endswith("/user/foxes")
+        assert hub.repositories["user/foxes"].private
+        card = hub.repositories["user/foxes"].files["README.md"].decode()
+        assert "license: apache-2.0\n" in card
+        assert "Epoch chosen: `oracle (epoch of best gt_known_loc on split 'test')`" in card
+
+        data, model = workshop / "data", "hf-hub:user/foxes"
+        scores = tscam("evaluate", model, "--data", data, "--out", tmp_path / "scores")
+        assert scores.code == 0, scores.err
+        found = json.loads((tmp_path / "scores" / "metrics.json").read_text())
+        assert found["model"] == model
+        here = json.loads((workshop / "run" / "test" / "metrics.json").read_text())
+        assert found["gt_known_loc"] == here["gt_known_loc"]
+        for verb in (
+            ["localize", data / "test", "--model", f"{model}@main"],
+            ["explain", min(data.rglob("*.png")), "--model", model, "--methods", "ts-cam"],
+            ["convert-weights", model],
+        ):
+            answer = tscam(*verb, "--out", tmp_path / str(verb[0]))
+            assert (answer.code, answer.last_line) == (0, str(tmp_path / str(verb[0]))), answer.err
+        copy, best = files(tmp_path / "convert-weights"), files(workshop / "run" / "weights" / "best")
+        assert copy["model.safetensors"] == best["model.safetensors"]
+        assert tscam("benchmark", model, "--batch-size", "1", "--threads", "1").code == 0
+
+
 def test_a_benchmark_prints_its_three_measurements(workshop: Path, tscam: Call) -> None:
     answer = tscam("benchmark", workshop / "run", "--batch-size", "2", "--threads", "1")
     assert answer.code == 0, answer.err
@@ -233,3 +267,10 @@ def test_overwrite_empties_the_folder_and_its_absence_keeps_it(workshop: Path, t
         done = tscam(*arguments, "--out", out, "--overwrite")
         assert (done.code, done.last_line) == (0, str(out)), done.err
         assert "thesis.txt" not in files(out)
+
+
+def test_every_recipe_of_a_benchmark_has_its_row_in_the_model_zoo() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "model_zoo.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"\| `tscam train (\S+) ", page)) == {
+        name for name in list_recipes() if name.startswith(("cub/", "ilsvrc/"))
+    }

@@ -153,6 +153,10 @@ def furnished(place: Place) -> Place:
     return place
 
 
+def first_picture(at: Place) -> Path:
+    return min(at.data.rglob("*.png"))
+
+
 MISTAKES: dict[str, tuple[Callable[[Place], list[str | Path]], str]] = {
     "a size that does not divide": (
         lambda at: at.train("--image-size", "30"),
@@ -231,6 +235,50 @@ MISTAKES: dict[str, tuple[Callable[[Place], list[str | Path]], str]] = {
     "a folder that is no model": (
         lambda at: at.localize(model=at.data),
         "not a model folder, it has no readable config.json",
+    ),
+    "a name on the hub that is none": (
+        lambda at: at.evaluate(model=Path("hf-hub:foxes@v1")),
+        "hf-hub:foxes@v1: not the name of a model on the hub; expected hf-hub:user/name or with @revision",
+    ),
+    "a model of the hub that evaluation cannot have": (
+        lambda at: at.evaluate(model=Path("hf-hub:nobody/nothing")),
+        "hf-hub:nobody/nothing: the hub cannot be reached, and the cache does not hold it; connect (or unset HF_HUB_",
+    ),
+    "a model of the hub that localization cannot have": (
+        lambda at: at.localize(model=Path("hf-hub:nobody/nothing@v1")),
+        "hf-hub:nobody/nothing@v1: the hub cannot be reached",
+    ),
+    "a model of the hub that cannot be explained": (
+        lambda at: ["explain", first_picture(at), "--model", "hf-hub:nobody/nothing", "--out", at.out],
+        "hf-hub:nobody/nothing: the hub cannot be reached",
+    ),
+    "a model of the hub that cannot be converted": (
+        lambda at: ["convert-weights", "hf-hub:nobody/nothing", "--out", at.out],
+        "hf-hub:nobody/nothing: the hub cannot be reached",
+    ),
+    "a model of the hub that cannot be timed": (
+        lambda _: ["benchmark", "hf-hub:nobody/nothing"],
+        "hf-hub:nobody/nothing: the hub cannot be reached",
+    ),
+    "a folder to publish that is no model": (
+        lambda at: ["push", at.data, "user/name"],
+        "data: not a model folder, it has no readable config.json",
+    ),
+    "a file to publish": (
+        lambda at: ["push", at.data / "boxes.csv", "user/name"],
+        "boxes.csv: not a folder; what is published is a model folder or a run folder",
+    ),
+    "a repository without a user": (
+        lambda at: ["push", at.run, "name"],
+        "repository 'name'; expected user/name",
+    ),
+    "a license in words": (
+        lambda at: ["push", at.run, "user/name", "--license", "Apache License 2.0"],
+        "license 'Apache License 2.0'; expected an identifier such as apache-2.0, cc-by-nc-4.0 or other",
+    ),
+    "publishing without a network": (
+        lambda at: ["push", at.run, "user/name"],
+        "user/name: cannot be uploaded (OfflineModeIsEnabled: ",
     ),
     "a missing start": (lambda at: at.train("--weights", at.folder / "gone.pth"), "gone.pth: no such file"),
     "a data set of other classes": (

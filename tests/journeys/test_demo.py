@@ -9,7 +9,7 @@ from PIL import Image
 from tscam import demo_pictures
 from tscam.datasets import check_dataset, read_dataset
 from tscam.demo import _free_name, run_demo
-from tscam.demo_pictures import draw_pictures
+from tscam.demo_pictures import draw_beetles, draw_pictures
 from tscam.errors import OutputError
 from tscam.recipe import train_config
 
@@ -66,8 +66,8 @@ def test_the_recipe_of_the_demo_fits_its_pictures(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("seed", range(8))
 def test_all_that_tells_the_kinds_apart_lies_in_the_box(seed: int) -> None:
-    drawn = [demo_pictures._draw(kind, np.random.default_rng(seed)) for kind in KINDS]
-    boxes = {box for _, box in drawn}
+    drawn = [draw_beetles([kind], np.random.default_rng(seed)) for kind in KINDS]
+    boxes = {box for _, (box,) in drawn}
     assert len(boxes) == 1
     x0, y0, x1, y1 = (int(edge) for edge in boxes.pop())
     width, height = drawn[0][0].size
@@ -88,17 +88,32 @@ def test_all_that_tells_the_kinds_apart_lies_in_the_box(seed: int) -> None:
     assert (x1 - x0) * (y1 - y0) < 0.75 * width * height
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_two_beetles_in_a_picture_stand_side_by_side_each_in_its_own_box(seed: int) -> None:
+    picture, (left, right) = draw_beetles(["bee", "ladybird"], np.random.default_rng(seed))
+    other, boxes = draw_beetles(["bee", "blue leaf beetle"], np.random.default_rng(seed))
+    assert boxes == [left, right]
+    assert 0 <= left[0] < left[2] <= picture.width / 2 + 20
+    assert picture.width / 2 - 20 <= right[0] < right[2] <= picture.width
+    assert left[2] <= right[0] + 20
+    # Only the right one is of another kind.
+    differing = (np.asarray(picture).astype(int) - np.asarray(other)).any(axis=2)
+    columns = np.nonzero(differing.any(axis=0))[0]
+    assert right[0] - BLUR <= columns.min()
+    assert columns.max() < right[2] + BLUR
+
+
 @pytest.mark.usefixtures("few")
 def test_the_boxes_on_disk_are_those_of_the_drawings(tmp_path: Path) -> None:
     draw_pictures(tmp_path)
     dataset = read_dataset(tmp_path, split="test")
     assert dataset.boxes is not None
     random = np.random.default_rng(demo_pictures._SEED)
-    of_train = [demo_pictures._draw(kind, random) for kind in demo_pictures._PATTERNS for _ in range(2)]
-    expected = {kind: demo_pictures._draw(kind, random) for kind in demo_pictures._PATTERNS}
+    of_train = [draw_beetles([kind], random) for kind in demo_pictures._PATTERNS for _ in range(2)]
+    expected = {kind: draw_beetles([kind], random) for kind in demo_pictures._PATTERNS}
     assert len(of_train) == 2 * len(KINDS)
     for index, label in enumerate(dataset.labels.tolist()):
-        picture, box = expected[dataset.class_names[label]]
+        picture, (box,) = expected[dataset.class_names[label]]
         assert dataset.boxes[index].tolist() == [list(box)]
         np.testing.assert_array_equal(pixels(dataset.path(index)), np.asarray(picture))
 

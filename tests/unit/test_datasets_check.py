@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data_sets import draw_picture, write_cub, write_folder
+from data_sets import draw_picture, write_cub, write_folder, write_wsol
 from tscam.datasets import check_dataset, read_dataset, require_usable, verify_pictures
 from tscam.errors import DataError
+from tscam.image import image_size_wh
 
 
 @pytest.fixture
@@ -135,6 +136,41 @@ def test_missing_masks_are_listed_and_not_fatal(tmp_path: Path) -> None:
     (root / "segmentations" / "001.Bird_1" / "Bird_1_0002.png").unlink()
     found = check_dataset(root)
     assert found.splits[1].missing_masks == ("001.Bird_1/Bird_1_0002.jpg",)
+    assert found.usable
+
+
+def test_a_missing_ignore_mask_is_listed_too(tmp_path: Path) -> None:
+    write_wsol(tmp_path, name="OpenImages", masks=True)
+    (tmp_path / "dataset" / "OpenImages" / "002.Bird_2" / "test_3_ignore.png").unlink()
+    test = check_dataset(tmp_path).splits[2]
+    assert test.missing_masks == ("002.Bird_2/test_3.png",)
+    assert test.bad_masks == ()
+
+
+def test_masks_that_are_no_masks_of_their_picture_are_listed_with_the_reason(tmp_path: Path) -> None:
+    folder = write_cub(tmp_path, masks=True, test=3) / "segmentations" / "001.Bird_1"
+    Image.new("L", (20, 30)).save(folder / "Bird_1_0002.png")
+    (folder / "Bird_1_0004.png").write_bytes(b"hello")
+    found = check_dataset(tmp_path)
+    named = dict(found.splits[1].bad_masks)
+    assert set(named) == {"001.Bird_1/Bird_1_0002.jpg", "001.Bird_1/Bird_1_0004.jpg"}
+    width, height = image_size_wh(tmp_path / "images" / "001.Bird_1" / "Bird_1_0002.jpg")
+    assert named["001.Bird_1/Bird_1_0002.jpg"] == (
+        f"{folder / 'Bird_1_0002.png'} is 20×30, the picture {width}×{height}"
+    )
+    assert named["001.Bird_1/Bird_1_0004.jpg"].startswith("not a readable picture (")
+    assert "test: warning: mask of no use: 001.Bird_1/Bird_1_0002.jpg (" in found.describe()
+    assert found.usable
+
+
+def test_a_picture_of_another_size_than_its_list_states_is_listed(tmp_path: Path) -> None:
+    write_wsol(tmp_path)
+    path = tmp_path / "metadata" / "CUB" / "val" / "image_sizes.txt"
+    first, *rest = path.read_text().splitlines()
+    image_id, width, height = first.split(",")
+    path.write_text("\n".join([f"{image_id},{height},{width}", *rest]))
+    found = check_dataset(tmp_path)
+    assert [split.other_sizes for split in found.splits] == [(), (image_id,), ()]
     assert found.usable
 
 

@@ -71,9 +71,10 @@ def test_the_config_says_all_that_is_needed_to_build_the_model_and_what_it_reach
 
 
 def test_the_card_has_a_readable_head_and_names_where_the_weights_came_from(tmp_path: Path) -> None:
-    save_model(seeded_model(), tmp_path / "model", base_model='a "b": c')
+    save_model(seeded_model(), tmp_path / "model", base_model="timm/vit.augreg", metrics={"gt_known_loc": 87.5})
     _, head, body = (tmp_path / "model" / "README.md").read_text(encoding="utf-8").split("---\n")
-    assert yaml.safe_load(head)["base_model"] == 'a "b": c'
+    assert yaml.safe_load(head)["base_model"] == "timm/vit.augreg"
+    assert "| GT-known Loc | 87.5 |" in body
     assert "ts-cam" in yaml.safe_load(head)["tags"]
     assert "48×80 pixels, threshold 0.1" in body
 

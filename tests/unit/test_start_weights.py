@@ -18,6 +18,7 @@ from torch import Tensor
 from reference.figures import seeded_weights
 from tscam.backbones import create_backbone
 from tscam.backbones.base import Backbone
+from tscam.backbones.creation import pretrained_source
 from tscam.backbones.tensors import read_tensors
 from tscam.errors import WeightsError
 from tscam.model import create_model
@@ -308,3 +309,16 @@ def test_weights_that_are_not_finite_are_refused_by_name(tmp_path: Path) -> None
     save_file({"a": torch.ones(2), "b": torch.tensor([1.0, float("nan")])}, tmp_path / "w.safetensors")
     with pytest.raises(WeightsError, match="values that are not finite in b;"):
         read_tensors(tmp_path / "w.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("backbone", "source"),
+    [
+        ("deit_small_patch16_224", "timm/deit_small_patch16_224.fb_in1k"),
+        ("vit_small_patch14_dinov2", "timm/vit_small_patch14_dinov2.lvd142m"),
+        ("vgg16_cam", "timm/vgg16.tv_in1k"),
+        ("conformer_small_patch16", ""),
+    ],
+)
+def test_the_repository_of_pretrained_weights_is_known_by_name(backbone: str, source: str) -> None:
+    assert pretrained_source(backbone) == source

@@ -98,6 +98,7 @@ def test_the_weights_say_that_their_epoch_was_chosen_on_the_test_split(config: T
     found = [float(row["gt_known_loc"]) for row in rows(run)]
     best, last = kept(run, "best")["metrics"], kept(run, "last")["metrics"]
     for metrics in (best, last):
+        assert metrics["dataset"] == "folder"
         assert metrics["protocol"] == "ts-cam"
         assert metrics["selection"] == "oracle (epoch of best gt_known_loc on split 'test')"
     assert (best["epoch"], best["gt_known_loc"]) == (1 + found.index(max(found)), max(found))

@@ -87,10 +87,15 @@ class Builder(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class BackboneFamily:
-    """Backbones that are built alike: the names of all members, and what builds one of them."""
+    """Backbones that are built alike: the names of all members, and what builds one of them.
+
+    Attributes:
+        timm_name: the model of timm whose pretrained weights a member starts from.
+    """
 
     names: Callable[[], tuple[str, ...]]
     build: Builder
+    timm_name: Callable[[str], str] = str
 
 
 backbone_families: Registry[BackboneFamily] = Registry("backbone family")

@@ -4,7 +4,7 @@ from typing import Any
 
 import timm
 
-from tscam.backbones.base import ModelArgs
+from tscam.backbones.base import ModelArgs, backbone_families
 from tscam.errors import ConfigError, WeightsError, one_line
 
 _DEEPEST = 200  # blocks; the deepest model of timm has 48
@@ -51,3 +51,12 @@ def create_timm(name: str, *, pretrained: bool, settings: dict[str, Any]) -> Any
             f"pretrained weights of {name!r} cannot be had ({one_line(fault)}); "
             "give a file with --weights FILE, or --weights none to start from random ones"
         ) from fault
+
+
+def pretrained_source(name: str) -> str:
+    """The repository on the hub that a backbone's pretrained weights come from; empty where timm names none."""
+    for family in backbone_families:
+        if name.split(".")[0] in backbone_families[family].names():
+            config = timm.models.get_pretrained_cfg(backbone_families[family].timm_name(name), allow_unregistered=True)
+            return str((config and config.hf_hub_id) or "")
+    return ""

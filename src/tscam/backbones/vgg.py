@@ -15,6 +15,7 @@ from tscam.errors import ConfigError
 from tscam.features import Features, Record
 
 _NAME = "vgg16_cam"
+_TIMM_NAME = "vgg16.tv_in1k"  # torchvision's weights
 _STRIDE = 16
 _CONVOLUTIONS = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)  # their places in `features`
 
@@ -79,7 +80,7 @@ def _build(
     require_whole_patches(image_hw, (_STRIDE, _STRIDE))
     backbone = VggCamBackbone()
     if weights == "pretrained":
-        vgg = create_timm("vgg16.tv_in1k", pretrained=True, settings={})
+        vgg = create_timm(_TIMM_NAME, pretrained=True, settings={})
         backbone.features.load_state_dict(vgg.features.state_dict())
     elif weights is not None:
         _load(backbone, read_tensors(weights), source=str(weights))
@@ -96,4 +97,6 @@ def _load(backbone: VggCamBackbone, tensors: dict[str, Tensor], *, source: str) 
     backbone.load_state_dict(held, strict=False)
 
 
-backbone_families.register("vgg16_cam")(BackboneFamily(names=lambda: (_NAME,), build=_build))
+backbone_families.register("vgg16_cam")(
+    BackboneFamily(names=lambda: (_NAME,), build=_build, timm_name=lambda _: _TIMM_NAME)
+)

@@ -146,9 +146,10 @@ def _held(metadata: Path) -> tuple[str, ...]:
 
 def _rows(path: Path, fields: str) -> Iterator[tuple[str, str, list[str]]]:
     """`path:line`, the picture's id and the other values of every line."""
+    expected = fields.count(",")
     for where, text in list_lines(path):
         image_id, *values = text.split(",")
-        if len(values) != fields.count(","):
+        if len(values) != expected:
             raise DataError(f"{where}: {text!r:.200} holds {len(values) + 1} values; expected {fields}")
         yield where, picture_id(image_id, where), values
 

@@ -77,9 +77,9 @@ class LevelMap:
     found: LevelBoxes
 
 
-def level_map(map_: Float[np.ndarray, "H W"]) -> LevelMap:
+def level_map(map_: Float[np.ndarray, "H W"], protocol: BoxProtocol | PixelProtocol) -> LevelMap:
     """A localization map of values in [0, 1], cut at every level."""
-    cut = to_bytes(map_)
+    cut = to_bytes(map_, precision=protocol.precision)
     return LevelMap(bytes=cut, found=boxes_by_level(cut))
 
 

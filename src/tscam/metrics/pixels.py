@@ -35,7 +35,7 @@ def judge_pixels(
     """Judges a localization map of values in [0, 1]; ignored pixels do not count, but those that are foreground do."""
     background = ~(foreground | ignored)
     edges = _edges(protocol)
-    levels = to_bytes(map_)
+    levels = to_bytes(map_, precision=protocol.precision)
     inside, outside = (np.bincount(levels[part], minlength=LEVELS) for part in (foreground, background))
     above = [of_part.sum() - of_part.cumsum() for of_part in (inside, outside)]
     union = inside.sum() + above[1]

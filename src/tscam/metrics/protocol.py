@@ -26,6 +26,7 @@ class Protocol:
         source: where it is defined.
         view: side in pixels of the square in which maps and truths are compared; None is the model's own view.
         resize: how the raw map is brought to that size, before it is scaled to [0, 1].
+        precision: of the map when it is cut to bytes, before it meets a threshold.
         map_of: whose map is judged: that of the picture's class, whatever the most likely class is.
         step: between the thresholds of its curve, which are the multiples of it from 0 to below 1.
         threshold: where τ comes from, unless another policy is asked for: the model, or held-out pictures (`val`);
@@ -36,6 +37,7 @@ class Protocol:
     source: str
     view: int | None
     resize: Literal["bilinear", "bicubic"]
+    precision: Literal["float32", "float64"] = "float32"
     map_of: Literal["label"] = "label"
     step: float
     threshold: Literal["model", "val", "best"]
@@ -92,7 +94,8 @@ TS_CAM = BoxProtocol(
 
 MAX_BOX_ACC = BoxProtocol(
     name="max-box-acc", source="Choe et al., CVPR 2020 (wsolevaluation)", view=_WSOL_VIEW, resize="bicubic",
-    step=0.001, threshold="best", contours="largest", clip=True, no_box=(0, 0, 0, 0), truth_rounding="wsolevaluation",
+    precision="float64", step=0.001, threshold="best", contours="largest", clip=True, no_box=(0, 0, 0, 0),
+    truth_rounding="wsolevaluation",
 )  # fmt: skip
 
 MAX_BOX_ACC_V2 = replace(
@@ -106,8 +109,8 @@ REALISTIC = replace(
 )  # fmt: skip
 
 PXAP = PixelProtocol(
-    name="pxap", source="Choe et al., CVPR 2020 (wsolevaluation)", view=_WSOL_VIEW, resize="bicubic", step=0.001,
-    threshold="model",
+    name="pxap", source="Choe et al., CVPR 2020 (wsolevaluation)", view=_WSOL_VIEW, resize="bicubic",
+    precision="float64", step=0.001, threshold="model",
 )  # fmt: skip
 
 protocols: Registry[BoxProtocol | PixelProtocol] = Registry("protocol")

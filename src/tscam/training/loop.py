@@ -75,7 +75,7 @@ def _run(config: TrainConfig, *, is_new: bool, on_progress: OnProgress, on_note:
         torch.manual_seed(config.seed)
         model = _create_model(config, splits.training, weights=_start_weights(config.weights) if is_new else None)
         learner = Learner(model, config, device=device, processes=processes, on_note=on_note)
-        run = RunFolder(config, selection=splits.selection, data_hash=splits.data_hash())
+        run = RunFolder(config, selection=splits.selection, dataset=splits.training.name, data_hash=splits.data_hash())
         if is_new and processes.is_main:
             run.require_free()  # now, not after all pictures have been read
         pictures = _pictures(config, splits, model, processes, is_new=is_new, on_note=on_note)

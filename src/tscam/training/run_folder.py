@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
+from tscam.backbones.creation import pretrained_source
 from tscam.checkpoint import save_model
 from tscam.config import TrainConfig
 from tscam.errors import TrainingError
@@ -47,14 +48,15 @@ class RunFolder:
         path: absolute.
         config: settings of the run, its paths absolute; they stand in `config.yaml`.
         selection: how the best epoch is chosen; it stands beside its numbers wherever they are.
+        dataset: name of the data set's reader, which does so too.
         data_hash: of everything that is read of the data set but the pixels.
     """
 
-    def __init__(self, config: TrainConfig, *, selection: str, data_hash: str) -> None:
+    def __init__(self, config: TrainConfig, *, selection: str, dataset: str, data_hash: str) -> None:
         self.path = literal(config.out)
         self.config = replace(config, data=literal(config.data), out=self.path, weights=_absolute(config.weights))
-        self.selection, self.data_hash = selection, data_hash
-        self._base_model = f"timm/{config.backbone}" if config.weights == "pretrained" else ""
+        self.selection, self.dataset, self.data_hash = selection, dataset, data_hash
+        self._base_model = pretrained_source(config.backbone) if config.weights == "pretrained" else ""
         self._inputs = (config.data, Path(config.weights))  # `pretrained` names no file, which does no harm
 
     def require_free(self) -> None:
@@ -148,7 +150,7 @@ class RunFolder:
         Raises:
             OutputError: the disk refuses.
         """
-        metrics = {"protocol": "ts-cam", "selection": self.selection, **asdict(row)}
+        metrics = {"protocol": "ts-cam", "dataset": self.dataset, "selection": self.selection, **asdict(row)}
         for name in ("last", "best") if is_best else ("last",):
             save_model(model, self.path / "weights" / name, metrics=metrics, base_model=self._base_model)
 

@@ -1,0 +1,324 @@
+"""The notebooks of docs/ run on tiny data, and what they show is what the package says and files hold."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import tscam
+from command_line import TINY
+from data_sets import Box, write_cub, write_folder, write_imagenet
+from notebooks import FOLDER, Session, code_of, read_notebook, run_notebook
+from tiny_models import tiny_model
+from tscam.drawing import sheet
+from tscam.explain import Explanation
+
+NAMES = ("cub", "imagenet", "your_own_pictures")
+
+
+def metrics(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "metrics.json").read_text())
+    return found
+
+
+def per_image(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "per_image.jsonl").read_text().splitlines()]
+
+
+def is_shown(session: Session, page: Image.Image) -> bool:
+    return any(isinstance(shown, Image.Image) and shown.tobytes() == page.tobytes() for shown in session.shown)
+
+
+def large_boxes(count: int) -> list[tuple[int, int, int, int]]:
+    """So many boxes x, y, width, height of unequal sizes, which leave the smallest drawn picture, 48×36, nowhere."""
+    random = np.random.default_rng(5)
+    return [(int(x), int(y), 46 - int(x), 34 - int(y)) for x, y in random.integers(0, (26, 18), size=(count, 2))]
+
+
+def line_after(session: Session, beginning: str) -> str:
+    """What follows the beginning of the one printed line that has it."""
+    lines = [line.strip() for line in session.printed.splitlines()]
+    (line,) = [line for line in lines if line.startswith(beginning)]
+    return line.removeprefix(beginning).strip()
+
+
+@pytest.fixture(scope="module")
+def cub_place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("cub")
+    root = write_cub(place / "data", classes=6, train=1, test=4)
+    # The objects are drawn small, and the model is random: only large boxes are found, and not by all methods.
+    rows = [f"{number} {x} {y} {width} {height}" for number, (x, y, width, height) in enumerate(large_boxes(30), 1)]
+    (root / "bounding_boxes.txt").write_text("\n".join(rows))
+    tiny_model(place / "model", label_names=tscam.datasets.read_dataset(root).class_names)
+    return place
+
+
+@pytest.fixture(scope="module")
+def cub(cub_place: Path) -> Session:
+    return run_notebook(read_notebook("cub", DATA=cub_place / "data", MODEL=cub_place / "model", OUT=cub_place / "out"))
+
+
+def test_the_test_split_is_opened(cub: Session) -> None:
+    assert cub.printed.startswith("24 test pictures of 6 classes; threshold 0.1\n")
+
+
+def test_the_picture_is_explained_for_its_own_class_with_its_true_box(cub: Session, cub_place: Path) -> None:
+    test = tscam.datasets.read_dataset(cub_place / "data", split="test")
+    seen = tscam.Explainer(cub_place / "model")(test.path(12), label=3)
+    assert (seen.label, test.labels[12]) == ("004.Bird_4", 3)
+    assert test.boxes is not None
+    for page in ("layers", "classes", "methods"):
+        assert is_shown(cub, seen.draw(page, true_boxes=test.boxes[12])), page
+        assert not is_shown(cub, seen.draw(page)), page
+    assert is_shown(cub, cub.names["coupled"]([3, 9, 15, 21]))
+
+
+def test_shares_of_attention_are_those_of_patches_whose_centre_is_in_the_box(cub: Session, cub_place: Path) -> None:
+    test = tscam.datasets.read_dataset(cub_place / "data", split="test")
+    assert test.boxes is not None
+    explainer = tscam.Explainer(cub_place / "model")
+    shares, even = [], []
+    for index in range(24):
+        seen = explainer(test.path(index))
+        ((x0, y0, x1, y1),) = test.boxes[index].tolist()
+        width, height = seen.picture.size
+        of_picture = []
+        for layer in seen.layers:
+            inside = count = 0.0
+            for row in range(4):
+                for column in range(4):
+                    if x0 <= (column + 0.5) * width / 4 < x1 and y0 <= (row + 0.5) * height / 4 < y1:
+                        inside += float(layer.map[row, column])
+                        count += 1
+            of_picture.append(inside / float(layer.map.sum()))
+        shares.append(of_picture)
+        even.append(count / 16)
+    np.testing.assert_allclose(cub.names["shares"], np.mean(shares, axis=0), rtol=1e-5)
+    np.testing.assert_allclose(cub.names["even"], np.mean(even))
+    assert cub.names["names"] == ["layer 1", "layer 2", "sum of 2 layers", "rollout"]
+    bars = [bar.get_width() for bar in cub.names["axes"].patches]
+    np.testing.assert_allclose(bars, cub.names["shares"])
+
+
+def test_the_printed_box_is_the_localizer_s(cub: Session, cub_place: Path) -> None:
+    test = tscam.datasets.read_dataset(cub_place / "data", split="test")
+    assert test.boxes is not None
+    (found,) = tscam.load(cub_place / "model")([test.path(12)], top_k=6)
+    (box,) = [thing.box for thing in found.objects if thing.class_id == 3]
+    assert line_after(cub, "ts-cam of") == "004.Bird_4: map of 4×4 patches"
+    assert line_after(cub, "box ") == str([round(edge) for edge in box])
+    assert line_after(cub, "true box ") == str([round(edge) for edge in test.boxes[12][0].tolist()])
+
+
+def test_the_scores_are_those_of_the_test_split(cub: Session, cub_place: Path) -> None:
+    scores = metrics(cub_place / "out" / "scores")
+    assert (scores["split"], scores["method"], scores["images"]) == ("test", "ts-cam", 24)
+    assert line_after(cub, "top-1 loc") == f"{scores['top1_loc']:.2f} %"
+    counted = [int(bar.get_width()) for bar in cub.names["right"].patches]
+    assert counted == list(scores["errors"].values())
+    lines = per_image(cub_place / "out" / "scores")
+    heights, _ = np.histogram([line["iou"] for line in lines], bins=np.linspace(0, 1, 21))
+    assert [bar.get_height() for bar in cub.names["left"].patches] == heights.tolist()
+
+
+def test_the_worst_boxes_of_right_classes_are_shown(cub: Session, cub_place: Path) -> None:
+    lines = per_image(cub_place / "out" / "scores")
+    right = [(line["iou"], index) for index, line in enumerate(lines) if line["top_classes"][0] == line["label"]]
+    assert len(right) > 3
+    worst = [index for _, index in sorted(right)[:3]]
+    assert is_shown(cub, cub.names["coupled"](worst))
+    assert not is_shown(cub, cub.names["coupled"](worst[::-1]))
+
+
+def test_every_method_is_scored_at_every_threshold(cub: Session, cub_place: Path) -> None:
+    table = {}
+    for method in ("ts-cam", "attention", "cam"):
+        row = []
+        for threshold in (0.1, 0.3, 0.5):
+            scores = metrics(cub_place / "out" / f"{method}-{threshold}")
+            assert (scores["method"], scores["threshold"], scores["split"]) == (method, threshold, "test")
+            row.append(f"{scores['gt_known_loc']:.1f}")
+        table[method] = row
+    assert len({tuple(row) for row in table.values()}) > 1, "the methods must differ, else nothing is compared"
+    for method, row in table.items():
+        assert line_after(cub, f"{method:<14}").split() == row
+
+
+@pytest.fixture(scope="module")
+def imagenet_place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("imagenet")
+    root = write_imagenet(place / "data", classes=6, train=1, val=5)
+    listed = root / "ILSVRC2012_list" / "val_folder_new.txt"
+    rows = [line.split() for line in listed.read_text().splitlines()]
+    for row, (x, y, width, height) in zip(rows, large_boxes(30), strict=True):  # as in `cub_place`
+        row[2:6] = map(str, (x, y, x + width, y + height))
+    listed.write_text("\n".join(" ".join(row) for row in rows))
+    tiny_model(place / "model", label_names=tscam.datasets.read_dataset(root).class_names)
+    return place
+
+
+@pytest.fixture(scope="module")
+def imagenet(imagenet_place: Path) -> Session:
+    return run_notebook(
+        read_notebook(
+            "imagenet", DATA=imagenet_place / "data", MODEL=imagenet_place / "model", OUT=imagenet_place / "out"
+        )
+    )
+
+
+def test_pictures_with_more_than_one_box_are_counted(imagenet: Session) -> None:
+    assert imagenet.printed.startswith("30 pictures of 6 classes, 12 with more than one box\n")
+    assert imagenet.names["several"] == [index for index in range(30) if index % 5 in (1, 3)]
+
+
+def test_a_picture_of_one_box_is_opened_and_some_of_two(imagenet: Session, imagenet_place: Path) -> None:
+    val = tscam.datasets.read_dataset(imagenet_place / "data", split="val")
+    assert val.boxes is not None
+    explainer = tscam.Explainer(imagenet_place / "model")
+    seen = explainer(val.path(15), label=3)  # the tenth of the eighteen with one box
+    for page in ("layers", "coupling", "classes", "methods"):
+        assert is_shown(imagenet, seen.draw(page, true_boxes=val.boxes[15])), page
+    pages = []
+    for index in (6, 16, 26):  # the third, seventh and eleventh of the twelve
+        assert len(val.boxes[index]) == 2
+        opened = explainer(val.path(index), label=index // 5)
+        pages.append(opened.draw("coupling", true_boxes=val.boxes[index]))
+    assert is_shown(imagenet, sheet(pages, columns=1))
+
+
+def test_another_class_of_the_least_sure_picture_has_another_map(imagenet: Session, imagenet_place: Path) -> None:
+    val = tscam.datasets.read_dataset(imagenet_place / "data", split="val")
+    explainer = tscam.Explainer(imagenet_place / "model")
+    found = tscam.load(imagenet_place / "model")([val.path(index) for index in range(30)])
+    sureness = [one.objects[0].score for one in found]
+    least = sureness.index(min(sureness))
+    first, second = explainer(val.path(least)).classes[:2]
+    assert line_after(imagenet, f"{val.path(least).name}: ") == f"{first.caption}, then {second.caption}"
+    of_first, of_second = (explainer(val.path(least), label=one.class_id) for one in (first, second))
+    assert np.array_equal(of_first.coupling[1].map, of_second.coupling[1].map)  # attention
+    assert not np.array_equal(of_first.coupling[0].map, of_second.coupling[0].map)  # semantic map
+    assert is_shown(imagenet, sheet([one.draw("coupling") for one in (of_first, of_second)], columns=1))
+
+
+def test_pictures_of_one_and_of_several_boxes_are_scored_apart(imagenet: Session, imagenet_place: Path) -> None:
+    lines = per_image(imagenet_place / "out" / "scores")
+    hits: dict[str, list[bool]] = {"one box": [], "several": []}
+    for index, line in enumerate(lines):
+        hits["several" if index % 5 in (1, 3) else "one box"].append(line["iou"] >= 0.5)
+    expected = {name: 100 * sum(held) / len(held) for name, held in hits.items()}
+    assert {name: len(held) for name, held in hits.items()} == {"one box": 18, "several": 12}
+    assert imagenet.names["gt_known"] == pytest.approx(expected)
+    together = (18 * expected["one box"] + 12 * expected["several"]) / 30
+    assert metrics(imagenet_place / "out" / "scores")["gt_known_loc"] == pytest.approx(together)
+    assert [bar.get_height() for bar in imagenet.names["right"].patches] == pytest.approx(list(expected.values()))
+
+
+def test_methods_are_compared_on_the_same_pictures(imagenet: Session, imagenet_place: Path) -> None:
+    for method in ("ts-cam", "attention", "cam"):
+        scores = metrics(imagenet_place / "out" / method)
+        assert (scores["method"], scores["split"], scores["images"]) == (method, "val", 30)
+        printed = [f"{scores[name]:.1f}" for name in ("top1_loc", "top5_loc", "gt_known_loc")]
+        assert line_after(imagenet, f"{method:<14}").split() == printed
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Box]]:
+    place = tmp_path_factory.mktemp("own")
+    boxes = write_folder(place / "pictures", splits={"train": 6, "test": 2})
+    write_folder(place / "new", splits={"": 2}, boxes=None)
+    recipe = TINY.replace("select: oracle", "select: val\nval_fraction: 0.34\nsamples_every: 0")
+    (place / "tiny.yaml").write_text(recipe)
+    return place, boxes
+
+
+@pytest.fixture(scope="module")
+def own(drawn: tuple[Path, dict[str, Box]]) -> Session:
+    place, _ = drawn
+    notebook = read_notebook(
+        "your_own_pictures",
+        DATA=place / "pictures", NEW=place / "new", RECIPE=str(place / "tiny.yaml"), OUT=place / "out",
+    )  # fmt: skip
+    return run_notebook(notebook)
+
+
+def test_it_checks_trains_and_scores(own: Session, drawn: tuple[Path, dict[str, Box]]) -> None:
+    place, _ = drawn
+    assert "train" in own.printed
+    assert "18" in own.printed
+    epochs = [line for line in own.printed.splitlines() if line.startswith("epoch ")]
+    rows = (place / "out" / "run" / "metrics.csv").read_text().splitlines()
+    assert len(epochs) == len(rows) - 1 == 2
+    scores = metrics(place / "out" / "scores")
+    assert (scores["model"], scores["images"]) == (str(place / "out" / "run"), 6)
+    assert line_after(own, "GT-known loc") == f"{scores['gt_known_loc']:.2f} %"
+
+
+def test_new_pictures_have_their_boxes_printed_drawn_and_written(
+    own: Session, drawn: tuple[Path, dict[str, Box]]
+) -> None:
+    place, _ = drawn
+    pictures = sorted((place / "new").rglob("*.png"))
+    found = tscam.load(place / "out" / "run")(pictures)
+    assert len(found) == 6
+    content = json.loads((place / "out" / "annotations" / "annotations" / "instances_localized.json").read_text())
+    for one, annotation in zip(found, content["annotations"], strict=True):
+        (thing,) = one.objects
+        x0, y0, x1, y1 = thing.box
+        assert line_after(own, f"{Path(one.image).name}: ") == (
+            f"{thing.label} {100 * thing.score:.0f} %, box {[round(edge) for edge in thing.box]}"
+        )
+        assert annotation["bbox"] == pytest.approx([x0, y0, x1 - x0, y1 - y0], abs=1e-3)
+    assert is_shown(own, sheet([tscam.draw(one) for one in found[:4]], columns=2))
+
+
+def test_a_higher_threshold_gives_no_larger_box(own: Session) -> None:
+    areas = []
+    for one in own.names["first"]:
+        x0, y0, x1, y1 = one.objects[0].box
+        areas.append((x1 - x0) * (y1 - y0))
+    assert areas == sorted(areas, reverse=True)
+    assert areas[0] > areas[-1]
+
+
+def test_many_pictures_go_to_a_folder(own: Session, drawn: tuple[Path, dict[str, Box]]) -> None:
+    place, _ = drawn
+    lines = (place / "out" / "found" / "localizations.jsonl").read_text().splitlines()
+    assert lines == [one.to_json() for one in own.names["found"]]
+    assert len(list((place / "out" / "found" / "drawings").iterdir())) == 6
+    assert "\nlocalizations.jsonl" in own.printed
+
+
+def test_the_first_new_picture_is_explained(own: Session) -> None:
+    seen = own.names["seen"]
+    assert isinstance(seen, Explanation)
+    thing = own.names["found"][0].objects[0]
+    assert seen.label == thing.label
+    assert seen.coupling[-1].box == thing.box
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_rendered_page_shows_the_code_that_is_run(name: str) -> None:
+    page = (FOLDER / f"{name}.md").read_text()
+    rendered = [block.split("\n```", 1)[0] for block in page.split("```python\n")[1:]]
+    sources = code_of(read_notebook(name))
+    for shown, source in zip(rendered[1:], sources[1:], strict=True):
+        assert shown == source, "run scripts/notebooks"
+    assert [line.split(" = ")[0] for line in rendered[0].splitlines()] == [
+        line.split(" = ")[0] for line in sources[0].splitlines()
+    ]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_rendered_page_has_its_pictures_and_no_others(name: str) -> None:
+    page = (FOLDER / f"{name}.md").read_text()
+    named = {part.split(")", 1)[0] for part in page.split("](")[1:] if part.startswith(f"{name}_files/")}
+    held = {f"{name}_files/{path.name}" for path in (FOLDER / f"{name}_files").iterdir()}
+    assert named == held
+
+
+def test_a_parameter_that_a_notebook_does_not_have_is_refused() -> None:
+    with pytest.raises(ValueError, match="expected 1"):
+        read_notebook("cub", DATUM="x")

@@ -1,0 +1,81 @@
+"""The notebooks of docs/ for the tests and `scripts/notebooks`: read, pointed at other data, run cell by cell."""
+
+import ast
+import contextlib
+import io
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jupytext
+
+FOLDER = Path(__file__).parent.parent / "docs" / "notebooks"
+
+
+def read_notebook(name: str, **parameters: str | Path) -> Any:
+    """A notebook (nbformat's), with other values for variables of its cell that is tagged `parameters`.
+
+    Raises:
+        ValueError: that cell sets no such variable.
+    """
+    notebook = jupytext.read(FOLDER / f"{name}.py")
+    (cell,) = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
+    for variable, value in parameters.items():
+        line = f"{variable} = Path({str(value)!r})" if isinstance(value, Path) else f"{variable} = {value!r}"
+        lines = cell.source.split("\n")
+        (at,) = [number for number, old in enumerate(lines) if old.startswith(f"{variable} = ")]
+        cell.source = "\n".join([*lines[:at], line, *lines[at + 1 :]])
+    return notebook
+
+
+@dataclass(frozen=True)
+class Session:
+    """What running a notebook has left.
+
+    Attributes:
+        names: its variables.
+        shown: the values of cells that end in an expression, which Jupyter would show.
+        printed: all that was printed.
+    """
+
+    names: dict[str, Any] = field(default_factory=dict)
+    shown: list[object] = field(default_factory=list)
+    printed: str = ""
+
+
+def run_notebook(notebook: Any) -> Session:
+    """Runs the cells one after another in one set of variables, as Jupyter does; figures are drawn, not shown."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    names: dict[str, Any] = {"__name__": "__main__"}
+    shown: list[object] = []
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed), warnings.catch_warnings(), _figures_closed():
+        warnings.filterwarnings("ignore", message="FigureCanvasAgg is non-interactive")
+        for number, source in enumerate(code_of(notebook)):
+            body = ast.parse(source, filename=f"cell {number}").body
+            last = body.pop() if isinstance(body[-1], ast.Expr) else None
+            exec(compile(ast.Module(body, []), f"cell {number}", "exec"), names)
+            if isinstance(last, ast.Expr):
+                value = eval(compile(ast.Expression(last.value), f"cell {number}", "eval"), names)
+                if value is not None:
+                    shown.append(value)
+    return Session(names, shown, printed.getvalue())
+
+
+def code_of(notebook: Any) -> list[str]:
+    """The source of its code cells."""
+    return [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+
+
+@contextlib.contextmanager
+def _figures_closed() -> Iterator[None]:
+    import matplotlib.pyplot as plt
+
+    try:
+        yield
+    finally:
+        plt.close("all")
