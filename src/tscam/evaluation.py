@@ -19,6 +19,9 @@ from tscam.metrics.summary import ProtocolResult, summarize
 from tscam.metrics.threshold import ThresholdPolicy, threshold_policy
 from tscam.predictor import Predictor
 from tscam.processes import ALONE, Processes, is_member, joined, local_rank
+        if processes.is_main:
+            write_report(out, image_root=dataset.image_root)
+        return found
 from tscam.results import write_results
 from tscam.spool import Spool
 from tscam.tasks import PredictedMaps, SavedMaps, Tasks, judged, require_judgeable
@@ -56,7 +59,9 @@ class Evaluation:
 
 
 def evaluate(model: Path | None, config: EvaluateConfig, *, on_progress: Progress | None = None) -> Evaluation:
-    """Scores a model, or saved maps, on a data set with boxes or masks, and writes what `tscam.results` says.
+    """Scores a model, or saved maps, on a data set with boxes or masks.
+
+    Writes what `tscam.results` says, and the page of `tscam.report`.
 
     Args:
         model: a model; None where `config.maps` are scored.
@@ -67,6 +72,31 @@ def evaluate(model: Path | None, config: EvaluateConfig, *, on_progress: Progres
     policy = None if config.threshold is None else threshold_policy(config.threshold)
     asked = tuple(protocols[name] for name in dict.fromkeys(config.protocol))
     dataset = read_dataset(config.data, name=config.dataset, split=config.split)
+<<<<<<< HEAD
+    tasks, facts, own = _tasks(model, config, dataset)
+    faults = require_judgeable(dataset, tasks, allow_missing=config.allow_missing, **_needs(asked))
+    kind = needs_held_out(asked, policy)
+    held_out = None if kind is None else held_out_pictures(
+        config.data, name=config.dataset, scored=dataset.split, fraction=TrainConfig.val_fraction,
+        seed=TrainConfig.seed, with_boxes=kind == "val",
+    )  # fmt: skip
+    if held_out is not None:
+        require_judgeable(held_out, tasks, with_boxes=False, with_masks=False, allow_missing=False)
+    if isinstance(tasks, PredictedMaps):
+        require_usable(dataset, workers=max(config.workers, 1))
+    inputs = [path for path in (config.data, model, config.maps) if path is not None]
+    out = claim_output(config.out, overwrite=config.overwrite, inputs=inputs)
+    chosen = {protocol.name: _chosen(protocol, policy, own=own) for protocol in asked}
+    if kind is not None and held_out is not None:
+        needing = tuple(protocol for protocol in asked if policy_of(protocol, policy).kind == kind)
+        chosen |= choose_on(held_out, kind, needing, tasks=tasks, spool_in=out, workers=config.workers)
+    found = evaluate_to(
+        out, tasks, dataset, asked=asked, chosen=chosen, facts=facts, faults=faults, workers=config.workers,
+        save_to=out / "scoremaps" if config.save_maps else None, on_progress=on_progress,
+    )  # fmt: skip
+    write_report(out, image_root=dataset.image_root)
+    return found
+=======
     with joined(find_device(_own_device(config.device))) as processes:
         tasks, facts, own = _tasks(model, config, dataset)
         faults = require_judgeable(dataset, tasks, allow_missing=config.allow_missing, **_needs(asked))
@@ -87,6 +117,7 @@ def evaluate(model: Path | None, config: EvaluateConfig, *, on_progress: Progres
             out, tasks, dataset, asked=asked, chosen=chosen, facts=facts, faults=faults, workers=config.workers,
             save_to=out / "scoremaps" if config.save_maps else None, processes=processes, on_progress=on_progress,
         )  # fmt: skip
+>>>>>>> evaluation
 
 
 def evaluate_to(

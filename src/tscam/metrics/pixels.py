@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Int, Int32
+from jaxtyping import Bool, Float, Float32, Int32, Num
 
 from tscam.boxes import LEVELS, to_bytes
 from tscam.metrics.protocol import PixelProtocol
@@ -55,7 +55,7 @@ def pixels_of_nothing(
     return judge_pixels(zeros, foreground=foreground, ignored=ignored, protocol=protocol)
 
 
-def px_ap(foreground: Int[np.ndarray, "*n bins"], background: Int[np.ndarray, "*n bins"]) -> Float[np.ndarray, "*n"]:
+def px_ap(foreground: Num[np.ndarray, "*n bins"], background: Num[np.ndarray, "*n bins"]) -> Float[np.ndarray, "*n"]:
     """The area under the precision-recall curve of pixels that are pooled over pictures, in percent.
 
     Σ P_i · (R_i - R_{i-1}) over the bins from the highest down, where any pixel lies at or above. NaN without

@@ -1,0 +1,63 @@
+"""How measures, outcomes and numbers are written for people."""
+
+import re
+from collections.abc import Mapping
+
+from tscam.metrics.ts_cam import Outcome
+
+_MEASURES = {
+    "top1_cls": "Top-1 Cls",
+    "top5_cls": "Top-5 Cls",
+    "gt_known_loc": "GT-known Loc",
+    "top1_loc": "Top-1 Loc",
+    "top5_loc": "Top-5 Loc",
+    "max_box_acc": "MaxBoxAcc",
+    "max_box_acc_v2": "MaxBoxAccV2",
+    "px_ap": "PxAP",
+    "mean_iou": "Mean IoU of masks",
+}
+
+OUTCOME_NAMES: Mapping[str, str] = {
+    Outcome.RIGHT: "Right",
+    Outcome.CLS_WRONG: "Class wrong",
+    Outcome.MULTI_INSTANCE: "Several objects in one",
+    Outcome.PART: "Part of it",
+    Outcome.MORE: "More than it",
+    Outcome.WRONG: "Wrong place",
+}
+
+OUTCOME_MEANINGS: Mapping[str, str] = {
+    Outcome.RIGHT: "class right and IoU over 0.5",
+    Outcome.CLS_WRONG: "the most likely class is another one, wherever the box is",
+    Outcome.MULTI_INSTANCE: "one box covers over 0.3 of each of two objects or more",
+    Outcome.PART: "over half of the box lies on the object, but it leaves much of it out",
+    Outcome.MORE: "it covers 0.7 of the object or more, and much around it",
+    Outcome.WRONG: "none of these: the box lies elsewhere",
+}
+
+
+def measure_name(measure: str) -> str:
+    """A measure as the field writes it; one that is not known stays as it is."""
+    at_iou = re.fullmatch(r"max_box_acc_(\d\d)", measure)
+    if at_iou and measure not in _MEASURES:
+        return f"MaxBoxAcc @ 0.{at_iou[1].removesuffix('0')}"
+    return _MEASURES.get(measure, measure)
+
+
+def tau(value: float) -> str:
+    """A threshold, without what floats leave behind the third place."""
+    return f"{round(value, 4):g}"
+
+
+def count(number: int, one: str, many: str | None = None) -> str:
+    """`1 picture`, `1 234 pictures`."""
+    return f"{spaced(number)} {one if number == 1 else many or one + 's'}"
+
+
+def spaced(number: int) -> str:
+    """Thousands apart, by a narrow space that does not break."""
+    return f"{number:,}".replace(",", "\u202f")
+
+
+def percent(part: int, whole: int) -> str:
+    return f"{100 * part / whole:.1f} %" if whole else "–"

@@ -1,0 +1,73 @@
+"""What the tests of the report share: a tiny evaluation under three protocols, and names that try to break a page."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from data_sets import write_cub
+from tiny_models import tiny_model
+from tscam.config import EvaluateConfig
+from tscam.evaluation import evaluate
+
+CLASSES = 3
+PICTURES = 6
+
+# By each of them a page that puts text where it should not be would run a script, lose its layout or turn its letters.
+NASTY = (
+    "</script><script>window.broken = 1</script>",
+    "\"><img src=x onerror='window.broken = 2'>",
+    "</title></table><h1>שלום \u202e عنكبوت & co</h1>",
+)
+
+
+def tiny_evaluation(folder: Path) -> Path:
+    """A data set in `data`, and its evaluation in `out`, which is returned; the weights are random, always the same."""
+    write_cub(folder / "data", classes=CLASSES, train=1, test=PICTURES, masks=True)
+    names = [f"{number:03d}.Bird_{number}" for number in range(1, CLASSES + 1)]
+    model = tiny_model(folder / "model", label_names=names)
+    protocol = ("ts-cam", "max-box-acc-v2", "pxap")
+    evaluate(model, EvaluateConfig(data=folder / "data", out=folder / "out", protocol=protocol, device="cpu"))
+    return folder / "out"
+
+
+def metrics_of(out: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((out / "metrics.json").read_text())
+    return found
+
+
+def rewrite_metrics(out: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    """Changes `metrics.json`."""
+    found = metrics_of(out)
+    change(found)
+    (out / "metrics.json").write_text(json.dumps(found))
+
+
+def rewrite_pictures(out: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    """Changes each line of `per_image.jsonl`."""
+    lines = [json.loads(line) for line in (out / "per_image.jsonl").read_text().splitlines()]
+    for line in lines:
+        change(line)
+    (out / "per_image.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def with_nasty_names(out: Path) -> None:
+    """Every text that comes from data or from the place of files becomes one that tries to break the page."""
+
+    def change(found: dict[str, Any]) -> None:
+        found["class_names"] = list(NASTY)
+        for key in ("model", "backbone", "method", "dataset", "data", "split"):
+            found[key] = f"{key} {NASTY[1]}"
+        for part in found["protocols"].values():
+            part["threshold"]["explained"] = NASTY[0]
+            part["settings"]["source"] = NASTY[1]
+            for name, group in zip(NASTY, part["by_class"], strict=True):
+                group["name"] = name
+        found["protocols"] = dict(zip(NASTY, found["protocols"].values(), strict=True))
+
+    def change_line(line: dict[str, Any]) -> None:
+        line["image"] += NASTY[2]
+        line["protocols"] = dict(zip(NASTY, line["protocols"].values(), strict=True))
+
+    rewrite_metrics(out, change)
+    rewrite_pictures(out, change_line)
