@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Int, Int32
+from jaxtyping import Bool, Float, Float32, Int32, Num
 
 from tscam.boxes import LEVELS, to_bytes
 from tscam.metrics.protocol import PixelProtocol
@@ -55,7 +55,7 @@ def pixels_of_nothing(
     return judge_pixels(zeros, foreground=foreground, ignored=ignored, protocol=protocol)
 
 
-def px_ap(foreground: Int[np.ndarray, "*n bins"], background: Int[np.ndarray, "*n bins"]) -> Float[np.ndarray, "*n"]:
+def px_ap(foreground: Num[np.ndarray, "*n bins"], background: Num[np.ndarray, "*n bins"]) -> Float[np.ndarray, "*n"]:
     """The area under the precision-recall curve of pixels that are pooled over pictures, in percent.
 
     Σ P_i · (R_i - R_{i-1}) over the bins from the highest down, where any pixel lies at or above. NaN without
@@ -69,8 +69,7 @@ def px_ap(foreground: Int[np.ndarray, "*n bins"], background: Int[np.ndarray, "*
         recall = hits / hits[..., -1:]
     seen = hits + misses
     precision = np.divide(hits, seen, out=np.zeros_like(hits), where=seen > 0)
-    area: Float[np.ndarray, "*n"] = 100.0 * (precision[..., 1:] * np.diff(recall, axis=-1)).sum(axis=-1)
-    return area
+    return np.asarray(100.0 * (precision[..., 1:] * np.diff(recall, axis=-1)).sum(axis=-1))
 
 
 def _edges(protocol: PixelProtocol) -> Float[np.ndarray, " edges"]:
