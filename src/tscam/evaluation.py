@@ -8,7 +8,7 @@ import numpy as np
 
 from tscam.checkpoint import load_model
 from tscam.config import EvaluateConfig, TrainConfig
-from tscam.datasets import Dataset, read_dataset, require_usable, write_wsol_metadata
+from tscam.datasets import Dataset, read_dataset, write_wsol_metadata
 from tscam.errors import ConfigError, DataError
 from tscam.judging import Judge, Protocols
 from tscam.loading import Progress
@@ -20,10 +20,10 @@ from tscam.predictor import Predictor
 from tscam.processes import ALONE, Processes
 from tscam.results import write_results
 from tscam.spool import Spool
-from tscam.tasks import PredictedMaps, SavedMaps, Tasks, judged, require_judgeable
-from tscam.thresholds import Chosen, choose_on, held_out_pictures, needs_held_out, policy_of
+from tscam.tasks import PredictedMaps, SavedMaps, Tasks, judged, require_judgeable, require_readable
+from tscam.thresholds import Chosen, choose_on, chosen_by, held_out_pictures, needs_held_out, policy_of
 from tscam.torch_predictor import TorchPredictor
-from tscam.writing import claim_output
+from tscam.writing import claim_output, require_claimable
 
 _ONE_FOR_ALL = ThresholdPolicy(kind="model")
 
@@ -63,25 +63,27 @@ def evaluate(model: Path | None, config: EvaluateConfig, *, on_progress: Progres
     Raises:
         TscamError: model, data or place are not fit; nothing is written then.
     """
+    inputs = [path for path in (config.data, model, config.maps) if path is not None]
     policy = None if config.threshold is None else threshold_policy(config.threshold)
     asked = tuple(protocols[name] for name in dict.fromkeys(config.protocol))
     dataset = read_dataset(config.data, name=config.dataset, split=config.split)
     tasks, facts, own = _tasks(model, config, dataset)
     faults = require_judgeable(dataset, tasks, allow_missing=config.allow_missing, **_needs(asked))
-    kind = needs_held_out(asked, policy)
+    kind, threads = needs_held_out(asked, policy), max(config.workers, 1)
+    needing = tuple(each for each in asked if each.threshold != "best" and policy_of(each, policy).kind == kind)
     held_out = None if kind is None else held_out_pictures(
-        config.data, name=config.dataset, scored=dataset.split, fraction=TrainConfig.val_fraction,
-        seed=TrainConfig.seed, with_boxes=kind == "val",
+        config.data, kind, needing, name=config.dataset, scored=dataset.split, fraction=TrainConfig.val_fraction,
+        seed=TrainConfig.seed,
     )  # fmt: skip
-    if held_out is not None:
+    require_claimable(config.out, overwrite=config.overwrite, inputs=inputs)
+    if kind is not None and held_out is not None:
         require_judgeable(held_out, tasks, with_boxes=False, with_masks=False, allow_missing=False)
-    if isinstance(tasks, PredictedMaps):
-        require_usable(dataset, workers=max(config.workers, 1))
-    inputs = [path for path in (config.data, model, config.maps) if path is not None]
+        by = tuple(chosen_by(needing, held_out, kind).values())
+        require_readable(held_out, tasks, by, faults={}, workers=threads, with_pictures=kind == "pseudo")
+    require_readable(dataset, tasks, asked, faults=faults, workers=threads)
     out = claim_output(config.out, overwrite=config.overwrite, inputs=inputs)
     chosen = {protocol.name: _chosen(protocol, policy, own=own) for protocol in asked}
     if kind is not None and held_out is not None:
-        needing = tuple(protocol for protocol in asked if policy_of(protocol, policy).kind == kind)
         chosen |= choose_on(held_out, kind, needing, tasks=tasks, spool_in=out, workers=config.workers)
     return evaluate_to(
         out, tasks, dataset, asked=asked, chosen=chosen, facts=facts, faults=faults, workers=config.workers,
