@@ -66,7 +66,9 @@ def test_rows_of_histograms_are_areas_of_their_own() -> None:
 
 def test_the_recall_of_the_highest_bin_counts() -> None:
     # Of 4 object pixels 2 lie in the highest bin beside no other, the rest below beside 6: 0.5 · 1 + 0.5 · 4/10.
-    assert float(px_ap(np.array([2, 2, 0]), np.array([6, 0, 0]))) != float(px_ap(np.array([0, 2, 2]), np.array([0, 6, 0])))
+    assert float(px_ap(np.array([2, 2, 0]), np.array([6, 0, 0]))) != float(
+        px_ap(np.array([0, 2, 2]), np.array([0, 6, 0]))
+    )
     map_ = np.array([[1.0, 1.0, 0.2, 0.2, 0.2, 0.2, 0.2, 0.2, 0.2, 0.2]], dtype=np.float32)
     foreground = np.array([[True] * 4 + [False] * 6])
     found = judge_pixels(map_, foreground=foreground, ignored=np.zeros_like(foreground), protocol=protocol())

@@ -115,7 +115,9 @@ def test_mcnemar_by_hand() -> None:
 def test_models_that_never_differ_or_as_often_either_way_are_equal() -> None:
     assert p_of(0, 0) == 1
     assert p_of(7, 7) == 1
-    assert difference(hits(3, 30, 0.4), hits(3, 30, 0.4), is_hit=True) == Difference(value=0.0, low=0.0, high=0.0, p=1.0)
+    assert difference(hits(3, 30, 0.4), hits(3, 30, 0.4), is_hit=True) == Difference(
+        value=0.0, low=0.0, high=0.0, p=1.0
+    )
 
 
 def test_pictures_on_which_both_agree_do_not_count() -> None:

@@ -51,7 +51,10 @@ def test_a_number_that_is_no_fraction_is_refused(given: float | str) -> None:
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ("orcale", "threshold 'orcale'; did you mean 'oracle'? expected a number between 0 and 1, or one of model, val"),
+        (
+            "orcale",
+            "threshold 'orcale'; did you mean 'oracle'? expected a number between 0 and 1, or one of model, val",
+        ),
         ("best", "threshold 'best'; expected a number between 0 and 1, or one of model, val, pseudo, otsu, oracle, p"),
         ("", "threshold ''; expected a number"),
         ("Otsu", "did you mean 'otsu'?"),
