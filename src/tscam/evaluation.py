@@ -19,9 +19,7 @@ from tscam.metrics.summary import ProtocolResult, summarize
 from tscam.metrics.threshold import ThresholdPolicy, threshold_policy
 from tscam.predictor import Predictor
 from tscam.processes import ALONE, Processes, is_member, joined, local_rank
-        if processes.is_main:
-            write_report(out, image_root=dataset.image_root)
-        return found
+from tscam.report import write_report
 from tscam.results import write_results
 from tscam.spool import Spool
 from tscam.tasks import PredictedMaps, SavedMaps, Tasks, judged, require_judgeable
@@ -72,31 +70,6 @@ def evaluate(model: Path | None, config: EvaluateConfig, *, on_progress: Progres
     policy = None if config.threshold is None else threshold_policy(config.threshold)
     asked = tuple(protocols[name] for name in dict.fromkeys(config.protocol))
     dataset = read_dataset(config.data, name=config.dataset, split=config.split)
-<<<<<<< HEAD
-    tasks, facts, own = _tasks(model, config, dataset)
-    faults = require_judgeable(dataset, tasks, allow_missing=config.allow_missing, **_needs(asked))
-    kind = needs_held_out(asked, policy)
-    held_out = None if kind is None else held_out_pictures(
-        config.data, name=config.dataset, scored=dataset.split, fraction=TrainConfig.val_fraction,
-        seed=TrainConfig.seed, with_boxes=kind == "val",
-    )  # fmt: skip
-    if held_out is not None:
-        require_judgeable(held_out, tasks, with_boxes=False, with_masks=False, allow_missing=False)
-    if isinstance(tasks, PredictedMaps):
-        require_usable(dataset, workers=max(config.workers, 1))
-    inputs = [path for path in (config.data, model, config.maps) if path is not None]
-    out = claim_output(config.out, overwrite=config.overwrite, inputs=inputs)
-    chosen = {protocol.name: _chosen(protocol, policy, own=own) for protocol in asked}
-    if kind is not None and held_out is not None:
-        needing = tuple(protocol for protocol in asked if policy_of(protocol, policy).kind == kind)
-        chosen |= choose_on(held_out, kind, needing, tasks=tasks, spool_in=out, workers=config.workers)
-    found = evaluate_to(
-        out, tasks, dataset, asked=asked, chosen=chosen, facts=facts, faults=faults, workers=config.workers,
-        save_to=out / "scoremaps" if config.save_maps else None, on_progress=on_progress,
-    )  # fmt: skip
-    write_report(out, image_root=dataset.image_root)
-    return found
-=======
     with joined(find_device(_own_device(config.device))) as processes:
         tasks, facts, own = _tasks(model, config, dataset)
         faults = require_judgeable(dataset, tasks, allow_missing=config.allow_missing, **_needs(asked))
@@ -113,11 +86,13 @@ def evaluate(model: Path | None, config: EvaluateConfig, *, on_progress: Progres
         if kind is not None and held_out is not None:
             needing = tuple(protocol for protocol in asked if policy_of(protocol, policy).kind == kind)
             chosen |= choose_on(held_out, kind, needing, tasks=tasks, spool_in=out, workers=config.workers)
-        return evaluate_to(
+        found = evaluate_to(
             out, tasks, dataset, asked=asked, chosen=chosen, facts=facts, faults=faults, workers=config.workers,
             save_to=out / "scoremaps" if config.save_maps else None, processes=processes, on_progress=on_progress,
         )  # fmt: skip
->>>>>>> evaluation
+        if processes.is_main:
+            write_report(out, image_root=dataset.image_root)
+        return found
 
 
 def evaluate_to(
