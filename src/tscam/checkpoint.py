@@ -189,7 +189,7 @@ def _load_folder(folder: Path) -> LocalizationModel:
         spec = _to_spec(config)
     except OSError as fault:
         raise WeightsError(f"{folder}: not a model folder, it has no readable config.json") from fault
-    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as fault:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as fault:
         raise WeightsError(f"{path}: not the config of a model folder ({one_line(fault)})") from fault
     weights = folder / "model.safetensors"
     tensors = read_tensors(weights)
@@ -227,7 +227,10 @@ def _to_spec(config: dict[str, Any]) -> ModelSpec:
         label_names=tuple(str(name) for name in config["label_names"]),
         image_hw=(int(height), int(width)),
         backbone_args=dict(config["model_args"]),
-        method_args=dict(config["tscam"].get("method_args", {})),
+        method_args={
+            option: tuple(value) if isinstance(value, list) else value
+            for option, value in config["tscam"].get("method_args", {}).items()
+        },
         threshold=float(config["tscam"]["threshold"]),
     )
 

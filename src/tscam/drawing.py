@@ -64,7 +64,7 @@ def draw(localization: Localization, *, picture: Image.Image | None = None) -> I
     overview = _captioned(_overview(scaled, objects, colours), name)
     panels = [overview]
     for found in objects:
-        caption = f"{_LTR}{_clean(found.label)}{_LTR} {_percent(found.score)}"
+        caption = f"{_LTR}{_clean(found.label)}{_LTR} {percent(found.score)}"
         panels.append(draw_panel(scaled, map=found.map, box=found.box, caption=caption, colour=colours[found.class_id]))
     return sheet(panels, columns=_columns(len(panels), overview.width, shown.size))
 
@@ -120,6 +120,13 @@ def sheet(panels: Sequence[Image.Image], *, columns: int) -> Image.Image:
             left += width + _GUTTER
         top += height + _GUTTER
     return page
+
+
+def percent(score: float) -> str:
+    """Whole percents that never claim certainty: `<1%` and `>99%` at the ends."""
+    if 0 < score < 0.01:
+        return "<1%"
+    return ">99%" if 0.99 < score < 1 else f"{score:.0%}"
 
 
 def _picture_of(localization: Localization, picture: Image.Image | None) -> Image.Image:
@@ -314,13 +321,6 @@ def _clean(text: str) -> str:
     """Text on one line, without control characters; the joiners of Persian and Hindi, and our own mark, stay."""
     kept = {"\u200c", "\u200d", _LTR}
     return " ".join("".join(c if c.isprintable() or c in kept else " " for c in text).split())
-
-
-def _percent(score: float) -> str:
-    """Whole percents that never claim certainty: `<1%` and `>99%` at the ends."""
-    if 0 < score < 0.01:
-        return "<1%"
-    return ">99%" if 0.99 < score < 1 else f"{score:.0%}"
 
 
 def _shortened(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:

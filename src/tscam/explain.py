@@ -14,13 +14,14 @@ from tscam.attention import attention_map, rollout
 from tscam.boxes import boxes_above, localization_map
 from tscam.checkpoint import load_model
 from tscam.config import ExplainConfig, require_threshold
-from tscam.drawing import CLASS_COLOURS, Box, draw_panel, sheet
-from tscam.errors import ConfigError, OutputError, did_you_mean, one_line
-from tscam.features import Record
+from tscam.drawing import CLASS_COLOURS, Box, draw_panel, percent, sheet
+from tscam.errors import ConfigError, OutputError, WeightsError, did_you_mean, one_line
+from tscam.features import Features, Record
 from tscam.geometry import View
 from tscam.image import preprocess, read_image
 from tscam.localization import grid_map
 from tscam.methods import Method, create_method, methods_of
+from tscam.methods.attention import Attention
 from tscam.model import LocalizationModel
 from tscam.torch_predictor import find_device
 from tscam.writing import claim_output
@@ -30,6 +31,7 @@ PAGES = ("layers", "coupling", "classes", "methods")
 _PRINTED_SIDE = 960  # of a panel in a file, in pixels
 _DPI = 300  # four panels side by side are as wide as a page and a half
 _CLASSES = 5
+_ATTENTION = Record.CLASS_ATTENTION | Record.ATTENTION
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -58,8 +60,9 @@ class Explanation:
         name: of the picture's file.
         picture: as displayed.
         class_id, label: the class that is explained, by number and by name.
+        threshold: fraction of the map's maximum above which the boxes lie.
         layers: attention map of each layer, their sum, and the rollout; empty for a backbone without a class token.
-        coupling: semantic map and attention map, where the backbone has them, then the map of the model's own method.
+        coupling: semantic map, attention map where the method reads one, then the map of the model's own method.
         classes: the map of each of the five most likely classes, best first.
         methods: the map of the class by each method.
     """
@@ -68,6 +71,7 @@ class Explanation:
     picture: Image.Image
     class_id: int
     label: str
+    threshold: float
     layers: tuple[SeenMap, ...]
     coupling: tuple[SeenMap, ...]
     classes: tuple[SeenMap, ...]
@@ -93,7 +97,7 @@ class Explanation:
         width, height = (max(1, round(edge * scale)) for edge in self.picture.size)
         shown = self.picture.resize((width, height), Image.Resampling.LANCZOS)
         dashed = [] if true_boxes is None else [_stretched(box, self.picture, shown) for box in true_boxes.tolist()]
-        panels = [draw_panel(shown, true_boxes=dashed, caption=self.name)]
+        panels = [draw_panel(shown, true_boxes=dashed, caption=f"{self.name}\n{self._subject(page)}")]
         for seen in maps:
             panels.append(
                 draw_panel(
@@ -107,6 +111,11 @@ class Explanation:
             )
         columns = len(panels) if len(panels) <= 4 else 3 if len(panels) <= 6 else 4 if len(panels) <= 8 else 5
         return sheet(panels, columns=columns)
+
+    def _subject(self, page: str) -> str:
+        if page == "layers":
+            return "attention of the class token"
+        return f"{'likely classes' if page == 'classes' else self.label}, threshold {self.threshold:g}"
 
 
 class Explainer:
@@ -132,9 +141,9 @@ class Explainer:
         device: str | None = None,
     ) -> None:
         require_threshold(threshold)
+        self._model = model
         self._network = load_model(Path(model)).to(find_device(device)).eval()
-        self._readers = _readers(self._network, ())
-        self._compared = _readers(self._network, methods) if methods else self._readers
+        self._compared = _readers(self._network, methods)
         self.threshold = threshold or self._network.spec.threshold
 
     def __call__(self, picture: str | Path, *, label: str | int | np.integer | None = None) -> Explanation:
@@ -154,53 +163,39 @@ class Explainer:
         pixels = torch.from_numpy(array)[None].to(next(network.parameters()).device)
         asked = _class_id(network, label)
         with torch.no_grad():
-            logits, _, _ = network.localize(pixels, top_k=1)
-        scores = logits[0].softmax(dim=0)
-        class_id = int(scores.argmax()) if asked is None else asked
+            features = network.backbone(pixels, records=_ATTENTION & network.backbone.serves)
+            logits, likely, maps = network.localize(pixels, top_k=_CLASSES)
+        if not (logits.isfinite().all() and maps.isfinite().all()):
+            raise WeightsError(f"{self._model}: scores or maps that are not finite; take weights of an earlier epoch")
+        class_id = int(likely[0, 0]) if asked is None else asked
+        probabilities = logits[0].detach().softmax(dim=0).tolist()
+        names = network.spec.label_names
         return Explanation(
             name=path.name,
             picture=upright.convert("RGB"),
             class_id=class_id,
-            label=network.spec.label_names[class_id],
-            layers=_layers(network, pixels),
-            coupling=self._coupling(pixels, class_id, view),
-            classes=self._likely(pixels, scores, view),
-            methods=self._methods(pixels, class_id, view),
+            label=names[class_id],
+            threshold=self.threshold,
+            layers=_layers(features),
+            coupling=(*_coupled(network.method, features, class_id), self._own(pixels, class_id, view)),
+            classes=tuple(
+                self._boxed(f"{names[number]} {percent(probabilities[number])}", _array(map_), number, view)
+                for number, map_ in zip(likely[0].tolist(), maps[0], strict=True)
+            ),
+            methods=tuple(
+                self._boxed(name, _map(network, method, pixels, class_id), class_id, view)
+                for name, method in self._compared.items()
+            ),
         )
 
-    def _coupling(self, pixels: Tensor, class_id: int, view: View) -> tuple[SeenMap, ...]:
-        name, label = self._network.spec.method, self._network.spec.label_names[class_id]
-        maps = []
-        if "cam" in self._readers:
-            (semantic,) = _maps(self._network, self._readers["cam"], pixels, [class_id])
-            maps.append(SeenMap(caption=f"semantic map of {label}", map=semantic, class_id=class_id))
-        if "attention" in self._readers:
-            (attention,) = _maps(self._network, self._readers["attention"], pixels, [class_id])
-            maps.append(SeenMap(caption="attention map", map=attention))
-        (own,) = _maps(self._network, self._network.method, pixels, [class_id])
-        return (*maps, self._boxed(f"{name} of {label}", own, class_id, view))
-
-    def _likely(self, pixels: Tensor, scores: Float[Tensor, " c"], view: View) -> tuple[SeenMap, ...]:
-        best = scores.topk(min(_CLASSES, len(scores)))
-        ids, names = best.indices.tolist(), self._network.spec.label_names
-        maps = _maps(self._network, self._network.method, pixels, ids)
-        return tuple(
-            self._boxed(f"{names[class_id]} {100 * score:.1f}%", map_, class_id, view)
-            for class_id, score, map_ in zip(ids, best.values.tolist(), maps, strict=True)
-        )
-
-    def _methods(self, pixels: Tensor, class_id: int, view: View) -> tuple[SeenMap, ...]:
-        label = self._network.spec.label_names[class_id]
-        seen = []
-        for name, method in self._compared.items():
-            (map_,) = _maps(self._network, method, pixels, [class_id])
-            seen.append(self._boxed(f"{name}, {label}, τ {self.threshold:g}", map_, class_id, view))
-        return tuple(seen)
+    def _own(self, pixels: Tensor, class_id: int, view: View) -> SeenMap:
+        network = self._network
+        return self._boxed(network.spec.method, _map(network, network.method, pixels, class_id), class_id, view)
 
     def _boxed(self, caption: str, map_: Float[np.ndarray, "h w"], class_id: int, view: View) -> SeenMap:
         found = boxes_above(localization_map(map_, size_wh=view.view_wh), threshold=self.threshold)
         if not len(found):
-            return SeenMap(caption=caption, map=map_, class_id=class_id)
+            return SeenMap(caption=f"{caption}, no box", map=map_, class_id=class_id)
         x0, y0, x1, y1 = view.to_picture(found[:1])[0].tolist()
         return SeenMap(caption=caption, map=map_, class_id=class_id, box=(x0, y0, x1, y1))
 
@@ -210,8 +205,8 @@ def explain(picture: Path, *, model: Path, config: ExplainConfig) -> Path:
 
     `layers.png`: the attention map of each layer, their sum, and the rollout. `coupling.png`: semantic map, attention
     map, and the map of the model's own method with its box. `classes.png`: the map and box of each of the five most
-    likely classes. `methods.png`: the map and box of each method for one class. What a backbone without a class token
-    does not have is left out.
+    likely classes. `methods.png`: the map and box of each method for one class. Every map is scaled by itself, from
+    its lowest value to its highest. What a backbone without a class token does not have is left out.
 
     Raises:
         TscamError: picture, model, label, a method or the place are not fit; nothing is written then.
@@ -225,29 +220,35 @@ def explain(picture: Path, *, model: Path, config: ExplainConfig) -> Path:
     return out
 
 
-def _layers(network: LocalizationModel, pixels: Tensor) -> tuple[SeenMap, ...]:
-    wanted = Record.CLASS_ATTENTION | Record.ATTENTION
-    if wanted not in network.backbone.serves:
-        return ()
-    with torch.no_grad():
-        features = network.backbone(pixels, records=wanted)
+def _layers(features: Features) -> tuple[SeenMap, ...]:
     rows, matrices, grid = features.class_attention, features.attention, features.grid
-    maps = {
-        f"attention of layer {number + 1}": attention_map(rows, grid=grid, layers=[number])
-        for number in range(len(rows))
-    }
+    if rows is None or matrices is None:
+        return ()
+    maps = {f"layer {number + 1}": attention_map(rows, grid=grid, layers=[number]) for number in range(len(rows))}
     maps[f"sum of {len(rows)} layers"] = attention_map(rows, grid=grid)
     maps["rollout"] = rollout(matrices, grid=grid)
-    return tuple(SeenMap(caption=caption, map=map_[0].float().cpu().numpy()) for caption, map_ in maps.items())
+    return tuple(SeenMap(caption=caption, map=_array(map_[0])) for caption, map_ in maps.items())
 
 
-def _maps(
-    network: LocalizationModel, method: Method, pixels: Tensor, class_ids: Sequence[int]
-) -> Float[np.ndarray, "k h w"]:
+def _coupled(method: Method, features: Features, class_id: int) -> tuple[SeenMap, ...]:
+    """What a method couples: the semantic map of its head, and the attention map where it reads one."""
+    tokens = features.patch_tokens
+    with torch.no_grad():
+        semantic = method.head.maps(tokens, torch.tensor([[class_id]], device=tokens.device))[0, 0]
+    maps = (SeenMap(caption="semantic map", map=_array(semantic), class_id=class_id),)
+    if not isinstance(method, Attention):
+        return maps
+    return (*maps, SeenMap(caption="attention map", map=_array(method.attention_map(features)[0])))
+
+
+def _map(network: LocalizationModel, method: Method, pixels: Tensor, class_id: int) -> Float[np.ndarray, "h w"]:
     with torch.set_grad_enabled(Record.GRADIENT in method.records):
         features = network.backbone(pixels, records=method.records | method.training_records)
-        maps = method.maps(features, torch.tensor([list(class_ids)], device=pixels.device))
-    raw: Float[np.ndarray, "k h w"] = maps[0].detach().float().cpu().numpy()
+        return _array(method.maps(features, torch.tensor([[class_id]], device=pixels.device))[0, 0])
+
+
+def _array(map_: Float[Tensor, "h w"]) -> Float[np.ndarray, "h w"]:
+    raw: Float[np.ndarray, "h w"] = map_.detach().float().cpu().numpy()
     return raw
 
 
@@ -264,7 +265,10 @@ def _readers(network: LocalizationModel, names: Sequence[str]) -> dict[str, Meth
             method.load_state_dict(given)
             readers[name] = method.to(next(network.parameters()).device).eval()
         elif names:
-            raise ConfigError(f"method {name!r} cannot read weights trained for {network.spec.method!r}")
+            works = ", ".join(_readers(network, ()))
+            raise ConfigError(
+                f"method {name!r} cannot read weights trained for {network.spec.method!r}; with them work {works}"
+            )
     return readers
 
 

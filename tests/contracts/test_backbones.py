@@ -24,19 +24,24 @@ KINDS = {
     "deit3_small_patch16_224": 1,
     "vit_small_patch16_224": 1,
     "vit_small_patch16_224.dino": 1,
+    "vit_base_patch16_clip_224": 1,
     "vit_base_patch16_clip_quickgelu_224": 1,
     "vit_small_patch14_dinov2": 1,
     "vit_small_patch14_reg4_dinov2": 5,
     "eva02_tiny_patch14_224": 1,  # rotary positions beside learned ones, SwiGLU, separate projections
+    "eva02_base_patch16_clip_224": 1,  # the same of CLIP, with norms inside attention and MLP
+    "vit_pe_core_base_patch16_224": 1,  # pooled by attention
     "eva_giant_patch14_224": 1,  # learned positions alone, joint projection with biases of its own
     "vit_small_patch16_dinov3": 5,  # rotary positions alone, registers, layer scale
     "vit_small_patch16_rope_mixed_224": 1,  # rotary positions of each layer
     "vit_small_plus_patch16_dinov3_qkvb": 5,  # gated MLP, biases
     "vit_base_patch16_sapiens2": 9,  # queries and keys normed, other heads for keys than for queries
     "beit_base_patch16_224": 1,  # biases of relative places
+    "beitv2_base_patch16_224": 1,  # the same
+    "beit3_base_patch16_224": 1,
 }
 # Positions that belong to the grid they were built for.
-OF_ONE_GRID = ("beit_base_patch16_224",)
+OF_ONE_GRID = ("beit_base_patch16_224", "beitv2_base_patch16_224")
 
 
 # What a tiny one of these must say beside its width and depth.
@@ -125,15 +130,26 @@ def test_recording_changes_no_token_and_what_is_not_asked_for_is_not_there(name:
 
 
 @pytest.mark.parametrize(
-    "more", [{"qk_norm": True}, {"scale_attn_norm": True}, {"scale_mlp_norm": True}], ids=lambda more: next(iter(more))
+    ("name", "more"),
+    [
+        ("vit_small_patch16_224", {"qk_norm": True}),
+        ("vit_small_patch16_224", {"scale_attn_norm": True}),
+        ("vit_small_patch16_224", {"scale_mlp_norm": True}),
+        ("eva02_base_patch16_clip_224", {"qk_norm": True}),
+        ("eva02_base_patch16_clip_224", {"qk_norm": True, "qkv_fused": True}),
+        ("beit_base_patch16_224", {"use_rel_pos_bias": False, "use_shared_rel_pos_bias": True}),
+        ("beit_base_patch16_224", {"use_shared_rel_pos_bias": True}),
+        ("beit_base_patch16_224", {"use_rel_pos_bias": False, "use_abs_pos_emb": True}),
+    ],
+    ids=str,
 )
-def test_norms_inside_attention_are_walked_as_timm_walks_them(more: dict[str, bool]) -> None:
-    backbone, theirs = seeded_pair("vit_small_patch16_224", image_hw=(32, 48), **more)
+def test_what_an_architecture_may_add_is_walked_as_timm_walks_it(name: str, more: dict[str, bool]) -> None:
+    backbone, theirs = seeded_pair(name, image_hw=(32, 48), **more)
     pixels = pixels_of(2, 3, patch=16)
     matrices = Matrices(theirs)
     with torch.inference_mode():
         features = backbone(pixels, records=Record.CLASS_ATTENTION)
-        expected = theirs.forward_features(pixels)
+        expected = theirs.fc_norm(theirs.forward_features(pixels))
     torch.testing.assert_close(features.patch_tokens.flatten(1, 2), expected[:, 1:], rtol=0, atol=1e-5)
     assert features.class_attention is not None
     rows = torch.stack([matrix[:, :, 0] for matrix in matrices.by_layer])
@@ -229,7 +245,7 @@ def test_every_weight_belongs_to_one_layer_from_the_embedding_to_the_last_norm(n
     assert by_layer[0] <= {"patch_embed", "cls_token", "dist_token", "reg_token", "pos_embed", "rope", "norm_pre"}
     assert {"patch_embed", "cls_token"} <= by_layer[0]
     assert (by_layer[1], by_layer[2]) == ({"blocks.0"}, {"blocks.1"})
-    assert by_layer[3] in ({"norm"}, {"fc_norm"})
+    assert by_layer[3] in ({"norm"}, {"fc_norm"}, {"norm", "attn_pool"})
     assert len(by_layer) == 4
 
 

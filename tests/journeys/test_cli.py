@@ -215,7 +215,7 @@ def test_a_run_is_published_and_serves_every_verb_from_the_hub(
         found = json.loads((tmp_path / "scores" / "metrics.json").read_text())
         assert found["model"] == model
         here = json.loads((workshop / "run" / "test" / "metrics.json").read_text())
-        assert found["gt_known_loc"] == here["gt_known_loc"]
+        assert found["protocols"]["ts-cam"]["scores"] == here["protocols"]["ts-cam"]["scores"]
         for verb in (
             ["localize", data / "test", "--model", f"{model}@main"],
             ["explain", min(data.rglob("*.png")), "--model", model, "--methods", "ts-cam"],
@@ -226,6 +226,27 @@ def test_a_run_is_published_and_serves_every_verb_from_the_hub(
         copy, best = files(tmp_path / "convert-weights"), files(workshop / "run" / "weights" / "best")
         assert copy["model.safetensors"] == best["model.safetensors"]
         assert tscam("benchmark", model, "--batch-size", "1", "--threads", "1").code == 0
+
+
+def test_backbones_are_listed_without_importing_what_builds_them() -> None:
+    script = """
+import sys
+from tscam.listing import lines_of
+print(len(lines_of("backbones", pattern="deit_tiny_patch16_224")), "timm" in sys.modules)
+"""
+    assert run_python("-c", script).out == "1 False\n"
+
+
+def test_a_picture_is_explained_on_four_pages(workshop: Path, tmp_path: Path, tscam: Call) -> None:
+    picture = next((workshop / "data" / "test").rglob("*.png"))
+    answer = tscam("explain", picture, "--model", workshop / "run", "--out", tmp_path / "pages", "--label", "dog")
+    assert (answer.code, answer.out) == (0, f"{tmp_path / 'pages'}\n"), answer.err
+    pages = files(tmp_path / "pages")
+    assert sorted(pages) == ["classes.png", "coupling.png", "layers.png", "methods.png"]
+    assert all(page.startswith(b"\x89PNG") for page in pages.values())
+    again = tscam("explain", picture, "--model", workshop / "run", "--out", tmp_path / "again", "--label", "dog")
+    assert again.code == 0, again.err
+    assert files(tmp_path / "again") == pages
 
 
 def test_a_benchmark_prints_its_three_measurements(workshop: Path, tscam: Call) -> None:

@@ -39,6 +39,10 @@ class Place:
     def localize(self, *flags: str | Path, model: Path | None = None, of: str = "test") -> list[str | Path]:
         return ["localize", self.data / of, "--model", model or self.run, "--out", self.out, *flags]
 
+    def explain(self, *flags: str | Path) -> list[str | Path]:
+        picture = next((self.data / "test").rglob("*.png"))
+        return ["explain", picture, "--model", self.run, "--out", self.out, *flags]
+
 
 @pytest.fixture
 def place(workshop: Path, tmp_path: Path) -> Place:
@@ -181,6 +185,28 @@ MISTAKES: dict[str, tuple[Callable[[Place], list[str | Path]], str]] = {
     "a backbone without a class token": (
         lambda at: at.train("--backbone", "vit_wee_patch16_reg1_gap_256", "--backbone-args", '{"depth": 1}'),
         "no class token",
+    ),
+    "a network of convolutions for TS-CAM": (
+        lambda at: at.train("--backbone", "vgg16_cam", "--backbone-args", "{}"),
+        "method 'ts-cam' reads the class token's attention, and this backbone has no class token; "
+        "with it work cam, grad-cam",
+    ),
+    "a layer that is not there": (
+        lambda at: at.evaluate("--method", "ts-cam", "--method-args", '{"layers": [0, 2]}'),
+        "layers [0, 2]; expected a list of unlike whole numbers from 0 to 1, such as [1]",
+    ),
+    "an option of another method": (
+        lambda at: at.localize("--method", "attention", "--method-args", '{"relu": true}'),
+        "method 'attention' has no option 'relu'; it has layers, heads",
+    ),
+    "an unknown class to explain": (
+        lambda at: at.explain("--label", "dgo"),
+        "no class named 'dgo'; did you mean 'dog'?",
+    ),
+    "an unknown method to explain by": (lambda at: at.explain("--methods", "cams"), "did you mean 'cam'?"),
+    "no picture to explain": (
+        lambda at: ["explain", at.folder / "gone.png", "--model", at.run, "--out", at.out],
+        "gone.png",
     ),
     "an unknown argument of the backbone": (
         lambda at: at.train("--backbone-args", '{"dephts": 3}'),

@@ -1,142 +1,214 @@
-"""What is seen in a picture: maps by the formulas, boxes as a localizer gives them, pages that show both."""
+"""A picture opened up: every panel of a page is the picture under the map that it says, with the box of that map."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import Tensor
 
-import tscam
-from data_sets import draw_picture
-from tiny_models import names, tiny_model
+from tiny_models import drawn, tiny_model
+from tscam.boxes import boxes_above, localization_map
 from tscam.checkpoint import load_model, save_model
 from tscam.config import ExplainConfig
-from tscam.errors import ConfigError, ImageError
-from tscam.explain import Explainer, Explanation, explain
+from tscam.drawing import CLASS_COLOURS, draw_panel, sheet
+from tscam.errors import ConfigError, ImageError, OutputError, TscamError, WeightsError
+from tscam.explain import explain
 from tscam.features import Record
+from tscam.geometry import View
 from tscam.image import preprocess, read_image
-from tscam.model import create_model
+from tscam.localization import grid_map
+from tscam.model import LocalizationModel, create_model
+
+THRESHOLD = 0.3
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with `model`, of 4×4 patches, and `picture.png`."""
-    folder = tmp_path_factory.mktemp("explain")
-    tiny_model(folder / "model")
-    draw_picture(folder / "picture.png", class_id=1, seed=3)
-    return folder
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A folder with a model of three classes, `model`, and a picture, `0.png`."""
+    tiny_model(tmp_path / "model")
+    drawn(tmp_path, 1)
+    return tmp_path
 
 
-@pytest.fixture(scope="module")
-def seen(place: Path) -> Explanation:
-    return Explainer(place / "model")(place / "picture.png", label="dog")
+def explained(place: Path, **more: object) -> dict[str, Image.Image]:
+    """The pages by name."""
+    config = replace(ExplainConfig(out=place / "out", threshold=THRESHOLD), **more)  # type: ignore[arg-type]
+    out = explain(place / "0.png", model=place / "model", config=config)
+    assert out == place / "out"
+    pages = {}
+    for path in sorted(out.iterdir()):
+        with Image.open(path) as page:
+            pages[path.stem] = page.copy()
+    return pages
 
 
-def test_layers_are_head_means_of_the_class_token_s_row_then_their_sum_then_the_rollout(
-    place: Path, seen: Explanation
-) -> None:
+def seen_by(network: LocalizationModel, place: Path) -> tuple[Tensor, View, Image.Image]:
+    """The model's view of the picture, and the picture as the pages show it."""
+    picture = read_image(place / "0.png")
+    array, view = preprocess(picture, to=network.input_format)
+    scale = 960 / max(picture.size)
+    shown = picture.resize((round(picture.width * scale), round(picture.height * scale)), Image.Resampling.LANCZOS)
+    return torch.from_numpy(array)[None], view, shown
+
+
+def boxed(map_: Tensor, *, shown: Image.Image, view: View, caption: str, class_id: int) -> Image.Image:
+    """A panel with its box, by hand."""
+    raw = map_.numpy()
+    box = view.to_picture(boxes_above(localization_map(raw, size_wh=view.view_wh), threshold=THRESHOLD)[:1])[0]
+    x, y = (ours / theirs for ours, theirs in zip(shown.size, view.picture_wh, strict=True))
+    x0, y0, x1, y1 = box.tolist()
+    return draw_panel(
+        shown, map=grid_map(raw), box=(x0 * x, y0 * y, x1 * x, y1 * y), caption=caption, colour=CLASS_COLOURS[class_id]
+    )
+
+
+def assert_same_page(page: Image.Image, panels: list[Image.Image], *, columns: int) -> None:
+    expected = sheet(panels, columns=columns)
+    assert page.size == expected.size
+    # A level of a map may be rounded up for down, which is no more than this in colour.
+    assert np.abs(np.asarray(page).astype(int) - np.asarray(expected)).max() <= 8
+
+
+def test_the_layers_page_has_a_panel_a_layer_their_sum_and_the_rollout(place: Path) -> None:
+    pages = explained(place)
+    assert list(pages) == ["classes", "coupling", "layers", "methods"]
+    assert {page.info["dpi"] for page in pages.values()} == {(299.9994, 299.9994)}  # 300, in pixels a metre
+
     network = load_model(place / "model").eval()
-    pixels = torch.from_numpy(preprocess(read_image(place / "picture.png"), to=network.input_format)[0])[None]
+    pixels, _, shown = seen_by(network, place)
     with torch.no_grad():
         features = network.backbone(pixels, records=Record.CLASS_ATTENTION | Record.ATTENTION)
     assert features.class_attention is not None
     assert features.attention is not None
-    layers = features.class_attention[:, 0].mean(dim=1)[:, 1:].reshape(2, 4, 4).numpy()
-    mixed = torch.eye(17)
-    for matrix in features.attention[:, 0]:
-        mixed = (matrix + torch.eye(17)) / 2 @ mixed
-    expected = [*layers, layers[0] + layers[1], mixed[0, 1:].reshape(4, 4).numpy()]
-    assert [one.caption for one in seen.layers] == [
-        "attention of layer 1", "attention of layer 2", "sum of 2 layers", "rollout",
-    ]  # fmt: skip
-    for one, map_ in zip(seen.layers, expected, strict=True):
-        np.testing.assert_allclose(one.map, map_, rtol=1e-4, err_msg=one.caption)
-        assert (one.class_id, one.box) == (None, None)
+    rows = features.class_attention[:, 0].mean(dim=1)[:, 1:].reshape(2, 4, 4)
+    mixed = [matrix + torch.eye(17) for matrix in features.attention[:, 0]]
+    first, second = (matrix / matrix.sum(dim=1, keepdim=True) for matrix in mixed)
+    rollout = (second @ first)[0, 1:].reshape(4, 4)
+    named = {"layer 1": rows[0], "layer 2": rows[1], "sum of 2 layers": rows.sum(dim=0), "rollout": rollout}
+    panels = [draw_panel(shown, caption="0.png\nattention of the class token")]
+    panels += [draw_panel(shown, map=grid_map(map_.numpy()), caption=name) for name, map_ in named.items()]
+    assert_same_page(pages["layers"], panels, columns=3)
 
 
-def test_the_coupled_map_is_the_product_of_the_two_before_it(seen: Explanation) -> None:
-    semantic, attention, coupled = seen.coupling
-    np.testing.assert_allclose(coupled.map, semantic.map * attention.map, rtol=1e-5)
-    np.testing.assert_array_equal(attention.map, seen.layers[2].map)
-    assert [semantic.caption, attention.caption, coupled.caption] == [
-        "semantic map of dog", "attention map", "ts-cam of dog",
-    ]  # fmt: skip
+def test_the_other_pages_have_the_maps_and_boxes_of_the_class_that_was_named(place: Path) -> None:
+    pages = explained(place, label="dog", methods=("ts-cam", "cam"))
+    network = load_model(place / "model").eval()
+    pixels, view, shown = seen_by(network, place)
+    with torch.no_grad():
+        logits, order, maps = network.localize(pixels, top_k=3)
+        features = network.backbone(pixels, records=Record.CLASS_ATTENTION)
+        semantic = network.method.head(features.patch_tokens.permute(0, 3, 1, 2))[0, 1]  # the dense convolution
+    assert features.class_attention is not None
+    attention = features.class_attention.mean(dim=2).sum(dim=0)[0, 1:].reshape(4, 4)
 
-
-def test_boxes_are_those_of_a_localizer_by_class_and_by_method(place: Path, seen: Explanation) -> None:
-    (found,) = tscam.load(place / "model")([place / "picture.png"], top_k=3)
-    assert [(one.class_id, one.box) for one in seen.classes] == [(thing.class_id, thing.box) for thing in found.objects]
-    assert [one.caption for one in seen.classes] == [
-        f"{thing.label} {100 * thing.score:.1f}%" for thing in found.objects
+    title = draw_panel(shown, caption="0.png\ndog, threshold 0.3")
+    coupled = boxed(semantic * attention, shown=shown, view=view, caption="ts-cam", class_id=1)
+    alone = [
+        draw_panel(shown, map=grid_map(map_.numpy()), caption=name)
+        for name, map_ in {"semantic map": semantic, "attention map": attention}.items()
     ]
-    assert {"attention", "cam", "rollout", "ts-cam"} <= {one.caption.split(",")[0] for one in seen.methods}
-    for one in seen.methods:
-        (by_method,) = tscam.load(place / "model", method=one.caption.split(",")[0])([place / "picture.png"], top_k=3)
-        (box,) = [thing.box for thing in by_method.objects if thing.label == "dog"]
-        assert one.box == box, one.caption
+    assert_same_page(pages["coupling"], [title, *alone, coupled], columns=4)
+
+    cam = boxed(semantic, shown=shown, view=view, caption="cam", class_id=1)
+    assert_same_page(pages["methods"], [title, coupled, cam], columns=3)
+
+    percents = logits.softmax(dim=1)[0] * 100
+    likely = [
+        boxed(
+            map_, shown=shown, view=view, class_id=label,
+            caption=f"{network.spec.label_names[label]} {percents[label]:.0f}%",
+        )
+        for label, map_ in zip(order[0].tolist(), maps[0], strict=True)
+    ]  # fmt: skip
+    assert len(likely) == 3
+    title = draw_panel(shown, caption="0.png\nlikely classes, threshold 0.3")
+    assert_same_page(pages["classes"], [title, *likely], columns=4)
 
 
-def test_a_class_goes_by_name_or_by_number_and_is_the_most_likely_one_else(place: Path, seen: Explanation) -> None:
-    explainer = Explainer(place / "model")
-    for label in (1, np.int64(1)):
-        again = explainer(place / "picture.png", label=label)
-        assert again.label == "dog"
-        np.testing.assert_array_equal(again.coupling[-1].map, seen.coupling[-1].map)
-    assert explainer(place / "picture.png").class_id == seen.classes[0].class_id
-    with pytest.raises(ConfigError, match="no class 3; the model has 3, numbered from 0"):
-        explainer(place / "picture.png", label=3)
-    with pytest.raises(ConfigError, match="no class named 'dug'; did you mean 'dog'"):
-        explainer(place / "picture.png", label="dug")
-    with pytest.raises(ImageError, match=r"gone\.png"):
-        explainer(place / "gone.png")
+def panel_count(page: Image.Image) -> int:
+    """How many panels of the picture's width there are, by the colours of the photograph at their left edges."""
+    pixels = np.asarray(page).min(axis=2)
+    width = 960 + 16
+    rows = [y for y in range(1, page.height) if (pixels[y, 16:64] < 255).all() and (pixels[y - 1, 16:64] == 255).all()]
+    return sum((pixels[y + 40, 16 + column * width : 64 + column * width] < 255).all()
+               for y in rows for column in range(page.width // width))  # fmt: skip
 
 
-def test_a_threshold_moves_boxes_and_not_maps(place: Path, seen: Explanation) -> None:
-    strict = Explainer(place / "model", threshold=0.8)(place / "picture.png", label="dog")
-    np.testing.assert_array_equal(strict.coupling[-1].map, seen.coupling[-1].map)
-    (found,) = tscam.load(place / "model")([place / "picture.png"], top_k=3, threshold=0.8)
-    (box,) = [thing.box for thing in found.objects if thing.label == "dog"]
-    assert strict.coupling[-1].box == box != seen.coupling[-1].box
-    with pytest.raises(ConfigError, match="threshold 2; expected a fraction"):
-        Explainer(place / "model", threshold=2.0)
+def test_all_methods_that_read_the_weights_are_compared_and_none_twice(place: Path) -> None:
+    assert panel_count(explained(place)["methods"]) == 1 + 5  # attention, cam, grad-cam, rollout, ts-cam
+    assert panel_count(explained(place, methods=("cam", "cam"), overwrite=True)["methods"]) == 1 + 1
 
 
-def test_true_boxes_are_dashed_in_every_panel_where_they_are(seen: Explanation) -> None:
-    width, height = seen.picture.size
-    box = np.array([[width / 4, height / 4, width / 2, height / 2]])
-    with_box = np.asarray(seen.draw("coupling", true_boxes=box)).astype(int)
-    without = np.asarray(seen.draw("coupling")).astype(int)
-    assert with_box.shape == without.shape
-    columns = np.nonzero(np.abs(with_box - without).max(axis=(0, 2)))[0]
-    for panel in range(4):  # of 320 pixels, between gutters of 16
-        left = 16 + panel * 336
-        own = columns[(columns >= left) & (columns < left + 320)] - left
-        assert (own.min(), own.max()) == pytest.approx((80, 160), abs=3)
-
-
-def test_a_page_that_is_not_there_is_refused(seen: Explanation) -> None:
-    with pytest.raises(ConfigError, match=r"no page 'layer'; did you mean 'layers'\?"):
-        seen.draw("layer")
-
-
-def test_files_are_the_pages_with_panels_of_960_pixels(place: Path, tmp_path: Path, seen: Explanation) -> None:
-    config = ExplainConfig(out=tmp_path / "out", label="dog", methods=("cam",))
-    out = explain(place / "picture.png", model=place / "model", config=config)
-    assert names(out) == ["classes.png", "coupling.png", "layers.png", "methods.png"]
-    with Image.open(out / "coupling.png") as page:
-        assert page.tobytes() == seen.draw("coupling", side=960).tobytes()
-        assert page.width == 4 * 960 + 5 * 16
-
-
-def test_a_backbone_without_class_token_has_no_layers(place: Path, tmp_path: Path) -> None:
+def test_of_a_cnn_there_are_no_layers_and_two_methods(place: Path) -> None:
     with torch.random.fork_rng():
         torch.manual_seed(1)
-        model = create_model("resnet10t", label_names=3, method="cam", image_size=32)
-    save_model(model, tmp_path / "model")
-    seen = Explainer(tmp_path / "model")(place / "picture.png")
-    assert [one.caption.split(" of ")[0] for one in seen.coupling] == ["semantic map", "cam"]
-    with pytest.raises(ConfigError, match="page 'layers' is empty: this model's backbone has no class token"):
-        seen.draw("layers")
-    out = explain(place / "picture.png", model=tmp_path / "model", config=ExplainConfig(out=tmp_path / "out"))
-    assert names(out) == ["classes.png", "coupling.png", "methods.png"]
+        network = create_model("test_resnet", label_names=["cat", "dog", "emu"], method="cam", image_size=96)
+    save_model(network, place / "model")
+    pages = explained(place)
+    assert list(pages) == ["classes", "coupling", "methods"]
+    assert panel_count(pages["methods"]) == 1 + 2
+    assert panel_count(pages["coupling"]) == 1 + 2  # semantic map, and with its box
+    assert panel_count(pages["classes"]) == 1 + 3
+
+
+def test_a_map_that_is_flat_gives_a_panel_without_a_box_that_says_so(place: Path) -> None:
+    network = load_model(place / "model")
+    with torch.no_grad():
+        network.method.head.weight.zero_()
+    save_model(network, place / "model")
+    pages = explained(place, methods=("cam",), label="cat")
+    _, _, shown = seen_by(network, place)
+    title = draw_panel(shown, caption="0.png\ncat, threshold 0.3")
+    flat = draw_panel(shown, map=np.zeros((4, 4), dtype=np.uint8), caption="cam, no box")
+    assert_same_page(pages["methods"], [title, flat], columns=2)
+
+
+REFUSED: dict[str, tuple[dict[str, object], type[TscamError], str]] = {
+    "an unknown label": ({"label": "dgo"}, ConfigError, "no class named 'dgo'; did you mean 'dog'? the model has 3"),
+    "a label like none": ({"label": "zebra"}, ConfigError, "no class named 'zebra'; the model has 3, such as 'cat'"),
+    "an unknown method": ({"methods": ("gradcam",)}, ConfigError, "no method named 'gradcam'; did you mean 'grad-cam'"),
+    "a method of other weights": (
+        {"methods": ("training-free",)},
+        ConfigError,
+        "method 'training-free' cannot read weights trained for 'ts-cam'; "
+        "with them work attention, cam, grad-cam, rollout, ts-cam",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_the_model_does_not_have_is_refused_and_nothing_written(case: str, place: Path) -> None:
+    more, kind, message = REFUSED[case]
+    with pytest.raises(kind) as caught:
+        explained(place, **more)
+    assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)
+    assert not (place / "out").exists()
+
+
+def test_a_picture_that_cannot_be_read_is_refused_and_nothing_written(place: Path) -> None:
+    (place / "0.png").write_bytes((place / "0.png").read_bytes()[:40])
+    with pytest.raises(ImageError, match=r"0\.png"):
+        explained(place)
+    assert not (place / "out").exists()
+
+
+def test_a_folder_in_use_is_kept(place: Path) -> None:
+    (place / "out").mkdir()
+    (place / "out" / "precious.txt").touch()
+    with pytest.raises(OutputError, match="the folder is not empty"):
+        explained(place)
+    assert [path.name for path in (place / "out").iterdir()] == ["precious.txt"]
+
+
+def test_scores_that_are_no_numbers_are_refused_and_nothing_written(place: Path) -> None:
+    network = load_model(place / "model")
+    with torch.no_grad():
+        network.backbone.get_parameter("vit.norm.weight").fill_(3e38)  # finite, but what it makes is not
+    save_model(network, place / "model")
+    with pytest.raises(WeightsError, match="model: scores or maps that are not finite; take weights"):
+        explained(place)
+    assert not (place / "out").exists()

@@ -28,6 +28,8 @@ def features(*, prefix: int = 1) -> Features:
         patch_tokens=seeded(BATCH, rows, columns, CHANNELS, seed=1),
         prefix_tokens=seeded(BATCH, prefix, CHANNELS, seed=2),
         class_attention=seeded(LAYERS, BATCH, HEADS, prefix + rows * columns, seed=3).softmax(dim=-1),
+        attention=seeded(LAYERS, BATCH, prefix + rows * columns, prefix + rows * columns, seed=6).softmax(dim=-1),
+        pooled=seeded(BATCH, CHANNELS, seed=7),
     )
 
 
@@ -139,13 +141,145 @@ def test_attentions_map_is_the_same_for_every_class() -> None:
         torch.testing.assert_close(maps[:, place], attention, rtol=0, atol=1e-14)
 
 
+def naive_rollout(attention: Tensor, *, prefix: int, picture: int) -> list[list[float]]:
+    """(A + I) of each layer, rows normalized, the later layer from the left; the class token's row."""
+    rows, columns = GRID
+    count = prefix + rows * columns
+    product = [[float(row == column) for column in range(count)] for row in range(count)]
+    for layer in range(LAYERS):
+        mixed = attention[layer, picture].tolist()
+        for row in range(count):
+            mixed[row][row] += 1
+            whole = sum(mixed[row])
+            mixed[row] = [value / whole for value in mixed[row]]
+        product = [
+            [sum(mixed[row][k] * product[k][column] for k in range(count)) for column in range(count)]
+            for row in range(count)
+        ]
+    return [[product[0][prefix + row * columns + column] for column in range(columns)] for row in range(rows)]
+
+
+@pytest.mark.parametrize("prefix", [1, 2, 5])
+def test_rollouts_map_is_the_class_tokens_row_of_all_layers_multiplied_for_every_class(prefix: int) -> None:
+    seen = features(prefix=prefix)
+    assert seen.attention is not None
+    maps = method("rollout").maps(seen, torch.tensor([[4, 0, 2], [1, 1, 3]]))
+    for picture in range(BATCH):
+        naive = torch.tensor(naive_rollout(seen.attention, prefix=prefix, picture=picture), dtype=torch.float64)
+        for place in range(3):
+            torch.testing.assert_close(maps[picture, place], naive, rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("prefix", [1, 5])
+def test_training_frees_map_is_the_classifiers_weights_on_each_patch_token_times_attention(prefix: int) -> None:
+    reader, seen, classes = method("training-free"), features(prefix=prefix), torch.tensor([[3, 1], [0, 4]])
+    assert seen.class_attention is not None
+    assert seen.pooled is not None
+    attention = naive_attention_map(seen.class_attention, prefix=prefix)
+    assert reader.head.bias is not None
+    weight, bias = reader.head.weight.detach(), reader.head.bias.detach()
+    assert weight.shape == (CLASSES, CHANNELS)
+    maps, logits = reader.maps(seen, classes), reader.logits(seen)
+    for picture in range(BATCH):
+        for class_id in range(CLASSES):  # Scores are those of what the classifier was trained on, not of the patches.
+            score = sum(float(a * b) for a, b in zip(weight[class_id], seen.pooled[picture], strict=True))
+            assert math.isclose(logits[picture, class_id].item(), score + float(bias[class_id]), abs_tol=1e-13)
+        for place, class_id in enumerate(classes[picture].tolist()):
+            for row in range(GRID[0]):
+                for column in range(GRID[1]):
+                    token = seen.patch_tokens[picture, row, column]
+                    semantic = sum(float(a * b) for a, b in zip(weight[class_id], token, strict=True))
+                    product = semantic * attention[picture][row][column]
+                    assert math.isclose(maps[picture, place, row, column].item(), product, abs_tol=1e-13)
+
+
+def test_training_free_takes_over_the_classifier_that_came_with_the_backbone() -> None:
+    reader = method("training-free")
+    weight, bias = seeded(CLASSES, CHANNELS, seed=8), seeded(CLASSES, seed=9)
+    reader.start_from(Classifier(weight=weight, bias=bias))
+    seen = features()
+    assert seen.pooled is not None
+    torch.testing.assert_close(reader.logits(seen), seen.pooled @ weight.T + bias, rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("name", ["attention", "ts-cam", "training-free"])
+def test_chosen_layers_are_summed_and_chosen_heads_averaged(name: str) -> None:
+    seen, classes = features(prefix=2), torch.tensor([[3, 1], [0, 4]])
+    assert seen.class_attention is not None
+    chosen = Features(
+        patch_tokens=seen.patch_tokens,
+        prefix_tokens=seen.prefix_tokens,
+        class_attention=torch.stack([seen.class_attention[layer][:, [2, 1]] for layer in (3, 0)]),
+    )
+    maps = method(name, layers=(3, 0), heads=(2, 1)).maps(seen, classes)
+    torch.testing.assert_close(maps, method(name).maps(chosen, classes), rtol=0, atol=1e-14)
+    assert not torch.allclose(maps, method(name).maps(seen, classes), atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["attention", "ts-cam", "training-free"])
+def test_without_options_all_layers_and_heads_count_as_published(name: str) -> None:
+    seen, classes = features(), torch.tensor([[3, 1], [0, 4]])
+    named = method(name, layers=tuple(range(LAYERS)), heads=tuple(range(HEADS)))
+    torch.testing.assert_close(named.maps(seen, classes), method(name).maps(seen, classes), rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("name", ["ts-cam", "training-free"])
+def test_relu_takes_the_semantic_maps_negative_values_alone_and_is_off_as_published(name: str) -> None:
+    seen, classes = features(), torch.arange(CLASSES).expand(BATCH, CLASSES)
+    as_published, clipped = method(name).maps(seen, classes), method(name, relu=True).maps(seen, classes)
+    assert as_published.min() < 0 < as_published.max()
+    assert torch.equal(clipped, as_published.clamp(min=0))  # Attention is positive: the sign is the semantic map's.
+    assert torch.equal(method(name, relu=False).maps(seen, classes), as_published)
+
+
 @pytest.mark.parametrize(
-    ("name", "records"),
-    [("cam", Record.NOTHING), ("attention", Record.CLASS_ATTENTION), ("ts-cam", Record.CLASS_ATTENTION)],
+    ("name", "options", "message"),
+    [
+        ("ts-cam", {"layers": (4,)}, "layers [4]; expected a list of unlike whole numbers from 0 to 3, such as [3]"),
+        ("ts-cam", {"layers": (0, -1)}, "layers [0, -1]; expected a list of unlike whole numbers from 0 to 3"),
+        ("ts-cam", {"layers": (0, 0)}, "layers [0, 0]; expected a list of unlike"),
+        ("ts-cam", {"layers": ()}, "layers []; expected a list"),
+        ("ts-cam", {"heads": (0, 3)}, "heads [0, 3]; expected a list of unlike whole numbers from 0 to 2, such as [2]"),
+        ("training-free", {"layers": (True,)}, "layers [True]; expected"),
+        ("attention", {"relu": True}, "method 'attention' has no option 'relu'; it has layers, heads"),
+        ("cam", {"layers": (0,)}, "method 'cam' has no option 'layers'; it has none"),
+    ],
+    ids=str,
 )
-def test_what_a_method_asks_the_backbone_to_keep(name: str, records: Record) -> None:
+def test_an_option_out_of_range_is_refused_with_the_range(name: str, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        create_method(name, Bare(), CLASSES, options)
+    assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)
+
+
+class WithoutClassToken(Bare):
+    serves = Record.POOLED | Record.GRADIENT
+
+
+@pytest.mark.parametrize("name", ["attention", "rollout", "training-free", "ts-cam"])
+def test_a_method_that_reads_attention_is_refused_where_there_is_none_and_told_what_works(name: str) -> None:
+    message = f"method '{name}' reads the class token's attention, .* no class token; with it work cam, grad-cam$"
+    with pytest.raises(ConfigError, match=message):
+        create_method(name, WithoutClassToken(), CLASSES, {})
+    for works in ("cam", "grad-cam"):
+        create_method(works, WithoutClassToken(), CLASSES, {})
+
+
+@pytest.mark.parametrize(
+    ("name", "records", "in_training"),
+    [
+        ("cam", Record.NOTHING, Record.NOTHING),
+        ("attention", Record.CLASS_ATTENTION, Record.NOTHING),
+        ("ts-cam", Record.CLASS_ATTENTION, Record.NOTHING),
+        ("rollout", Record.ATTENTION, Record.NOTHING),
+        ("grad-cam", Record.GRADIENT, Record.NOTHING),
+        ("training-free", Record.CLASS_ATTENTION, Record.POOLED),
+    ],
+)
+def test_what_a_method_asks_the_backbone_to_keep(name: str, records: Record, in_training: Record) -> None:
     assert methods[name].records == records
-    assert methods[name].training_records == Record.NOTHING
+    assert methods[name].training_records == in_training
 
 
 def test_cam_needs_no_attention_to_be_there() -> None:

@@ -56,6 +56,13 @@ def test_a_model_folder_gives_the_same_model_back_bit_for_bit(method: str, tmp_p
             assert torch.equal(ours, theirs)
 
 
+def test_the_options_of_the_method_come_back_with_the_model(tmp_path: Path) -> None:
+    options: dict[str, bool | tuple[int, ...]] = {"layers": (1,), "heads": (0, 1), "relu": True}
+    model = create_model("deit_tiny_patch16_224", label_names=3, image_size=48, backbone_args=TINY, method_args=options)
+    save_model(model, tmp_path / "model")
+    assert load_model(tmp_path / "model").spec.method_args == options
+
+
 def test_the_config_says_all_that_is_needed_to_build_the_model_and_what_it_reached(tmp_path: Path) -> None:
     save_model(seeded_model(), tmp_path / "model", metrics={"gt_known_loc": 87.5, "protocol": "ts_cam"})
     config = json.loads((tmp_path / "model" / "config.json").read_text(encoding="utf-8"))

@@ -98,7 +98,7 @@ class BackboneFamily:
     timm_name: Callable[[str], str] = str
 
 
-backbone_families: Registry[BackboneFamily] = Registry("backbone family")
+backbone_families: Registry[BackboneFamily] = Registry("backbone family", home="tscam.backbones.families")
 
 
 def list_backbones() -> tuple[str, ...]:

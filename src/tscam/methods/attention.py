@@ -49,10 +49,11 @@ class Attention(Method):
 def _chosen(what: str, indices: object, count: int) -> tuple[int, ...] | None:
     if indices is None:
         return None
-    chosen = tuple(indices) if isinstance(indices, Sequence) and not isinstance(indices, str) else ()
+    given = list(indices) if isinstance(indices, Sequence) and not isinstance(indices, str) else indices
+    chosen = tuple(given) if isinstance(given, list) else ()
     right = all(type(index) is int and 0 <= index < count for index in chosen)
     if not chosen or not right or len(set(chosen)) < len(chosen):
         raise ConfigError(
-            f"{what} {indices!r}; expected a list of unlike whole numbers from 0 to {count - 1}, such as [{count - 1}]"
+            f"{what} {given!r}; expected a list of unlike whole numbers from 0 to {count - 1}, such as [{count - 1}]"
         )
     return chosen

@@ -1,0 +1,136 @@
+"""What is seen in a picture: maps by the formulas, boxes as a localizer gives them, pages that show both."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import tscam
+from data_sets import draw_picture
+from tiny_models import names, tiny_model
+from tscam.checkpoint import load_model, save_model
+from tscam.config import ExplainConfig
+from tscam.errors import ConfigError, ImageError
+from tscam.explain import Explainer, Explanation, explain
+from tscam.features import Record
+from tscam.image import preprocess, read_image
+from tscam.model import create_model
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `model`, of 4×4 patches, and `picture.png`."""
+    folder = tmp_path_factory.mktemp("explain")
+    tiny_model(folder / "model")
+    draw_picture(folder / "picture.png", class_id=1, seed=3)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def seen(place: Path) -> Explanation:
+    return Explainer(place / "model")(place / "picture.png", label="dog")
+
+
+def test_layers_are_head_means_of_the_class_token_s_row_then_their_sum_then_the_rollout(
+    place: Path, seen: Explanation
+) -> None:
+    network = load_model(place / "model").eval()
+    pixels = torch.from_numpy(preprocess(read_image(place / "picture.png"), to=network.input_format)[0])[None]
+    with torch.no_grad():
+        features = network.backbone(pixels, records=Record.CLASS_ATTENTION | Record.ATTENTION)
+    assert features.class_attention is not None
+    assert features.attention is not None
+    layers = features.class_attention[:, 0].mean(dim=1)[:, 1:].reshape(2, 4, 4).numpy()
+    mixed = torch.eye(17)
+    for matrix in features.attention[:, 0]:
+        mixed = (matrix + torch.eye(17)) / 2 @ mixed
+    expected = [*layers, layers[0] + layers[1], mixed[0, 1:].reshape(4, 4).numpy()]
+    assert [one.caption for one in seen.layers] == ["layer 1", "layer 2", "sum of 2 layers", "rollout"]
+    for one, map_ in zip(seen.layers, expected, strict=True):
+        np.testing.assert_allclose(one.map, map_, rtol=1e-4, err_msg=one.caption)
+        assert (one.class_id, one.box) == (None, None)
+
+
+def test_the_coupled_map_is_the_product_of_the_two_before_it(seen: Explanation) -> None:
+    semantic, attention, coupled = seen.coupling
+    np.testing.assert_allclose(coupled.map, semantic.map * attention.map, rtol=1e-5)
+    np.testing.assert_array_equal(attention.map, seen.layers[2].map)
+    assert [semantic.caption, attention.caption, coupled.caption] == ["semantic map", "attention map", "ts-cam"]
+
+
+def test_boxes_are_those_of_a_localizer_by_class_and_by_method(place: Path, seen: Explanation) -> None:
+    (found,) = tscam.load(place / "model")([place / "picture.png"], top_k=3)
+    assert [(one.class_id, one.box) for one in seen.classes] == [(thing.class_id, thing.box) for thing in found.objects]
+    assert [one.caption for one in seen.classes] == [f"{thing.label} {thing.score:.0%}" for thing in found.objects]
+    assert {"attention", "cam", "rollout", "ts-cam"} <= {one.caption for one in seen.methods}
+    for one in seen.methods:
+        (by_method,) = tscam.load(place / "model", method=one.caption)([place / "picture.png"], top_k=3)
+        (box,) = [thing.box for thing in by_method.objects if thing.label == "dog"]
+        assert one.box == box, one.caption
+
+
+def test_a_class_goes_by_name_or_by_number_and_is_the_most_likely_one_else(place: Path, seen: Explanation) -> None:
+    explainer = Explainer(place / "model")
+    for label in (1, np.int64(1)):
+        again = explainer(place / "picture.png", label=label)
+        assert again.label == "dog"
+        np.testing.assert_array_equal(again.coupling[-1].map, seen.coupling[-1].map)
+    assert explainer(place / "picture.png").class_id == seen.classes[0].class_id
+    with pytest.raises(ConfigError, match="no class 3; the model has 3, numbered from 0"):
+        explainer(place / "picture.png", label=3)
+    with pytest.raises(ConfigError, match="no class named 'dug'; did you mean 'dog'"):
+        explainer(place / "picture.png", label="dug")
+    with pytest.raises(ImageError, match=r"gone\.png"):
+        explainer(place / "gone.png")
+
+
+def test_a_threshold_moves_boxes_and_not_maps(place: Path, seen: Explanation) -> None:
+    strict = Explainer(place / "model", threshold=0.8)(place / "picture.png", label="dog")
+    np.testing.assert_array_equal(strict.coupling[-1].map, seen.coupling[-1].map)
+    (found,) = tscam.load(place / "model")([place / "picture.png"], top_k=3, threshold=0.8)
+    (box,) = [thing.box for thing in found.objects if thing.label == "dog"]
+    assert strict.coupling[-1].box == box != seen.coupling[-1].box
+    with pytest.raises(ConfigError, match="threshold 2; expected a fraction"):
+        Explainer(place / "model", threshold=2.0)
+
+
+def test_true_boxes_are_dashed_in_every_panel_where_they_are(seen: Explanation) -> None:
+    width, height = seen.picture.size
+    box = np.array([[width / 4, height / 4, width / 2, height / 2]])
+    with_box = np.asarray(seen.draw("coupling", true_boxes=box)).astype(int)
+    without = np.asarray(seen.draw("coupling")).astype(int)
+    assert with_box.shape == without.shape
+    columns = np.nonzero(np.abs(with_box - without).max(axis=(0, 2)))[0]
+    for panel in range(4):  # of 320 pixels, between gutters of 16
+        left = 16 + panel * 336
+        own = columns[(columns >= left) & (columns < left + 320)] - left
+        assert (own.min(), own.max()) == pytest.approx((80, 160), abs=3)
+
+
+def test_a_page_that_is_not_there_is_refused(seen: Explanation) -> None:
+    with pytest.raises(ConfigError, match=r"no page 'layer'; did you mean 'layers'\?"):
+        seen.draw("layer")
+
+
+def test_files_are_the_pages_with_panels_of_960_pixels(place: Path, tmp_path: Path, seen: Explanation) -> None:
+    config = ExplainConfig(out=tmp_path / "out", label="dog", methods=("cam",))
+    out = explain(place / "picture.png", model=place / "model", config=config)
+    assert names(out) == ["classes.png", "coupling.png", "layers.png", "methods.png"]
+    with Image.open(out / "coupling.png") as page:
+        assert page.tobytes() == seen.draw("coupling", side=960).tobytes()
+        assert page.width == 4 * 960 + 5 * 16
+
+
+def test_a_backbone_without_class_token_has_no_layers(place: Path, tmp_path: Path) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        model = create_model("resnet10t", label_names=3, method="cam", image_size=32)
+    save_model(model, tmp_path / "model")
+    seen = Explainer(tmp_path / "model")(place / "picture.png")
+    assert [one.caption for one in seen.coupling] == ["semantic map", "cam, no box"]  # one patch is flat
+    with pytest.raises(ConfigError, match="page 'layers' is empty: this model's backbone has no class token"):
+        seen.draw("layers")
+    out = explain(place / "picture.png", model=tmp_path / "model", config=ExplainConfig(out=tmp_path / "out"))
+    assert names(out) == ["classes.png", "coupling.png", "methods.png"]
