@@ -58,7 +58,13 @@ def held_out_pictures(
         dataset = read_dataset(root, name=name, split="val")
     elif "train" in held and scored != "train":
         training = read_dataset(root, name=name, split="train")
-        _, dataset = hold_out(training, fraction=fraction, seed=seed)
+        try:
+            _, dataset = hold_out(training, fraction=fraction, seed=seed)
+        except DataError as fault:
+            raise DataError(
+                f"{root}: the split 'train' has too few pictures to hold any out; give a number, otsu or oracle as "
+                "--threshold"
+            ) from fault
         dataset = replace(dataset, split="held out of 'train'")
     else:
         raise DataError(

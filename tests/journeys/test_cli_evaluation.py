@@ -1,0 +1,394 @@
+"""`tscam evaluate` and `tscam compare` end to end: protocols, thresholds, saved maps, and every mistake in one line."""
+
+import csv
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from command_line import Answer, Call, assert_refused
+from data_sets import write_folder, write_wsol
+from tiny_models import tiny_model
+from tscam.datasets import read_dataset
+from tscam.score_maps import map_path, read_map, write_map
+
+BIRDS = ("001.Bird_1", "002.Bird_2", "003.Bird_3")
+BOXES = ("max-box-acc", "max-box-acc-v2")
+
+
+@pytest.fixture(scope="session")
+def studio(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a `model`, `data` with boxes, `masked` data, and `maps` and `masked maps`; not to be changed."""
+    folder = tmp_path_factory.mktemp("studio")
+    tiny_model(folder / "model", label_names=BIRDS)
+    write_wsol(folder / "data")
+    write_wsol(folder / "masked", name="OpenImages", masks=True)
+    for data, maps in (("data", "maps"), ("masked", "masked maps")):
+        for split in ("val", "test"):
+            save_maps(folder / data, folder / maps, split)
+    return folder
+
+
+def save_maps(data: Path, maps: Path, split: str) -> None:
+    for index, image_id in enumerate(read_dataset(data, split=split).image_ids):
+        ramp = np.add.outer(np.linspace(0, 1, 224), np.linspace(1, 0, 224) ** (1 + index)).astype(np.float32)
+        write_map(map_path(maps, image_id), (ramp - ramp.min()) / (ramp.max() - ramp.min()))
+
+
+def metrics(out: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((out / "metrics.json").read_text())
+    return found
+
+
+def numbers(answer: Answer) -> dict[str, dict[str, float]]:
+    """What was printed: by protocol the numbers in percent, by the name that they stand beside."""
+    found: dict[str, dict[str, float]] = {}
+    for block in answer.out.split("\n\n"):
+        heading, *lines = block.splitlines()
+        if not (named := re.match(r"protocol (\S+), threshold .+, \d+ pictures$", heading)):
+            continue
+        rows = [re.match(r" *(.+?) +(\d+\.\d\d) %  \[\d+\.\d\d, \d+\.\d\d\]$", line) for line in lines]
+        found[named[1]] = {row[1]: float(row[2]) for row in rows if row}
+    return found
+
+
+def test_several_protocols_come_from_one_pass_each_with_its_threshold(
+    studio: Path, tmp_path: Path, tscam: Call
+) -> None:
+    out = tmp_path / "out"
+    answer = tscam(
+        "evaluate", studio / "model", "--data", studio / "data", "--out", out,
+        "--protocol", "ts-cam", "max-box-acc", "max-box-acc-v2", "realistic", "--workers", "1",
+    )  # fmt: skip
+    assert answer.code == 0, answer
+    assert answer.last_line == str(out)
+    assert answer.err == "evaluating 6/6\n"
+    headings = [line for line in answer.out.splitlines() if line.startswith("protocol ")]
+    assert [heading.split(",")[0] for heading in headings] == [
+        "protocol ts-cam", "protocol max-box-acc", "protocol max-box-acc-v2", "protocol realistic",
+    ]  # fmt: skip
+    assert headings[0].endswith("threshold 0.1 (stored with the model), 6 pictures")
+    assert headings[1].endswith("(best on the scored pictures: so it is defined), 6 pictures")
+    assert headings[3].endswith("(best on 3 pictures of split 'val' with true boxes), 6 pictures")
+
+    written, printed = metrics(out)["protocols"], numbers(answer)
+    shown = {"top-1 loc": "top1_loc", "top-5 cls": "top5_cls", "GT-known loc": "gt_known_loc"}
+    for name, of_protocol in printed.items():
+        scores = written[name]["scores"]
+        assert len(of_protocol) == len(scores)
+        for row, value in of_protocol.items():
+            assert value == round(scores[shown.get(row, row.replace("-", "").replace(" ", "_"))]["value"], 2)
+    # No number stands outside a block that begins with a protocol and its threshold.
+    assert answer.out.count(" %  [") == sum(map(len, printed.values())) == 5 + 1 + 4 + 5
+    assert sorted(path.name for path in out.iterdir()) == ["metrics.json", "per_image.jsonl"]
+
+
+def test_an_oracle_is_called_so_wherever_it_stands(studio: Path, tmp_path: Path, tscam: Call) -> None:
+    out = tmp_path / "out"
+    answer = tscam(
+        "evaluate", studio / "model", "--data", studio / "data", "--out", out, "--threshold", "oracle",
+        "--protocol", "ts-cam", "realistic",
+    )  # fmt: skip
+    assert answer.code == 0, answer
+    headings = [line for line in answer.out.splitlines() if line.startswith("protocol ")]
+    assert all("(ORACLE: best on the scored pictures themselves)" in heading for heading in headings)
+    for of_protocol in metrics(out)["protocols"].values():
+        assert of_protocol["threshold"]["policy"] == "oracle"
+        assert of_protocol["threshold"]["explained"] == "ORACLE: best on the scored pictures themselves"
+        best = max(of_protocol["curve"]["scores"]["gt_known_loc"])
+        assert of_protocol["scores"]["gt_known_loc"]["value"] == best
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("0.35", "threshold 0.35 (given)"),
+        ("model", "threshold 0.1 (stored with the model)"),
+        ("otsu", "threshold of each map by itself (Otsu)"),
+        ("percentile:80", "threshold of each map by itself (percentile of its pixels)"),
+        ("val", "(best on 3 pictures of split 'val' with true boxes)"),
+        ("pseudo", "(best on 3 pictures of split 'val' with pseudo boxes)"),
+    ],
+)
+def test_each_policy_is_named_beside_its_numbers(
+    studio: Path, tmp_path: Path, tscam: Call, given: str, said: str
+) -> None:
+    out = tmp_path / "out"
+    answer = tscam("evaluate", studio / "model", "--data", studio / "data", "--out", out, "--threshold", given)
+    assert answer.code == 0, answer
+    heading = answer.out.splitlines()[0]
+    assert heading.startswith("protocol ts-cam, threshold ")
+    assert said in heading
+    assert metrics(out)["protocols"]["ts-cam"]["threshold"]["policy"] == given
+
+
+def test_saved_maps_score_as_the_model_that_made_them_on_what_was_written_beside_them(
+    studio: Path, tmp_path: Path, tscam: Call
+) -> None:
+    made, again, apart = (tmp_path / name for name in ("made", "again", "apart"))
+    answer = tscam(
+        "evaluate", studio / "model", "--data", studio / "data", "--out", made, "--protocol", *BOXES, "--save-maps"
+    )
+    assert answer.code == 0, answer
+    assert sorted(path.name for path in made.iterdir()) == ["metadata", "metrics.json", "per_image.jsonl", "scoremaps"]
+    for image_id in read_dataset(studio / "data").image_ids:
+        assert read_map(map_path(made / "scoremaps", image_id)).shape == (224, 224)
+    # Of the same data, and of the metadata that were written: no picture is there to look at.
+    for data, out in ((studio / "data", again), (made, apart)):
+        answer = tscam(
+            "evaluate", "--maps", made / "scoremaps", "--data", data, "--dataset", "wsol", "--out", out,
+            "--protocol", *BOXES,
+        )  # fmt: skip
+        assert answer.code == 0, answer
+        for name in BOXES:
+            ours, theirs = metrics(out)["protocols"][name], metrics(made)["protocols"][name]
+            assert ours == theirs
+        assert (out / "per_image.jsonl").read_text().count("\n") == 6
+
+
+def test_saved_maps_give_the_same_px_ap(studio: Path, tmp_path: Path, tscam: Call) -> None:
+    made, again, apart = (tmp_path / name for name in ("made", "again", "apart"))
+    arguments = ("--protocol", "pxap", "--threshold", "0.3")
+    answer = tscam("evaluate", studio / "model", "--data", studio / "masked", "--out", made, "--save-maps", *arguments)
+    assert answer.code == 0, answer
+    answer = tscam("evaluate", "--maps", made / "scoremaps", "--data", studio / "masked", "--out", again, *arguments)
+    assert answer.code == 0, answer
+    assert metrics(again)["protocols"] == metrics(made)["protocols"]
+    assert numbers(answer)["pxap"].keys() == {"PxAP", "mean IoU"}
+    # The metadata name masks below dataset/<NAME>; with these beside them they are read, too.
+    (made / "dataset").symlink_to(studio / "masked" / "dataset")
+    (name,) = (path.name for path in (made / "metadata").iterdir())
+    if name != "OpenImages":
+        (made / "metadata" / name).rename(made / "metadata" / "OpenImages")
+    answer = tscam(
+        "evaluate", "--maps", made / "scoremaps", "--data", made, "--dataset", "wsol", "--out", apart, *arguments
+    )
+    assert answer.code == 0, answer
+    assert metrics(apart)["protocols"] == metrics(made)["protocols"]
+
+
+def test_thresholds_are_chosen_on_masks_where_there_are_no_boxes(studio: Path, tmp_path: Path, tscam: Call) -> None:
+    answer = tscam(
+        "evaluate", "--maps", studio / "masked maps", "--data", studio / "masked", "--out", tmp_path / "out",
+        "--protocol", "pxap", "--threshold", "val",
+    )  # fmt: skip
+    assert answer.code == 0, answer
+    assert "(best on 3 pictures of split 'val' with true masks), 6 pictures" in answer.out
+
+
+def test_missing_maps_and_boxes_are_both_listed_and_count_as_wrong_where_that_is_allowed(
+    studio: Path, tmp_path: Path, tscam: Call
+) -> None:
+    data, maps, out = tmp_path / "data", tmp_path / "maps", tmp_path / "out"
+    write_wsol(data)
+    save_maps(data, maps, "test")
+    ids = read_dataset(data).image_ids
+    map_path(maps, ids[0]).unlink()
+    map_path(maps, ids[3]).unlink()
+    localization = data / "metadata" / "CUB" / "test" / "localization.txt"
+    lines = localization.read_text().splitlines()
+    localization.write_text("\n".join(line for line in lines if not line.startswith((ids[1], ids[3]))))
+
+    arguments = ("evaluate", "--maps", maps, "--data", data, "--out", out, "--protocol", "max-box-acc")
+    refused = tscam(*arguments)
+    assert_refused(refused, f"1 of 6 pictures have no map ({ids[0]!r})")
+    assert_refused(refused, f"2 of 6 pictures have no box ({ids[1]!r}, {ids[3]!r}); add them, or count them as wrong")
+    assert not out.exists()
+
+    answer = tscam(*arguments, "--allow-missing")
+    assert answer.code == 0, answer
+    assert f"3 pictures count as wrong without being judged: {out}/missing.csv" in answer.out
+    with (out / "missing.csv").open(newline="") as file:
+        rows = {row["image"]: row["reason"] for row in csv.DictReader(file)}
+    assert rows == {ids[0]: "no map", ids[1]: "no box", ids[3]: "no box"}
+    lines = (out / "per_image.jsonl").read_text().splitlines()
+    judged = {(line := json.loads(text))["image"]: line for text in lines}
+    assert [judged[image]["protocols"]["max-box-acc"]["max_box_acc"] for image in rows] == [0, 0, 0]
+    assert {image: line["fault"] for image, line in judged.items() if line["fault"]} == rows
+    of_protocol = metrics(out)["protocols"]["max-box-acc"]
+    hits = sum(line["protocols"]["max-box-acc"]["max_box_acc"] for line in judged.values())
+    assert of_protocol["pictures"] == 6
+    assert of_protocol["scores"]["max_box_acc"]["value"] == pytest.approx(100 * hits / 6)
+    assert metrics(out)["not_judged"] == 3
+
+
+def spoil_size(maps: Path, image: str, data: Path) -> str:  # noqa: ARG001
+    write_map(map_path(maps, image), np.zeros((28, 28), dtype=np.float32))
+    return f"{map_path(maps, image)}: a map of 28×28; expected 224×224 (height × width)"
+
+
+def spoil_nan(maps: Path, image: str, data: Path) -> str:  # noqa: ARG001
+    map_ = read_map(map_path(maps, image)).astype(np.float32)
+    map_[100, 3] = np.nan
+    write_map(map_path(maps, image), map_)
+    return f"{map_path(maps, image)}: holds NaN or infinity; expected finite numbers"
+
+
+def spoil_range(maps: Path, image: str, data: Path) -> str:  # noqa: ARG001
+    write_map(map_path(maps, image), read_map(map_path(maps, image)).astype(np.float32) * 2)
+    return f"{map_path(maps, image)}: values from 0 to 2; expected 0 to 1, scale the map"
+
+
+def spoil_file(maps: Path, image: str, data: Path) -> str:  # noqa: ARG001
+    map_path(maps, image).write_bytes(b"\x93NUMPY")
+    return f"{map_path(maps, image)}: not a readable .npy file ("
+
+
+def spoil_mask(maps: Path, image: str, data: Path) -> str:  # noqa: ARG001
+    mask = (data / "dataset" / "OpenImages" / image).with_name(f"{Path(image).stem}_m0.png")
+    Image.fromarray(np.zeros((9, 11), dtype=np.uint8)).save(mask)
+    return f"{mask}: a mask of 11×9 pixels for a picture of "
+
+
+def spoil_picture(maps: Path, image: str, data: Path) -> str:  # noqa: ARG001
+    (data / "dataset" / "OpenImages" / image).unlink()
+    return str(data / "dataset" / "OpenImages" / image)
+
+
+@pytest.mark.parametrize("split", ["test", "val"])
+@pytest.mark.parametrize("spoil", [spoil_size, spoil_nan, spoil_range, spoil_file, spoil_mask, spoil_picture])
+def test_maps_and_masks_that_do_not_fit_are_named_before_anything_is_written(
+    tmp_path: Path, tscam: Call, split: str, spoil: Callable[[Path, str, Path], str]
+) -> None:
+    data, maps, out = tmp_path / "data", tmp_path / "maps", tmp_path / "out"
+    write_wsol(data, name="OpenImages", masks=True)
+    for each in ("val", "test"):
+        save_maps(data, maps, each)
+    said = spoil(maps, read_dataset(data, split=split).image_ids[-1], data)
+    out.mkdir()
+    (out / "metrics.json").write_text("{}")
+    answer = tscam(
+        "evaluate", "--maps", maps, "--data", data, "--out", out, "--protocol", "pxap", "--threshold", "val",
+        "--overwrite",
+    )  # fmt: skip
+    assert_refused(answer, said)
+    assert [(path.name, path.read_text()) for path in out.iterdir()] == [("metrics.json", "{}")]
+
+
+def test_a_broken_picture_to_choose_on_is_named_before_anything_is_written(
+    tmp_path: Path, tscam: Call, studio: Path
+) -> None:
+    write_wsol(tmp_path / "data")
+    image = read_dataset(tmp_path / "data", split="val").image_ids[1]
+    (tmp_path / "data" / "dataset" / "CUB" / image).write_bytes(b"\x89PNG")
+    for arguments in ((studio / "model",), ("--maps", studio / "maps", "--threshold", "pseudo")):
+        answer = tscam(
+            "evaluate", *arguments, "--data", tmp_path / "data", "--out", tmp_path / "out", "--protocol", "realistic"
+        )
+        assert_refused(answer, f"1 of 3 pictures of the split 'val' cannot be read: {image!r}")
+        assert not (tmp_path / "out").exists()
+
+
+MISTAKES: dict[str, tuple[tuple[str, ...], str]] = {
+    "an unknown protocol": (
+        ("MODEL", "--protocol", "max-box-ac"),
+        "no protocol named 'max-box-ac'; did you mean 'max-box-acc'",
+    ),
+    "one of several is unknown": (("MODEL", "--protocol", "ts-cam", "coco"), "no protocol named 'coco'"),
+    "an unknown policy": (("MODEL", "--threshold", "orakel"), "threshold 'orakel'; did you mean 'oracle'? expected"),
+    "a threshold above 1": (("MODEL", "--threshold", "1.5"), "threshold 1.5; expected a fraction of the map's maximum"),
+    "a percentile above 100": (("MODEL", "--threshold", "percentile:101"), "threshold 'percentile:101'"),
+    "a model and maps": (
+        ("MODEL", "--maps", "MAPS"),
+        "both a MODEL and --maps given; evaluate scores one or the other",
+    ),
+    "neither": ((), "neither a MODEL and --maps given; evaluate scores one or the other"),
+    "maps that are there are saved": (
+        ("--maps", "MAPS", "--save-maps"),
+        "--save-maps beside --maps: the maps are there already",
+    ),
+    "no such folder of maps": (("--maps", "nowhere"), "nowhere: no such folder; --maps takes the folder of .npy maps"),
+    "masks that are not there": (
+        ("MODEL", "--protocol", "pxap"),
+        "split 'test' has no masks; the protocol pxap compare",
+    ),
+    "boxes that are not there": (("MODEL", "--data", "MASKED"), "no boxes for split 'test'; evaluation compares with"),
+    "no such split": (("MODEL", "--split", "validation"), "no split 'validation'; it holds train, val, test"),
+    "maps of another split": (("--maps", "MAPS", "--split", "train"), "6 of 6 pictures have no map ("),
+    "no protocol": (("MODEL", "--protocol"), "--protocol"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_one_line_and_nothing_is_written(studio: Path, tmp_path: Path, tscam: Call, mistake: str) -> None:
+    given, said = MISTAKES[mistake]
+    places = {"MODEL": studio / "model", "MAPS": studio / "maps", "MASKED": studio / "masked"}
+    arguments: list[str | Path] = [places.get(argument, argument) for argument in given]
+    if "--data" not in given:
+        arguments += ["--data", studio / "data"]
+    assert_refused(tscam("evaluate", *arguments, "--out", tmp_path / "out"), said)
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_empty_split_is_refused(studio: Path, tmp_path: Path, tscam: Call) -> None:
+    write_wsol(tmp_path / "data")
+    for name in ("image_ids", "class_labels", "image_sizes", "localization"):
+        (tmp_path / "data" / "metadata" / "CUB" / "test" / f"{name}.txt").write_text("")
+    answer = tscam("evaluate", studio / "model", "--data", tmp_path / "data", "--out", tmp_path / "out")
+    assert_refused(answer, "the split 'test' holds no picture")
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_pictures_to_choose_on_are_refused(tmp_path: Path, tscam: Call) -> None:
+    write_folder(tmp_path / "data")
+    tiny_model(tmp_path / "model")
+    answer = tscam(
+        "evaluate", tmp_path / "model", "--data", tmp_path / "data", "--out", tmp_path / "out", "--threshold", "val"
+    )
+    assert_refused(answer, "no pictures beside the split 'all' to choose a threshold on")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("inside", ["data", "maps"])
+def test_what_is_read_is_never_emptied(tmp_path: Path, tscam: Call, inside: str) -> None:
+    write_wsol(tmp_path / "data")
+    save_maps(tmp_path / "data", tmp_path / "maps", "test")
+    out = tmp_path / "data" / "dataset" if inside == "data" else tmp_path / "maps"
+    before = sorted(path for path in tmp_path.rglob("*"))
+    answer = tscam(
+        "evaluate", "--maps", tmp_path / "maps", "--data", tmp_path / "data", "--out", out, "--protocol", "max-box-acc",
+        "--overwrite",
+    )  # fmt: skip
+    assert_refused(answer, f"{out}: --overwrite would empty what is read from ")
+    assert sorted(path for path in tmp_path.rglob("*")) == before
+
+
+def test_two_evaluations_are_compared(studio: Path, tmp_path: Path, tscam: Call) -> None:
+    for name, threshold in (("one", "0.1"), ("two", "0.6")):
+        answer = tscam(
+            "evaluate", studio / "model", "--data", studio / "data", "--out", tmp_path / name, "--threshold", threshold,
+            "--protocol", "ts-cam", "max-box-acc",
+        )  # fmt: skip
+        assert answer.code == 0, answer
+    answer = tscam("compare", tmp_path / "one", tmp_path / "two", "--out", tmp_path / "compared.json")
+    assert answer.code == 0, answer
+    assert answer.last_line == str(tmp_path / "compared.json")
+    written = json.loads((tmp_path / "compared.json").read_text())
+    assert written["pictures"] == 6
+    rows = {(row["protocol"], row["measure"]): row for row in written["measures"]}
+    assert len(rows) == 6
+    for (protocol, measure), row in rows.items():
+        for side, name in (("first", "one"), ("second", "two")):
+            score = metrics(tmp_path / name)["protocols"][protocol]["scores"][measure]["value"]
+            assert row[side] == pytest.approx(score)
+        assert row["difference"]["value"] == pytest.approx(row["second"] - row["first"])
+    assert rows["max-box-acc", "max_box_acc"]["difference"] == {"value": 0, "low": 0, "high": 0, "p": 1}
+    assert answer.out.count("\n") == 4 + 1 + 6 + 1
+
+
+def test_evaluations_of_other_pictures_are_not_compared(studio: Path, tmp_path: Path, tscam: Call) -> None:
+    for split in ("val", "test"):
+        answer = tscam(
+            "evaluate", "--maps", studio / "maps", "--data", studio / "data", "--out", tmp_path / split,
+            "--protocol", "max-box-acc", "--split", split,
+        )  # fmt: skip
+        assert answer.code == 0, answer
+    answer = tscam("compare", tmp_path / "val", tmp_path / "test", "--out", tmp_path / "compared.json")
+    assert_refused(answer, "has 3 pictures, ")
+    assert not (tmp_path / "compared.json").exists()
+    assert_refused(tscam("compare", tmp_path / "val", studio), f"{studio}: not the result of an evaluation (")

@@ -1,0 +1,149 @@
+"""However many processes judge, each picture counts once and every number is the same to the last digit."""
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from data_sets import write_wsol
+from judged_pictures import box_protocol
+from tscam.config import EvaluateConfig
+from tscam.datasets import Dataset, read_dataset
+from tscam.evaluation import evaluate, evaluate_to
+from tscam.judging import Judge, Task
+from tscam.metrics.protocol import protocols
+from tscam.metrics.threshold import threshold_policy
+from tscam.processes import ALONE, Processes
+from tscam.score_maps import map_path, write_map
+from tscam.tasks import SavedMaps, judged
+from tscam.thresholds import Chosen
+
+COUNTS = (1, 2, 5, 33)
+
+
+class Meeting:
+    """Where threads that stand for processes hand one another their items."""
+
+    def __init__(self, count: int) -> None:
+        self.barrier = threading.Barrier(count, timeout=60)
+        self.brought: dict[int, list[Any]] = {}
+
+
+class Standing(Processes):
+    """A process that is a thread."""
+
+    def at(self, meeting: Meeting) -> "Standing":
+        object.__setattr__(self, "meeting", meeting)
+        return self
+
+    def gather(self, items: list[Any]) -> list[Any]:
+        meeting: Meeting = self.__dict__["meeting"]
+        meeting.brought[self.rank] = items
+        meeting.barrier.wait()
+        found = [item for rank in range(self.count) for item in meeting.brought[rank]]
+        meeting.barrier.wait()
+        return found
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """33 pictures to test on, with boxes, and a map of each."""
+    folder = tmp_path_factory.mktemp("data")
+    write_wsol(folder, classes=17)
+    for index, image_id in enumerate(read_dataset(folder, split="test").image_ids):
+        raw = np.random.default_rng(index).random((5, 6)).astype(np.float32)
+        map_ = cv2.resize(raw, (224, 224), interpolation=cv2.INTER_CUBIC)
+        write_map(map_path(folder / "maps", image_id), (map_ - map_.min()) / (map_.max() - map_.min()))
+    return folder
+
+
+def numbers_of(data: Path, count: int, out: Path, processes: Processes = ALONE) -> str:
+    """`metrics.json` and `per_image.jsonl` of the first so many pictures."""
+    dataset: Dataset = read_dataset(data, split="test").subset(range(count), split="test")
+    asked = tuple(protocols[name] for name in ("ts-cam", "max-box-acc", "max-box-acc-v2", "realistic"))
+    oracle = Chosen(policy=threshold_policy("oracle"), value=None, explained="ORACLE")
+    evaluate_to(
+        out, SavedMaps(folder=data / "maps", batch_size=4), dataset, asked=asked,
+        chosen={protocol.name: oracle for protocol in asked}, facts={"maps": "maps"}, processes=processes,
+    )  # fmt: skip
+    if not processes.is_main:
+        return ""
+    return (out / "metrics.json").read_text() + (out / "per_image.jsonl").read_text()
+
+
+@pytest.fixture(scope="module")
+def alone(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Mapping[int, str]:
+    folder = tmp_path_factory.mktemp("alone")
+    return {count: numbers_of(data, count, folder / str(count)) for count in COUNTS}
+
+
+@pytest.mark.parametrize("processes", [2, 3, 4])
+def test_the_files_are_the_same_to_the_last_digit(
+    data: Path, alone: Mapping[int, str], tmp_path: Path, processes: int
+) -> None:
+    for count in COUNTS:
+        meeting, found = Meeting(processes), dict[int, str]()
+
+        def take_part(rank: int, meeting: Meeting, found: dict[int, str], count: int) -> None:
+            standing = Standing(rank=rank, count=processes).at(meeting)
+            found[rank] = numbers_of(data, count, tmp_path / str(count), standing)
+
+        threads = [threading.Thread(target=take_part, args=(rank, meeting, found, count)) for rank in range(processes)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert found == {0: alone[count]} | dict.fromkeys(range(1, processes), "")
+        assert sorted(path.name for path in (tmp_path / str(count)).iterdir()) == ["metrics.json", "per_image.jsonl"]
+
+
+def test_helpers_are_started_for_many_pictures_and_change_no_number(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = []
+
+    def in_process(items: Iterator[Task], judge: Judge, *, processes: int, depth: int) -> Iterator[Any]:
+        started.append((processes, depth))
+        yield from in_processes(items, judge, processes=processes, depth=depth)
+
+    from tscam.loading import in_processes
+
+    monkeypatch.setattr("tscam.tasks.in_processes", in_process)
+    dataset, tasks = read_dataset(data, split="test"), SavedMaps(folder=data / "maps", batch_size=4)
+    judge = Judge(protocols=(box_protocol("max-box-acc"),), policy=threshold_policy(None))
+    ious = []
+    for few in (256, 33):
+        monkeypatch.setattr("tscam.tasks._FEW", few)
+        pictures = list(judged(tasks, dataset.subset(range(33), split="test"), judge, workers=2))
+        assert [picture.image for picture in pictures] == list(dataset.image_ids[:33])
+        ious.append([picture.boxes["max-box-acc"].iou.tolist() for picture in pictures])
+    assert ious[0] == ious[1]
+    assert started == [(0, 4), (2, 8)]
+
+
+def test_a_picture_that_comes_in_anothers_place_is_noticed(data: Path) -> None:
+    class Confused(Processes):
+        def gather(self, items: list[Any]) -> list[Any]:
+            return items[::-1]
+
+    dataset, tasks = read_dataset(data, split="test"), SavedMaps(folder=data / "maps", batch_size=4)
+    judge = Judge(protocols=(), policy=threshold_policy(None))
+    with pytest.raises(RuntimeError, match="is due: each counts once"):
+        list(judged(tasks, dataset, judge, processes=Confused(rank=0, count=1)))
+
+
+@pytest.mark.parametrize("workers", [0, 3])
+def test_workers_change_no_file(data: Path, tmp_path: Path, workers: int) -> None:
+    names: Sequence[str] = ("max-box-acc", "max-box-acc-v2")
+    files = []
+    for number in (1, workers):
+        config = EvaluateConfig(
+            data=data, out=tmp_path / str(number), maps=data / "maps", protocol=tuple(names), workers=number
+        )
+        evaluate(None, config)
+        files.append([(config.out / name).read_bytes() for name in ("metrics.json", "per_image.jsonl")])
+    assert files[0] == files[1]

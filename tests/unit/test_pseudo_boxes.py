@@ -1,0 +1,113 @@
+"""Pseudo boxes lie on the object that the picture shows, though its map is a blur."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from data_sets import write_folder
+from tscam.boxes import boxes_above
+from tscam.datasets import Dataset, read_dataset
+from tscam.pseudo_boxes import pseudo_mask, with_pseudo_boxes
+from tscam.score_maps import map_path, write_map
+from tscam.tasks import SavedMaps
+
+SIDE = 224
+
+
+def bright_on_dark(box: tuple[int, int, int, int], size_wh: tuple[int, int] = (SIDE, SIDE)) -> np.ndarray:
+    """A picture of noise around two colours."""
+    width, height = size_wh
+    pixels = np.random.default_rng(0).normal((30, 45, 40), 6, size=(height, width, 3))
+    x0, y0, x1, y1 = box
+    pixels[y0:y1, x0:x1] += (190, 150, 20)
+    return np.clip(pixels, 0, 255).astype(np.uint8)
+
+
+def blurred(box: tuple[int, int, int, int], *, blur: float = 18) -> np.ndarray:
+    """A map that is highest inside the box, and above a tenth well beyond it."""
+    map_ = np.zeros((SIDE, SIDE), dtype=np.float32)
+    x0, y0, x1, y1 = box
+    map_[y0:y1, x0:x1] = 1
+    map_ = cv2.GaussianBlur(map_, (0, 0), blur)
+    return (map_ - map_.min()) / (map_.max() - map_.min())
+
+
+def mask_box(mask: np.ndarray) -> list[float]:
+    found: list[float] = boxes_above(mask.astype(np.float32), threshold=0.5)[0].tolist()
+    return found
+
+
+@pytest.mark.parametrize("box", [(60, 50, 150, 170), (20, 90, 100, 140), (120, 10, 200, 90)])
+def test_the_mask_is_the_objects_though_the_map_is_a_blur(box: tuple[int, int, int, int]) -> None:
+    map_ = blurred(box)
+    of_map = boxes_above(map_, threshold=0.1)[0]
+    assert np.abs(of_map - box).max() > 15
+    mask = pseudo_mask(bright_on_dark(box), map_)
+    assert set(np.unique(mask)) == {0, 1}
+    assert np.abs(np.array(mask_box(mask)) - box).max() <= 2
+
+
+def test_the_same_picture_gives_the_same_mask_whatever_was_drawn_before() -> None:
+    box = (60, 50, 150, 170)
+    picture, map_ = bright_on_dark(box), blurred(box)
+    first = pseudo_mask(picture, map_)
+    cv2.setRNGSeed(77)
+    cv2.randu(np.zeros(5, dtype=np.uint8), 0, 255)
+    assert np.array_equal(pseudo_mask(picture, map_), first)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.3, 1.0])
+def test_a_flat_map_leaves_nothing_to_part(value: float) -> None:
+    map_ = np.full((30, 40), value, dtype=np.float32)
+    mask = pseudo_mask(bright_on_dark((5, 5, 20, 20), (40, 30)), map_)
+    assert mask.tolist() == np.full((30, 40), int(value >= 0.5)).tolist()
+
+
+def test_a_map_without_a_sure_pixel_is_cut_at_its_half() -> None:
+    map_ = np.zeros((30, 40), dtype=np.float32)
+    map_[3:9, 4:17] = 0.7
+    assert mask_box(pseudo_mask(bright_on_dark((5, 5, 20, 20), (40, 30)), map_)) == [4, 3, 17, 9]
+
+
+def one_picture(folder: Path, box: tuple[int, int, int, int], map_: np.ndarray) -> tuple[Dataset, SavedMaps]:
+    """A data set of one picture of 448 by 112, its object given in the square of the view."""
+    write_folder(folder / "data", class_names=("cat",), splits={"val": 1}, boxes=None)
+    dataset = read_dataset(folder / "data")
+    x0, y0, x1, y1 = box
+    pixels = bright_on_dark((2 * x0, y0 // 2, 2 * x1, y1 // 2), (448, 112))
+    Image.fromarray(pixels).save(dataset.path(0))
+    write_map(map_path(folder / "maps", dataset.image_ids[0]), map_)
+    return dataset, SavedMaps(folder=folder / "maps")
+
+
+def test_the_box_is_the_objects_in_pixels_of_the_picture(tmp_path: Path) -> None:
+    box = (60, 50, 150, 170)
+    dataset, tasks = one_picture(tmp_path, box, blurred(box))
+    found, again = (with_pseudo_boxes(dataset, tasks) for _ in range(2))
+    assert found.boxes is not None
+    assert again.boxes is not None
+    assert np.abs(found.boxes[0] - [[120, 25, 300, 85]]).max() <= 4  # two pixels of the view are four of its width
+    assert np.array_equal(found.boxes[0], again.boxes[0])
+    assert dataset.boxes is None
+    assert found.image_ids == dataset.image_ids
+
+
+def test_true_boxes_are_replaced_and_never_looked_at(tmp_path: Path) -> None:
+    box = (60, 50, 150, 170)
+    dataset, tasks = one_picture(tmp_path, box, blurred(box))
+    with_true = replace(dataset, boxes=(np.array([[0.0, 0.0, 3.0, 3.0], [1.0, 2.0, 9.0, 9.0]]),))
+    found, plain = with_pseudo_boxes(with_true, tasks), with_pseudo_boxes(dataset, tasks)
+    assert found.boxes is not None
+    assert plain.boxes is not None
+    assert np.array_equal(found.boxes[0], plain.boxes[0])
+
+
+def test_the_box_of_a_flat_map_is_the_whole_picture(tmp_path: Path) -> None:
+    dataset, tasks = one_picture(tmp_path, (60, 50, 150, 170), np.zeros((SIDE, SIDE), dtype=np.float32))
+    found = with_pseudo_boxes(dataset, tasks)
+    assert found.boxes is not None
+    assert found.boxes[0].tolist() == [[0, 0, 448, 112]]
