@@ -1,5 +1,6 @@
 """Raw map → localization map → boxes. OpenCV's contours define the result; knows nothing of networks or pictures."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal
@@ -99,18 +100,20 @@ def boxes_by_level(levels: UInt8[np.ndarray, "H W"]) -> LevelBoxes:
     """
     values = np.flatnonzero(np.bincount(levels.ravel(), minlength=LEVELS))
     occurring = np.union1d([0], values)
-    boxes: list[tuple[int, int, int, int]] = []
+    rectangles: list[Sequence[int]] = []  # x, y, width, height
     starts, largest = [], []
     for level in occurring[:-1].tolist():
         above = (levels > level).view(np.uint8)
         contours, _ = cv2.findContours(above, cv2.RETR_TREE, cv2.CHAIN_APPROX_SIMPLE)
-        starts.append(len(boxes))
+        starts.append(len(rectangles))
         areas = [cv2.contourArea(contour) for contour in contours] if len(contours) > 1 else [0.0]
-        largest.append(len(boxes) + areas.index(max(areas)))
-        boxes += [(x, y, x + width, y + height) for x, y, width, height in map(cv2.boundingRect, contours)]
+        largest.append(len(rectangles) + areas.index(max(areas)))
+        rectangles += map(cv2.boundingRect, contours)
+    boxes = np.array(rectangles, dtype=np.int64).reshape(-1, 4)
+    boxes[:, 2:] += boxes[:, :2]
     return LevelBoxes(
         row_of_level=np.searchsorted(occurring, np.arange(LEVELS), side="right") - 1,
-        boxes=np.array(boxes, dtype=np.int64).reshape(-1, 4),
+        boxes=boxes,
         starts=np.array(starts, dtype=np.int64),
         largest=np.array(largest, dtype=np.int64),
     )

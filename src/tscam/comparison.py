@@ -122,7 +122,7 @@ def _folder(given: Path) -> Path:
 def _metrics(folder: Path) -> dict[str, Any]:
     try:
         metrics: dict[str, Any] = json.loads((folder / METRICS).read_text(encoding="utf-8"))
-        _ = metrics["protocols"].keys()
+        _ = [each["settings"].keys() for each in metrics["protocols"].values()]
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as fault:
         raise DataError(
             f"{folder}: not the result of an evaluation ({one_line(fault)}); expected a folder of `tscam evaluate`"
@@ -138,13 +138,21 @@ def _columns(folder: Path, protocols: Sequence[str]) -> _Columns:
         with path.open(encoding="utf-8") as lines:
             for line in lines:
                 picture = json.loads(line)
+                found = {
+                    (name, measure): float(value)
+                    for name in protocols
+                    for measure, value in picture["protocols"][name].items()
+                    if measure not in ("iou", "box", "outcome")
+                }
+                if values and found.keys() != values.keys():
+                    raise ValueError("other measures than the lines before")
+                for key, value in found.items():
+                    values.setdefault(key, []).append(value)
                 ids.append(str(picture["image"]))
-                for name in protocols:
-                    for measure, value in picture["protocols"][name].items():
-                        if measure not in ("iou", "box", "outcome"):
-                            values.setdefault((name, measure), []).append(float(value))
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as fault:
         raise DataError(f"{path}:{len(ids) + 1}: not a judged picture ({one_line(fault)}); evaluate again") from fault
+    if not ids:
+        raise DataError(f"{path}: holds no picture; evaluate again")
     return _Columns(ids=ids, values={key: np.array(column) for key, column in values.items()})
 
 

@@ -9,23 +9,23 @@ import torch
 
 from tscam.checkpoint import load_model
 from tscam.config import EvaluateConfig, TrainConfig
-from tscam.datasets import Dataset, read_dataset, require_usable, write_wsol_metadata
+from tscam.datasets import Dataset, read_dataset, write_wsol_metadata
 from tscam.errors import ConfigError, DataError
 from tscam.judging import Judge, Protocols
 from tscam.loading import Progress
 from tscam.metrics.picture import JudgedPicture
 from tscam.metrics.protocol import BoxProtocol, PixelProtocol, protocols
 from tscam.metrics.summary import ProtocolResult, summarize
-from tscam.metrics.threshold import ThresholdPolicy, threshold_policy
+from tscam.metrics.threshold import Kind, ThresholdPolicy, threshold_policy
 from tscam.predictor import Predictor
 from tscam.processes import ALONE, Processes, is_member, joined, local_rank
 from tscam.report import write_report
 from tscam.results import write_results
 from tscam.spool import Spool
-from tscam.tasks import PredictedMaps, SavedMaps, Tasks, judged, require_judgeable
-from tscam.thresholds import Chosen, choose_on, held_out_pictures, needs_held_out, policy_of
+from tscam.tasks import PredictedMaps, SavedMaps, Tasks, judged, require_judgeable, require_readable
+from tscam.thresholds import Chosen, choose_on, chosen_by, held_out_pictures, needs_held_out, policy_of
 from tscam.torch_predictor import TorchPredictor, find_device
-from tscam.writing import claim_output, literal
+from tscam.writing import claim_output, literal, require_claimable
 
 _ONE_FOR_ALL = ThresholdPolicy(kind="model")
 
@@ -67,32 +67,36 @@ def evaluate(model: Path | None, config: EvaluateConfig, *, on_progress: Progres
     Raises:
         TscamError: model, data or place are not fit; nothing is written then.
     """
+    inputs = [path for path in (config.data, model, config.maps) if path is not None]
     policy = None if config.threshold is None else threshold_policy(config.threshold)
     asked = tuple(protocols[name] for name in dict.fromkeys(config.protocol))
     dataset = read_dataset(config.data, name=config.dataset, split=config.split)
     with joined(find_device(_own_device(config.device))) as processes:
         tasks, facts, own = _tasks(model, config, dataset)
         faults = require_judgeable(dataset, tasks, allow_missing=config.allow_missing, **_needs(asked))
-        kind = needs_held_out(asked, policy)
-        held_out = None if kind is None else _held_out(config, dataset, tasks, with_boxes=kind == "val")
-        if isinstance(tasks, PredictedMaps) and processes.is_main:
-            require_usable(dataset, workers=max(config.workers, 1))
+        kind, threads = needs_held_out(asked, policy), max(config.workers, 1)
+        needing = tuple(each for each in asked if each.threshold != "best" and policy_of(each, policy).kind == kind)
+        held_out = None if kind is None else _held_out(config, kind, needing, tasks, scored=dataset.split)
         out = literal(config.out)
         if processes.is_main:
-            inputs = [path for path in (config.data, model, config.maps) if path is not None]
+            require_claimable(config.out, overwrite=config.overwrite, inputs=inputs)
+            if kind is not None and held_out is not None:
+                by = tuple(chosen_by(needing, held_out, kind).values())
+                require_readable(held_out, tasks, by, faults={}, workers=threads, with_pictures=kind == "pseudo")
+            require_readable(dataset, tasks, asked, faults=faults, workers=threads)
             out = claim_output(config.out, overwrite=config.overwrite, inputs=inputs)
         processes.wait()
         chosen = {protocol.name: _chosen(protocol, policy, own=own) for protocol in asked}
         if kind is not None and held_out is not None:
-            needing = tuple(protocol for protocol in asked if policy_of(protocol, policy).kind == kind)
-            chosen |= choose_on(held_out, kind, needing, tasks=tasks, spool_in=out, workers=config.workers)
+            spool_in = out if processes.is_main else None
+            chosen |= choose_on(held_out, kind, needing, tasks=tasks, spool_in=spool_in, workers=config.workers)
         found = evaluate_to(
             out, tasks, dataset, asked=asked, chosen=chosen, facts=facts, faults=faults, workers=config.workers,
             save_to=out / "scoremaps" if config.save_maps else None, processes=processes, on_progress=on_progress,
         )  # fmt: skip
         if processes.is_main:
             write_report(out, image_root=dataset.image_root)
-        return found
+    return found
 
 
 def evaluate_to(
@@ -189,11 +193,11 @@ def _own_device(given: str | None) -> str | None:
     return given
 
 
-def _held_out(config: EvaluateConfig, dataset: Dataset, tasks: Tasks, *, with_boxes: bool) -> Dataset:
-    """Pictures to choose a threshold on: those that training with the same settings' defaults holds out."""
+def _held_out(config: EvaluateConfig, kind: Kind, needing: Protocols, tasks: Tasks, *, scored: str) -> Dataset:
+    """Pictures to choose a threshold on: those that training holds out by default."""
     found = held_out_pictures(
-        config.data, name=config.dataset, scored=dataset.split, fraction=TrainConfig.val_fraction,
-        seed=TrainConfig.seed, with_boxes=with_boxes,
+        config.data, kind, needing, name=config.dataset, scored=scored, fraction=TrainConfig.val_fraction,
+        seed=TrainConfig.seed,
     )  # fmt: skip
     require_judgeable(found, tasks, with_boxes=False, with_masks=False, allow_missing=False)
     return found

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from tscam.boxes import to_bytes
 from tscam.datasets.masks import Masks, read_masks
 from tscam.errors import DataError
 from tscam.geometry import View
@@ -99,9 +100,13 @@ class Judge:
                 pixels[protocol.name] = _judge_pixels(task, maps, protocol)
             else:
                 boxes[protocol.name] = _judge_boxes(task, maps, protocol)
-            level = 0 if task.fault else self.policy.level(maps.leveled(protocol).bytes)
-            if level is not None:
-                own_levels[protocol.name] = level
+            if self.policy.is_of_each_map:
+                level = (
+                    None
+                    if task.fault
+                    else self.policy.level(to_bytes(maps.in_view(protocol), precision=protocol.precision))
+                )
+                own_levels[protocol.name] = level or 0
         if self.save_to is not None and not task.fault:
             saved = next((each for each in self.protocols if each.view is not None), self.protocols[0])
             write_map(map_path(self.save_to, task.image), maps.in_view(saved))
@@ -119,6 +124,21 @@ class Judge:
         )
 
 
+def read_localization_map(path: Path, *, side: int | None) -> Float[np.ndarray, "H W"]:
+    """A map as it was saved, of values in [0, 1].
+
+    Args:
+        side: in pixels, of the square that it must be.
+
+    Raises:
+        DataError: it cannot be read, is of another size, or has other values.
+    """
+    map_ = read_map(path, size_hw=None if side is None else (side, side))
+    if map_.min() < 0 or map_.max() > 1:
+        raise DataError(f"{path}: values from {map_.min():g} to {map_.max():g}; expected 0 to 1, scale the map")
+    return map_
+
+
 class _Maps:
     """The map of a picture in the view of each protocol; protocols of one view share it."""
 
@@ -133,7 +153,9 @@ class _Maps:
 
     def leveled(self, protocol: BoxProtocol | PixelProtocol) -> LevelMap:
         """The same, cut at every level."""
-        return _once(self._leveled, _view(protocol), lambda: level_map(self.in_view(protocol), protocol))
+        return _once(
+            self._leveled, _view(protocol), lambda: level_map(self.in_view(protocol), precision=protocol.precision)
+        )
 
     def shown(self) -> UInt8[np.ndarray, "h w"]:
         """A small map to look at."""
@@ -148,12 +170,7 @@ class _Maps:
     def _made(self, protocol: BoxProtocol | PixelProtocol) -> Float[np.ndarray, "H W"]:
         given = self._task.map
         if isinstance(given, Path):
-            map_ = read_map(given, size_hw=None if protocol.view is None else (protocol.view, protocol.view))
-            if map_.min() < 0 or map_.max() > 1:
-                raise DataError(
-                    f"{given}: values from {map_.min():g} to {map_.max():g}; expected 0 to 1, scale the map"
-                )
-            return map_
+            return read_localization_map(given, side=protocol.view)
         assert self._task.view_wh is not None
         return map_in_view(given, protocol, view_wh=self._task.view_wh)
 

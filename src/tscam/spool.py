@@ -2,7 +2,8 @@
 
 import pickle
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -16,11 +17,15 @@ class Spool(Generic[Item]):
 
     Args:
         folder: on the disk that is to take it; the system's place for such files when None.
+
+    Raises:
+        OutputError: the disk refuses.
     """
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder or Path(tempfile.gettempdir())
-        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  It lives as long as the spool.
+        with self._asked_of_the_disk():
+            self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  It lives as long as the spool.
         self._count = 0
 
     def append(self, item: Item) -> None:
@@ -29,11 +34,10 @@ class Spool(Generic[Item]):
         Raises:
             OutputError: the disk refuses.
         """
-        try:
+        with self._asked_of_the_disk():
             self._file.seek(0, 2)
             pickle.dump(item, self._file, protocol=pickle.HIGHEST_PROTOCOL)
-        except OSError as fault:
-            raise OutputError(f"{self._folder}: cannot be written ({one_line(fault)}); free space there") from fault
+            self._file.flush()  # Else the disk would refuse the last ones while they are read.
         self._count += 1
 
     def __len__(self) -> int:
@@ -48,3 +52,10 @@ class Spool(Generic[Item]):
     def close(self) -> None:
         """Removes what is on the disk."""
         self._file.close()
+
+    @contextmanager
+    def _asked_of_the_disk(self) -> Generator[None]:
+        try:
+            yield
+        except OSError as fault:
+            raise OutputError(f"{self._folder}: cannot be written ({one_line(fault)}); free space there") from fault

@@ -10,13 +10,15 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float
 
-from tscam.datasets import Dataset
+from tscam.datasets import Dataset, require_usable
+from tscam.datasets.masks import read_masks
 from tscam.errors import DataError
 from tscam.geometry import View
 from tscam.image import image_size_wh, preprocess, read_image
-from tscam.judging import Judge, Task
+from tscam.judging import Judge, Protocols, Task, read_localization_map
 from tscam.loading import Progress, batches, in_processes, read_ahead
 from tscam.metrics.picture import JudgedPicture
+from tscam.metrics.protocol import PixelProtocol
 from tscam.predictor import Prediction, Predictor
 from tscam.processes import ALONE, Processes
 from tscam.score_maps import map_path
@@ -89,13 +91,8 @@ class SavedMaps:
 
     def of(self, dataset: Dataset, indices: Sequence[int], *, faults: Mapping[int, str]) -> Iterator[Task]:
         for index in indices:
-            if dataset.sizes_wh is None:
-                picture_wh = image_size_wh(dataset.path(index))
-            else:
-                width, height = dataset.sizes_wh[index].tolist()
-                picture_wh = width, height
             file = map_path(self.folder, dataset.image_ids[index])
-            yield _task(dataset, index, picture_wh, map_=file, fault=faults.get(index, ""))
+            yield _task(dataset, index, _picture_wh(dataset, index), map_=file, fault=faults.get(index, ""))
 
     def without_map(self, dataset: Dataset) -> Mapping[int, str]:
         if not self.folder.is_dir():
@@ -169,6 +166,58 @@ def require_judgeable(
     return faults
 
 
+def require_readable(
+    dataset: Dataset,
+    tasks: Tasks,
+    protocols: Protocols,
+    *,
+    faults: Mapping[int, str],
+    workers: int,
+    with_pictures: bool = False,
+) -> None:
+    """Refuses pictures, maps and masks that cannot be judged, before a place for the result is claimed.
+
+    Args:
+        faults: of pictures by index, why they are not judged.
+        workers: threads that read.
+        with_pictures: pictures are read even where their maps are saved.
+
+    Raises:
+        DataError: names the first one that cannot be read or is of another size.
+    """
+    if with_pictures or isinstance(tasks, PredictedMaps):
+        require_usable(dataset, workers=workers)
+    with_masks = any(isinstance(protocol, PixelProtocol) for protocol in protocols)
+    side = next((protocol.view for protocol in protocols if protocol.view is not None), None)
+
+    def read(index: int) -> None:
+        if isinstance(tasks, SavedMaps):
+            picture_wh = _picture_wh(dataset, index)
+            if index not in faults:
+                read_localization_map(map_path(tasks.folder, dataset.image_ids[index]), side=side)
+        else:
+            picture_wh = image_size_wh(dataset.path(index))
+        if with_masks and dataset.masks is not None:
+            read_masks(dataset.masks[index], size_wh=(1, 1), picture_wh=picture_wh if _masks_fit(dataset) else None)
+
+    if with_masks or isinstance(tasks, SavedMaps):
+        for _ in read_ahead(range(len(dataset)), read, workers=workers, depth=4 * workers):
+            pass
+
+
+def _masks_fit(dataset: Dataset) -> bool:
+    """Must masks have their picture's size? wsolevaluation states none for OpenImages, and takes masks as they are."""
+    return dataset.name != "wsol" or dataset.sizes_wh is not None
+
+
+def _picture_wh(dataset: Dataset, index: int) -> tuple[int, int]:
+    """As the data set's list states it, else as the picture itself does."""
+    if dataset.sizes_wh is None:
+        return image_size_wh(dataset.path(index))
+    width, height = dataset.sizes_wh[index].tolist()
+    return width, height
+
+
 def _said(dataset: Dataset, reason: str, indices: Sequence[int]) -> str:
     named = ", ".join(repr(dataset.image_ids[index]) for index in indices[:_NAMED_AT_MOST])
     more = f" and {len(indices) - _NAMED_AT_MOST} more" if len(indices) > _NAMED_AT_MOST else ""
@@ -201,8 +250,7 @@ def _task(
         truths=np.empty((0, 4)) if dataset.boxes is None else dataset.boxes[index],
         rule=dataset.box_rule,
         masks=None if dataset.masks is None else dataset.masks[index],
-        # wsolevaluation states no sizes for OpenImages, and compares its masks whatever theirs are.
-        masks_fit=dataset.name != "wsol" or dataset.sizes_wh is not None,
+        masks_fit=_masks_fit(dataset),
         map=map_,
         top_classes=top_classes,
         fault=fault,

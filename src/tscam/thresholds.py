@@ -41,14 +41,14 @@ def needs_held_out(asked: Protocols, policy: ThresholdPolicy | None) -> Kind | N
 
 
 def held_out_pictures(
-    root: Path, *, name: str | None, scored: str, fraction: float, seed: int, with_boxes: bool
+    root: Path, kind: Kind, asked: Protocols, *, name: str | None, scored: str, fraction: float, seed: int
 ) -> Dataset:
     """Pictures to choose a threshold on: the split `val`, or what training holds out of the training split.
 
     Args:
+        kind: `val` needs true boxes, or masks, as the protocols do; `pseudo` needs none.
         name: of the reader.
         scored: the split that is scored, and so not chosen on.
-        with_boxes: refuse pictures without.
 
     Raises:
         DataError: there are none, or they have no boxes.
@@ -65,7 +65,8 @@ def held_out_pictures(
             f"{root}: no pictures beside the split {scored!r} to choose a threshold on; it holds {', '.join(held)}. "
             "Give a number, otsu or oracle as --threshold"
         )
-    if with_boxes and not has_boxes(dataset):
+    with_boxes = any(isinstance(each, BoxProtocol) for each in chosen_by(asked, dataset, kind).values())
+    if kind == "val" and with_boxes and not has_boxes(dataset):
         raise DataError(
             f"{root}: the split {dataset.split!r} has pictures without boxes, and a threshold is to be chosen on it; "
             "take --threshold pseudo, or a number"
@@ -74,7 +75,7 @@ def held_out_pictures(
 
 
 def choose_on(
-    dataset: Dataset, kind: Kind, asked: Protocols, *, tasks: Tasks, spool_in: Path, workers: int
+    dataset: Dataset, kind: Kind, asked: Protocols, *, tasks: Tasks, spool_in: Path | None, workers: int
 ) -> dict[str, Chosen]:
     """The best threshold of each protocol on held-out pictures, by name; of equal ones the nearest to the published.
 
@@ -85,7 +86,7 @@ def choose_on(
         workers: processes that judge.
     """
     truths = dataset if kind == "val" else with_pseudo_boxes(dataset, tasks)
-    by = {protocol.name: _chooses(protocol, truths, kind) for protocol in asked}
+    by = chosen_by(asked, truths, kind)
     judge = Judge(protocols=tuple({each.name: each for each in by.values()}.values()), policy=_NO_OTHER)
     pictures: Spool[JudgedPicture] = Spool(spool_in)
     for picture in judged(tasks, truths, judge, workers=workers):
@@ -102,13 +103,18 @@ def choose_on(
     return chosen
 
 
+def chosen_by(asked: Protocols, dataset: Dataset, kind: Kind) -> dict[str, BoxProtocol | PixelProtocol]:
+    """By each protocol's name the one that its threshold is chosen by: itself, or boxes where there are no masks."""
+    without_masks = dataset.masks is None or kind == "pseudo"
+    return {
+        protocol.name: REALISTIC  # boxes, in the same view
+        if without_masks and isinstance(protocol, PixelProtocol)
+        else protocol
+        for protocol in asked
+    }
+
+
 _NO_OTHER = ThresholdPolicy(kind="oracle")  # all levels are looked at
-
-
-def _chooses(protocol: BoxProtocol | PixelProtocol, dataset: Dataset, kind: Kind) -> BoxProtocol | PixelProtocol:
-    if isinstance(protocol, PixelProtocol) and (dataset.masks is None or kind == "pseudo"):
-        return REALISTIC  # boxes, in the same view, choose where held-out pictures have no masks
-    return protocol
 
 
 def _compared(protocol: BoxProtocol | PixelProtocol) -> str:

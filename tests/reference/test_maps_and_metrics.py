@@ -21,9 +21,7 @@ def test_all_400_maps_give_the_official_box() -> None:
         shown = localization_map(raw, size_wh=(int(size), int(size)))
         found = boxes_above(shown, threshold=float(threshold))
         assert (found[0].tolist() if len(found) else list(TS_CAM.no_box)) == box
-        judged = judge_levels(
-            level_map(shown, TS_CAM), np.array([[0, 0, 9, 9]]), TS_CAM
-        )  # any truth: the box is looked at
+        judged = judge_levels(level_map(shown), np.array([[0, 0, 9, 9]]), TS_CAM)  # any truth: the box is looked at
         assert judged.boxes[judged.levels(np.array([float(threshold)]))[0]].tolist() == box
 
 
@@ -40,7 +38,7 @@ def test_all_eleven_outcomes_of_160_images_are_the_official_ones(threshold: str)
             JudgedPicture(
                 image=str(index), label=int(label), top_classes=tuple(np.argsort(-logits, kind="stable")[:5].tolist()),
                 picture_wh=(size, size), truths=np.array(tables["boxes"][index], dtype=float),
-                boxes={"ts-cam": judge_levels(level_map(shown, TS_CAM), np.array(tables["boxes"][index]), TS_CAM)},
+                boxes={"ts-cam": judge_levels(level_map(shown), np.array(tables["boxes"][index]), TS_CAM)},
                 pixels={}, own_levels={}, shown=np.zeros((1, 1), dtype=np.uint8),
             )
         )  # fmt: skip

@@ -5,6 +5,7 @@ judged once for each level, and any number of thresholds only looks results up.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -77,9 +78,9 @@ class LevelMap:
     found: LevelBoxes
 
 
-def level_map(map_: Float[np.ndarray, "H W"], protocol: BoxProtocol | PixelProtocol) -> LevelMap:
+def level_map(map_: Float[np.ndarray, "H W"], *, precision: Literal["float32", "float64"] = "float32") -> LevelMap:
     """A localization map of values in [0, 1], cut at every level."""
-    cut = to_bytes(map_, precision=protocol.precision)
+    cut = to_bytes(map_, precision=precision)
     return LevelMap(bytes=cut, found=boxes_by_level(cut))
 
 

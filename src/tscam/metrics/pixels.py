@@ -69,8 +69,7 @@ def px_ap(foreground: Num[np.ndarray, "*n bins"], background: Num[np.ndarray, "*
         recall = hits / hits[..., -1:]
     seen = hits + misses
     precision = np.divide(hits, seen, out=np.zeros_like(hits), where=seen > 0)
-    area: Float[np.ndarray, "*n"] = 100.0 * (precision[..., 1:] * np.diff(recall, axis=-1)).sum(axis=-1)
-    return area
+    return np.asarray(100.0 * (precision[..., 1:] * np.diff(recall, axis=-1)).sum(axis=-1))
 
 
 def _edges(protocol: PixelProtocol) -> Float[np.ndarray, " edges"]:

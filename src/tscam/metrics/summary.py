@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
+from tscam.errors import DataError
 from tscam.metrics.columns import Columns, columns_of
 from tscam.metrics.curves import Curve, curve_of
 from tscam.metrics.picture import JudgedPicture
@@ -134,6 +135,9 @@ def summarize(
         threshold: what the policy has chosen; None where it chooses on these very pictures, or for each map.
         explained: where it comes from, in words.
         published: the data set's published threshold; of equally good ones the nearest to it is taken.
+
+    Raises:
+        DataError: masks are compared with, and all are empty.
     """
     curve = curve_of(pictures, protocol)
     best = {
@@ -169,7 +173,11 @@ def summarize(
 
 
 def _px_ap(pictures: Iterable[JudgedPicture], protocol: PixelProtocol, count: int) -> Score:
-    """Pixels are pooled over the pictures of each bootstrap sample, histogram by histogram."""
+    """Pixels are pooled over the pictures of each bootstrap sample, histogram by histogram.
+
+    Raises:
+        DataError: no pixel is foreground.
+    """
     drawn = np.concatenate(list(resamples(count)))
     weights = np.concatenate([np.ones((1, count), dtype=drawn.dtype), drawn])
     pooled = np.zeros((2, len(weights), len(protocol.thresholds) + 2))
@@ -191,7 +199,9 @@ def _px_ap(pictures: Iterable[JudgedPicture], protocol: PixelProtocol, count: in
     if chunk:
         weigh()
     areas = px_ap(pooled[0], pooled[1])
-    low, high = interval(areas[1:])
+    if np.isnan(areas[0]):
+        raise DataError(f"protocol {protocol.name!r}: the masks of all {count} pictures are empty; there is no PxAP")
+    low, high = interval(areas[1:][~np.isnan(areas[1:])])  # A sample of empty masks alone has none.
     return Score(value=float(areas[0]), low=low, high=high)
 
 

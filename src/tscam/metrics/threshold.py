@@ -107,5 +107,5 @@ def best_threshold(
     hits: Float[np.ndarray, " n"] | Int[np.ndarray, " n"], thresholds: Float[np.ndarray, " n"], *, nearest_to: float
 ) -> int:
     """The place of the threshold with most hits; of equal ones the nearest to a published one, then the lowest."""
-    far = np.abs(thresholds - nearest_to)
+    far = np.round(np.abs(thresholds - nearest_to), 9)  # 0.09 and 0.11 are equally far from 0.1
     return int(np.lexsort((far, -hits))[0])

@@ -1,0 +1,116 @@
+"""Counts at every threshold, MaxBoxAcc, its second version and PxAP equal wsolevaluation's, to the last picture."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from reference.figures import arrays, table
+from tscam.geometry import View
+from tscam.metrics.curves import curve_of
+from tscam.metrics.levels import judge_levels, level_map, truths_in_view
+from tscam.metrics.picture import JudgedPicture
+from tscam.metrics.pixels import judge_pixels
+from tscam.metrics.protocol import BoxProtocol, PixelProtocol, protocols
+from tscam.metrics.summary import ProtocolResult, summarize
+from tscam.metrics.threshold import threshold_policy
+
+SIDE = 56
+SHARES = {"30": 0.3, "50": 0.5, "70": 0.7}
+PARTS = {"largest": "largest_contour", "all": "multi_contour"}
+
+
+def box_protocol(known: str, /, **changes: object) -> BoxProtocol:
+    protocol = protocols[known]
+    assert isinstance(protocol, BoxProtocol)
+    return replace(protocol, view=SIDE, step=0.01, **changes)  # type: ignore[arg-type]
+
+
+def pixel_protocol() -> PixelProtocol:
+    protocol = protocols["pxap"]
+    assert isinstance(protocol, PixelProtocol)
+    return replace(protocol, view=SIDE, step=0.01)
+
+
+ASKED = (
+    box_protocol("max-box-acc", name="largest", ious=(0.3, 0.5, 0.7)),
+    box_protocol("max-box-acc-v2", name="all"),
+    box_protocol("max-box-acc"),
+    box_protocol("max-box-acc-v2"),
+)
+
+
+@pytest.fixture(scope="module")
+def judged() -> list[JudgedPicture]:
+    """All 120 pictures, judged once."""
+    return list(_judged())
+
+
+def _judged() -> Iterator[JudgedPicture]:
+    figures, tables = arrays("max_box_acc.npz"), table("max_box_acc.json")
+    for index, image in enumerate(tables["image_ids"]):
+        width, height = tables["image_sizes"][image]
+        view, map_ = View((width, height), (SIDE, SIDE)), figures["score_maps"][index]
+        boxes, leveled = np.array(tables["boxes"][image], dtype=float), level_map(map_)
+        foreground = figures["masks"][index] > 0
+        pixels = judge_pixels(
+            map_, foreground=foreground, ignored=(figures["ignore"][index] > 0) & ~foreground, protocol=pixel_protocol()
+        )
+        yield JudgedPicture(
+            image=image, label=0, top_classes=(), picture_wh=(width, height), truths=boxes,
+            boxes={
+                protocol.name: judge_levels(
+                    leveled, truths_in_view(boxes, protocol, view=view, rule="ilsvrc"), protocol
+                )
+                for protocol in ASKED
+            },
+            pixels={"pxap": pixels}, own_levels={}, shown=np.zeros((1, 1), dtype=np.uint8),
+        )  # fmt: skip
+
+
+def result(judged: list[JudgedPicture], protocol: BoxProtocol | PixelProtocol) -> ProtocolResult:
+    return summarize(
+        judged, protocol, policy=threshold_policy("oracle"), threshold=None, explained="", published=0.1,
+        class_names=("bird",),
+    )  # fmt: skip
+
+
+def test_the_thresholds_are_the_official_ones() -> None:
+    assert ASKED[0].thresholds.tolist() == table("max_box_acc.json")["thresholds"]
+
+
+@pytest.mark.parametrize("contours", PARTS)
+def test_at_each_of_100_thresholds_as_many_pictures_are_right_as_officially(
+    judged: list[JudgedPicture], contours: str
+) -> None:
+    protocol = next(each for each in ASKED if each.name == contours)
+    curve, expected = curve_of(judged, protocol), table("max_box_acc.json")[PARTS[contours]]
+    for percent in SHARES:
+        assert curve.hits[f"max_box_acc_{percent}"].tolist() == expected["num_correct"][percent]
+        assert curve.percent(f"max_box_acc_{percent}").max() == pytest.approx(
+            expected["max_box_acc"][percent], abs=1e-12
+        )
+
+
+def test_max_box_acc_is_the_official_one(judged: list[JudgedPicture]) -> None:
+    expected = table("max_box_acc.json")["largest_contour"]
+    found = result(judged, box_protocol("max-box-acc"))
+    assert list(found.scores) == ["max_box_acc"]
+    assert found.scores["max_box_acc"].value == pytest.approx(expected["max_box_acc"]["50"], abs=1e-9)
+    counts = expected["num_correct"]["50"]
+    best = round(100 * found.threshold.values["max_box_acc"])
+    assert counts[best] == max(counts)
+
+
+def test_the_second_version_is_the_mean_of_each_ious_own_best(judged: list[JudgedPicture]) -> None:
+    expected = table("max_box_acc.json")["multi_contour"]
+    found = result(judged, box_protocol("max-box-acc-v2"))
+    assert found.scores["max_box_acc_v2"].value == pytest.approx(expected["mean"], abs=1e-9)
+    for percent in SHARES:
+        assert found.scores[f"max_box_acc_{percent}"].value == pytest.approx(expected["max_box_acc"][percent], abs=1e-9)
+
+
+def test_px_ap_is_the_official_one(judged: list[JudgedPicture]) -> None:
+    found = result(judged, pixel_protocol())
+    assert found.scores["px_ap"].value == pytest.approx(table("max_box_acc.json")["pxap"], abs=1e-9)

@@ -1,0 +1,317 @@
+"""Curves, columns and summaries: each number of a protocol, from pictures whose IoUs are known."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from judged_pictures import box_protocol, picture, pixel_protocol, scores
+from tscam.errors import DataError
+from tscam.metrics.columns import columns_of
+from tscam.metrics.curves import curve_of, levels_of
+from tscam.metrics.picture import JudgedPicture
+from tscam.metrics.pixels import PixelScores, judge_pixels, px_ap
+from tscam.metrics.protocol import BoxProtocol, PixelProtocol
+from tscam.metrics.statistics import resamples
+from tscam.metrics.summary import ProtocolResult, summarize
+from tscam.metrics.threshold import threshold_policy
+from tscam.metrics.ts_cam import OUTCOMES, Outcome
+
+TS_CAM, V1, V2 = box_protocol("ts-cam"), box_protocol("max-box-acc"), box_protocol("max-box-acc-v2")
+REALISTIC, PX_AP = box_protocol("realistic"), pixel_protocol()
+
+R, W, P = Outcome.RIGHT, Outcome.WRONG, Outcome.PART
+
+
+def steps(*spans: tuple[int, int, float]) -> list[float]:
+    """IoUs of 256 levels: zero but from level to level (not included) as given."""
+    iou = [0.0] * 256
+    for low, high, value in spans:
+        iou[low:high] = [value] * (high - low)
+    return iou
+
+
+def summary(
+    pictures: Sequence[JudgedPicture],
+    protocol: BoxProtocol | PixelProtocol,
+    *,
+    policy: float | str | None = "oracle",
+    threshold: float | None = None,
+    published: float = 0.1,
+    class_names: tuple[str, ...] = ("ant", "bee", "cat"),
+) -> ProtocolResult:
+    return summarize(
+        pictures, protocol, policy=threshold_policy(policy), threshold=threshold, explained="said so",
+        published=published, class_names=class_names,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("highest", [255, 203, 77, 1, 0])
+def test_each_threshold_reads_the_level_that_it_cuts_at(highest: int) -> None:
+    one = picture({"max-box-acc": scores(np.arange(256) / 256, highest=highest)})  # type: ignore[arg-type]
+    thresholds = V1.thresholds
+    assert levels_of(one, V1, thresholds).tolist() == [int(threshold * highest) for threshold in thresholds]
+    curve = curve_of([one], V1)
+    assert curve.hits["max_box_acc"].tolist() == [int(threshold * highest) >= 128 for threshold in thresholds]
+
+
+def test_the_second_version_is_the_mean_of_each_ious_own_best() -> None:
+    pictures = [
+        picture({"max-box-acc-v2": scores(steps((0, 60, 0.35), (60, 100, 0.6)))}),
+        picture({"max-box-acc-v2": scores(steps((40, 110, 0.3), (200, 256, 0.7)))}),
+        picture({"max-box-acc-v2": scores(steps((205, 230, 0.9)))}),
+    ]
+    found = summary(pictures, V2, published=0.1)
+    # At 0.3: two of the three between levels 40 and 100. At 0.5: two from 205 to 230. At 0.7 the same.
+    values = {name: score.value for name, score in found.scores.items()}
+    assert values == pytest.approx(
+        {"max_box_acc_v2": 200 / 3, "max_box_acc_30": 200 / 3, "max_box_acc_50": 200 / 3, "max_box_acc_70": 200 / 3}
+    )
+    taken = {name: int(255 * tau) for name, tau in found.threshold.values.items()}
+    assert 40 <= taken["max_box_acc_30"] < 100
+    assert taken["max_box_acc_50"] == taken["max_box_acc_70"] == 205  # the nearest to 0.1
+    assert found.threshold.policy == "best"
+    alone = summary(pictures[:1], V2)
+    assert alone.scores["max_box_acc_v2"].value == pytest.approx(200 / 3)
+    # Each picture's part of the mean is that of its three hits, each at that IoU's threshold.
+    assert found.columns.measures["max_box_acc_v2"].tolist() == pytest.approx([1 / 3, 1, 2 / 3])
+
+
+@pytest.mark.parametrize("known", ["max-box-acc", "max-box-acc-v2"])
+def test_no_policy_changes_what_max_box_acc_is(known: str) -> None:
+    protocol = box_protocol(known)
+    pictures = [picture({known: scores(steps((100, 120, 0.8)))}, own_levels={known: 3})]
+    for policy in (None, 0.9, "oracle", "otsu", "val"):
+        found = summary(pictures, protocol, policy=policy, threshold=0.9)
+        assert found.threshold.policy == "best"
+        assert found.threshold.explained == "best on the scored pictures: so it is defined"
+        assert next(iter(found.scores.values())).value == 100
+
+
+def test_an_iou_of_exactly_a_half_is_gt_known_and_not_top_k() -> None:
+    def judged(iou: float) -> JudgedPicture:
+        each = {name: scores(iou, outcome=W if name == "ts-cam" else None) for name in ("ts-cam", "realistic")}
+        return picture(each, top_classes=(0, 2))
+
+    exact, above, below = judged(0.5), judged(np.nextafter(np.float32(0.5), np.float32(1)).item()), judged(0.4999999)
+    for protocol, of_exact in ((TS_CAM, 0.0), (REALISTIC, 1.0)):
+        columns = columns_of([exact, above, below], protocol, thresholds={"gt_known_loc": 0.3})
+        assert columns.measures["gt_known_loc"].tolist() == [1, 1, 0]
+        assert columns.measures["top1_loc"].tolist() == [of_exact, 1, 0]
+        assert columns.measures["top5_loc"].tolist() == [of_exact, 1, 0]
+
+
+@pytest.mark.parametrize(("part", "whole"), [(7, 10), (21, 30), (35119, 50170)])
+def test_an_iou_of_exactly_seven_tenths_is_right_and_one_pixel_less_is_not(part: int, whole: int) -> None:
+    exact, below = (picture({"max-box-acc-v2": scores(count / whole)}) for count in (part, part - 1))
+    assert part * 10 == whole * 7
+    assert curve_of([exact], V2).hits["max_box_acc_70"].all()
+    assert not curve_of([below], V2).hits["max_box_acc_70"].any()
+
+
+@pytest.mark.parametrize(("share", "percent"), [(0.3, "30"), (0.5, "50"), (0.7, "70")])
+def test_no_share_of_whole_pixels_is_judged_otherwise_for_being_kept_in_float32(share: float, percent: str) -> None:
+    for whole in (50_176, 50_175, 49_999, 9_973):
+        nearest = round(share * whole)
+        for part in range(nearest - 2, nearest + 3):
+            found = curve_of([picture({"max-box-acc-v2": scores(part / whole)})], V2)
+            assert found.hits[f"max_box_acc_{percent}"][0] == (part / whole >= share), (part, whole)
+
+
+def test_top_5_needs_the_class_among_the_five_and_top_1_at_their_head() -> None:
+    def judged(*top: int) -> JudgedPicture:
+        return picture({"ts-cam": scores(0.8, outcome=R)}, label=2, top_classes=top)
+
+    columns = columns_of(
+        [judged(2, 0, 1, 3, 4), judged(0, 1, 3, 4, 2), judged(0, 1, 3, 4, 5)], TS_CAM, thresholds={"gt_known_loc": 0.1}
+    )
+    assert {name: column.tolist() for name, column in columns.measures.items()} == {
+        "top1_cls": [1, 0, 0], "top5_cls": [1, 1, 0], "gt_known_loc": [1, 1, 1], "top1_loc": [1, 0, 0],
+        "top5_loc": [1, 1, 0],
+    }  # fmt: skip
+    assert [OUTCOMES[place] for place in columns.outcomes.tolist()] == ["right", "cls_wrong", "cls_wrong"]  # type: ignore[union-attr]
+    assert columns.errors() == {"right": 1, "cls_wrong": 2, "multi_instance": 0, "part": 0, "more": 0, "wrong": 0}
+
+
+def test_without_classes_the_box_alone_is_judged() -> None:
+    columns = columns_of([picture({"ts-cam": scores(0.8, outcome=R)})], TS_CAM, thresholds={"gt_known_loc": 0.1})
+    assert list(columns.measures) == ["gt_known_loc"]
+    assert columns.errors() == {"right": 1, "cls_wrong": 0, "multi_instance": 0, "part": 0, "more": 0, "wrong": 0}
+
+
+def test_iou_box_and_outcome_are_those_at_the_threshold() -> None:
+    iou = [level / 300 for level in range(256)]
+    outcomes = [R if each > 0.5 else P for each in iou]
+    one = picture({"ts-cam": scores(iou, highest=200, outcome=outcomes)})
+    for tau in (0.1, 0.55, 0.9):
+        columns, level = columns_of([one], TS_CAM, thresholds={"gt_known_loc": tau}), int(tau * 200)
+        assert columns.iou[0] == np.float32(iou[level])
+        assert columns.boxes is not None
+        assert columns.boxes[0].tolist() == [0, 0, level, 7]
+        assert OUTCOMES[columns.outcomes[0]] == outcomes[level]  # type: ignore[index]
+
+
+def test_a_level_of_each_maps_own_is_looked_up_for_each() -> None:
+    pictures = [
+        picture({"ts-cam": scores(steps((90, 91, 0.7)), outcome=P)}, own_levels={"ts-cam": 90}),
+        picture({"ts-cam": scores(steps((90, 91, 0.7)), outcome=P)}, own_levels={"ts-cam": 91}),
+        picture({"ts-cam": scores(steps((255, 256, 0.9)), outcome=P)}, own_levels={"ts-cam": 255}),
+    ]
+    found = summary(pictures, TS_CAM, policy="otsu")
+    assert found.columns.measures["gt_known_loc"].tolist() == [1, 0, 1]
+    assert found.columns.boxes is not None
+    assert found.columns.boxes[:, 2].tolist() == [90, 91, 255]
+    assert found.threshold.values == {}
+    assert found.describe().startswith("protocol ts-cam, threshold said so, 3 pictures\n")
+
+
+def test_a_chosen_threshold_holds_and_the_oracles_stands_beside_it() -> None:
+    pictures = [
+        picture({"ts-cam": scores(steps((50, 150, 0.8)), outcome=[R if 50 <= n < 150 else W for n in range(256)])}),
+        picture({"ts-cam": scores(steps((140, 200, 0.8)), outcome=[R if 140 <= n < 200 else P for n in range(256)])}),
+        picture({"ts-cam": scores(0.1, outcome=P)}),
+    ]
+    found = summary(pictures, TS_CAM, policy="val", threshold=0.3)
+    assert found.scores["gt_known_loc"].value == pytest.approx(100 / 3)
+    assert found.threshold.values == {"gt_known_loc": 0.3}
+    assert found.best_threshold == 0.55  # the nearest to 0.1 of those from 140 to 150
+    errors = found.to_json()["errors"]
+    assert errors == {"right": 1, "cls_wrong": 0, "multi_instance": 0, "part": 2, "more": 0, "wrong": 0}
+    moved = found.to_json()["errors_moved"]
+    assert isinstance(moved, dict)
+    assert {(one, other): n for one, row in moved.items() for other, n in row.items() if n} == {
+        ("right", "right"): 1,
+        ("part", "right"): 1,
+        ("part", "part"): 1,
+    }
+
+
+def test_the_oracle_is_the_best_of_the_curve_and_is_named() -> None:
+    pictures = [picture({"realistic": scores(steps((start, start + 60, 0.8)))}) for start in (10, 40, 65, 180)]
+    found = summarize(
+        pictures, REALISTIC, policy=threshold_policy("oracle"), threshold=None,
+        explained=threshold_policy("oracle").explained, published=0.2, class_names=(),
+    )  # fmt: skip
+    assert found.scores["gt_known_loc"].value == 75 == found.curve.percent("gt_known_loc").max()
+    assert int(found.threshold.values["gt_known_loc"] * 255) in range(65, 70)
+    first_line = found.describe().splitlines()[0]
+    assert first_line.startswith("protocol realistic, threshold 0.2")
+    assert first_line.endswith(" (ORACLE: best on the scored pictures themselves), 4 pictures")
+
+
+def test_the_curve_holds_each_outcome_at_each_threshold() -> None:
+    outcomes = [P] * 100 + [R] * 50 + [W] * 106
+    pictures = [
+        picture({"ts-cam": scores(0.2, outcome=outcomes)}, top_classes=(0,)),
+        picture({"ts-cam": scores(0.2, outcome=outcomes)}, top_classes=(1, 0)),
+    ]
+    curve = curve_of(pictures, TS_CAM)
+    assert curve.outcomes is not None
+    for place, threshold in enumerate(curve.thresholds):
+        counts = dict(zip(OUTCOMES, curve.outcomes[place].tolist(), strict=True))
+        assert counts.pop(Outcome.CLS_WRONG) == 1
+        assert {name for name, count in counts.items() if count} == {outcomes[int(threshold * 255)]}
+
+
+def test_means_over_several_ious_count_parts() -> None:
+    protocol = box_protocol("realistic", ious=(0.3, 0.5, 0.7))
+    one = picture({"realistic": scores(0.6)}, top_classes=(0,))
+    columns = columns_of([one], protocol, thresholds={"gt_known_loc": 0.2})
+    assert columns.measures["gt_known_loc"].tolist() == pytest.approx([2 / 3])
+    assert columns.measures["top1_loc"].tolist() == pytest.approx([2 / 3])
+
+
+def test_pictures_are_grouped_by_size_count_and_class() -> None:
+    boxes: list[list[tuple[int, int, int, int]]] = [
+        [(0, 0, 10, 49)],  # 9.8 %
+        [(0, 0, 10, 50)],  # 10 %
+        [(0, 0, 30, 50), (1, 1, 3, 3)],  # 30 %, of two
+        [(0, 0, 50, 50)] * 3,  # 50 %, of three
+        [(0, 0, 99, 50)] * 5,
+        [],
+    ]
+    pictures = [
+        picture({"ts-cam": scores(0.2 * place, outcome=W)}, truths=truths, label=place % 2)
+        for place, truths in enumerate(boxes)
+    ]
+    found = summary(pictures, TS_CAM, policy=0.1, threshold=0.1)
+    assert [(group.name, group.pictures) for group in found.by_size] == [
+        ("under 10 % of the picture", 1), ("10 to 30 %", 1), ("30 to 50 %", 1), ("over 50 %", 2),
+    ]  # fmt: skip
+    assert [group.scores["gt_known_loc"] for group in found.by_size] == [0, 0, 0, 100]
+    assert [(group.name, group.pictures) for group in found.by_count] == [
+        ("1 object", 2), ("2 objects", 1), ("3 or more", 2),
+    ]  # fmt: skip
+    assert [(group.name, group.pictures) for group in found.by_class] == [("ant", 3), ("bee", 3)]
+    assert [group.scores["gt_known_loc"] for group in found.by_class] == pytest.approx([100 / 3, 200 / 3])
+
+
+def test_the_histogram_of_ious_has_20_bins_and_every_picture() -> None:
+    ious = [0.0, 0.01, 0.049, 0.051, 0.5, 0.999, 1.0]
+    found = summary([picture({"ts-cam": scores(iou, outcome=W)}) for iou in ious], TS_CAM, policy=0.2, threshold=0.2)
+    histogram = found.to_json()["iou_histogram"]
+    assert histogram == [3, 1] + [0] * 8 + [1] + [0] * 8 + [2]
+
+
+def test_every_number_is_printed_with_its_protocol_and_threshold() -> None:
+    pictures = [picture({"ts-cam": scores(0.8, outcome=R)}, top_classes=(0,))] * 3
+    lines = summary(pictures, TS_CAM, policy=0.2, threshold=0.2).describe().splitlines()
+    assert lines[0] == "protocol ts-cam, threshold 0.2 (said so), 3 pictures"
+    names = ("top-1 cls", "top-5 cls", "GT-known loc", "top-1 loc", "top-5 loc")
+    assert [line.strip() for line in lines[1:6]] == [f"{name} 100.00 %  [100.00, 100.00]" for name in names]
+    assert lines[6].split() == ["right", "3"]
+
+
+def pixels(map_: np.ndarray, foreground: np.ndarray) -> PixelScores:
+    return judge_pixels(map_, foreground=foreground, ignored=np.zeros_like(foreground), protocol=PX_AP)
+
+
+def random_pixels(seed: int) -> PixelScores:
+    random = np.random.default_rng(seed)
+    map_ = random.random((9, 11)).astype(np.float32)
+    return pixels(map_ / map_.max(), random.random((9, 11)) < 0.2 + 0.1 * seed)
+
+
+def test_px_ap_pools_all_pixels_and_its_interval_those_of_each_sample() -> None:
+    judged = [random_pixels(seed) for seed in range(4)]
+    pictures = [picture(pixels={"pxap": each}) for each in judged]
+    found = summary(pictures, PX_AP, policy=0.2, threshold=0.2)
+    inside, outside = (np.stack([getattr(each, part) for each in judged]) for part in ("foreground", "background"))
+    assert found.scores["px_ap"].value == pytest.approx(float(px_ap(inside.sum(axis=0), outside.sum(axis=0))))
+    areas = [
+        float(px_ap((row[:, None] * inside).sum(axis=0), (row[:, None] * outside).sum(axis=0)))
+        for drawn in resamples(4)
+        for row in drawn.astype(np.int64)
+    ]
+    low, high = np.percentile(areas, [2.5, 97.5])
+    assert (found.scores["px_ap"].low, found.scores["px_ap"].high) == pytest.approx((low, high), abs=1e-9)
+    ious = [float(each.mask_iou[int(0.2 * each.highest)]) for each in judged]
+    assert found.columns.measures["mean_iou"].tolist() == ious
+    assert found.scores["mean_iou"].value == pytest.approx(100 * sum(ious) / 4)
+    assert list(found.scores) == ["px_ap", "mean_iou"]
+
+
+def test_px_ap_of_more_pictures_than_are_pooled_at_once_is_the_same() -> None:
+    judged = [random_pixels(seed % 7) for seed in range(513)]
+    found = summary([picture(pixels={"pxap": each}) for each in judged], PX_AP, policy=0.2, threshold=0.2)
+    inside, outside = (sum(getattr(each, part) for each in judged) for part in ("foreground", "background"))
+    assert isinstance(inside, np.ndarray)
+    assert isinstance(outside, np.ndarray)
+    assert found.scores["px_ap"].value == pytest.approx(float(px_ap(inside, outside)), abs=1e-9)
+
+
+def test_samples_without_foreground_leave_the_interval_a_number() -> None:
+    map_ = np.linspace(0, 1, 20, dtype=np.float32).reshape(4, 5)
+    foreground = map_ > 0.6
+    pictures = [picture(pixels={"pxap": pixels(map_, each)}) for each in (foreground, np.zeros_like(foreground))]
+    found = summary(pictures, PX_AP, policy=0.2, threshold=0.2).scores["px_ap"]
+    assert 0 < found.low <= found.value <= found.high == 100
+    assert not math.isnan(found.low)
+
+
+def test_masks_that_are_all_empty_are_refused() -> None:
+    map_ = np.linspace(0, 1, 20, dtype=np.float32).reshape(4, 5)
+    nothing = [picture(pixels={"pxap": pixels(map_, np.zeros((4, 5), dtype=bool))})] * 2
+    with pytest.raises(DataError, match="protocol 'pxap': the masks of all 2 pictures are empty; there is no PxAP"):
+        summary(nothing, PX_AP, policy=0.2, threshold=0.2)

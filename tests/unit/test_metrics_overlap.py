@@ -1,0 +1,77 @@
+"""Overlaps of boxes equal counted pixels, by either way of counting the last one."""
+
+import numpy as np
+import pytest
+
+from tiny_models import naive_area, naive_iou, naive_shared
+from tscam.metrics.overlap import Edges, overlaps
+
+
+def random_boxes(random: np.random.Generator, count: int) -> np.ndarray:
+    low = random.integers(0, 9, size=(count, 2))
+    return np.concatenate([low, low + random.integers(0, 7, size=(count, 2))], axis=1)
+
+
+def test_the_shares_of_two_boxes_by_hand() -> None:
+    box, truth = np.array([[0, 0, 3, 4]]), np.array([[2, 1, 7, 3]])
+    inclusive = overlaps(box, truth, edges="inclusive")  # 4×5 = 20, 6×3 = 18, shared 2×3 = 6
+    assert inclusive.iou.tolist() == [[6 / 32]]
+    assert inclusive.iog.tolist() == [[6 / 18]]
+    assert inclusive.iob.tolist() == [[6 / 20]]
+    half_open = overlaps(box, truth, edges="half-open")  # 3×4 = 12, 5×2 = 10, shared 1×2 = 2
+    assert half_open.iou.tolist() == [[2 / 20]]
+    assert half_open.iog.tolist() == [[2 / 10]]
+    assert half_open.iob.tolist() == [[2 / 12]]
+
+
+def test_boxes_that_touch_share_their_last_pixel_only_where_it_is_inside() -> None:
+    box, truth = np.array([[0, 0, 4, 4]]), np.array([[4, 4, 9, 6]])
+    assert overlaps(box, truth, edges="inclusive").iou[0, 0] == 1 / (25 + 18 - 1)
+    assert overlaps(box, truth, edges="half-open").iou[0, 0] == 0
+
+
+@pytest.mark.parametrize(("edges", "more"), [("inclusive", 1), ("half-open", 0)])
+def test_shares_of_random_boxes_equal_those_of_their_painted_pixels(edges: Edges, more: int) -> None:
+    random = np.random.default_rng(1)
+    boxes, truths = random_boxes(random, 40), random_boxes(random, 30)
+    found = overlaps(boxes, truths, edges=edges)
+    for row, box in enumerate(boxes):
+        for column, truth in enumerate(truths):
+            painted = np.zeros((2, 17, 17), dtype=bool)
+            for layer, (x0, y0, x1, y1) in zip(painted, (box, truth), strict=True):
+                layer[y0 : y1 + more, x0 : x1 + more] = True
+            shared, joined = painted.all(axis=0).sum(), painted.any(axis=0).sum()
+            of_box, of_truth = painted[0].sum(), painted[1].sum()
+            assert found.iou[row, column] == (shared / joined if joined else 0)
+            assert found.iog[row, column] == (shared / of_truth if of_truth else 0)
+            assert found.iob[row, column] == (shared / of_box if of_box else 0)
+
+
+def test_broken_edges_give_the_formula_written_out_once_more() -> None:
+    random = np.random.default_rng(2)
+    boxes, truths = (random.random((count, 4)) * 9 + [0, 0, 9, 9] for count in (5, 3))
+    found = overlaps(boxes, truths, edges="inclusive")
+    for row, box in enumerate(boxes.tolist()):
+        for column, truth in enumerate(truths.tolist()):
+            assert found.iou[row, column] == pytest.approx(naive_iou(box, truth), rel=1e-12)
+            assert found.iog[row, column] == pytest.approx(naive_shared(box, truth) / naive_area(truth), rel=1e-12)
+            assert found.iob[row, column] == pytest.approx(naive_shared(box, truth) / naive_area(box), rel=1e-12)
+
+
+def test_a_box_without_area_shares_nothing_and_divides_by_nothing() -> None:
+    nothing, box = np.array([[3, 3, 3, 3]]), np.array([[0, 0, 9, 5]])
+    for found in (
+        overlaps(nothing, box, edges="half-open"),
+        overlaps(box, nothing, edges="half-open"),
+        overlaps(nothing, nothing, edges="half-open"),
+    ):
+        assert (found.iou.tolist(), found.iog.tolist(), found.iob.tolist()) == ([[0]], [[0]], [[0]])
+
+
+def test_turned_edges_have_no_negative_area() -> None:
+    found = overlaps(np.array([[9, 9, 2, 2]]), np.array([[0, 0, 9, 9]]), edges="inclusive")
+    assert (found.iou.tolist(), found.iob.tolist()) == ([[0]], [[0]])
+
+
+def test_no_boxes_have_no_overlaps() -> None:
+    assert overlaps(np.empty((0, 4), dtype=np.int64), np.array([[0, 0, 1, 1]]), edges="inclusive").iou.shape == (0, 1)
