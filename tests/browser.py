@@ -5,10 +5,10 @@ import contextlib
 import fcntl
 import json
 import os
+import select
 import shutil
 import signal
 import subprocess
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -105,6 +105,7 @@ class Page:
 
     def _next(self) -> dict[str, Any]:
         while b"\0" not in self._unread:
+            assert select.select([self._read_from], [], [], _PATIENCE)[0], "chromium does not answer"
             more = os.read(self._read_from, 1 << 20)
             assert more, "chromium has ended"
             self._unread += more
@@ -149,12 +150,9 @@ def chromium(profile: Path) -> Iterator[Page]:
     )  # fmt: skip
     for end in theirs:
         os.close(end)
-    watch = threading.Timer(_PATIENCE, os.killpg, (browser.pid, signal.SIGKILL))
-    watch.start()
     try:
         yield Page(to_browser[1], from_browser[0])
     finally:
-        watch.cancel()
         with contextlib.suppress(ProcessLookupError):
             os.killpg(browser.pid, signal.SIGKILL)
         browser.wait()

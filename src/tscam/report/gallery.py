@@ -145,14 +145,13 @@ def _figure(picture: PictureLine, gallery: Gallery, image_root: Path, class_name
     truth = _class_name(picture.label, class_names)
     is_mistaken = picture.top_class is not None and picture.top_class != picture.label
     taken_for = _class_name(picture.top_class or 0, class_names) if is_mistaken else ""
-    name = picture.image.rpartition("/")[2]
     caption = element(
         "figcaption",
         element("span", element("b", f"IoU {picture.iou:.2f}"), " ", named(truth), class_="first"),
         element("span", "taken for ", named(taken_for), class_="mistaken") if is_mistaken else "",
-        element("span", named(name), class_="file", title=picture.image),
+        element("span", named(picture.image), class_="file"),
     )
-    said = f"{name}: {truth}, IoU {picture.iou:.2f}" + (f", taken for {taken_for}" if is_mistaken else "")
+    said = f"{picture.image}: {truth}, IoU {picture.iou:.2f}" + (f", taken for {taken_for}" if is_mistaken else "")
     path = image_root / picture.image
     try:
         panel = _panel(path, picture, gallery.protocol)
