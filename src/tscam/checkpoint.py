@@ -49,6 +49,22 @@ def load_model(path: Path, *, method: str | None = None, method_args: MethodArgs
     return model.with_method(method or model.spec.method, method_args or None)
 
 
+def metrics_of(path: Path) -> dict[str, object]:
+    """What a model of `load_model` is said to have reached, and how its epoch was chosen; empty where nothing is said.
+
+    Raises:
+        WeightsError: its folder has a config that cannot be read.
+    """
+    if not path.is_dir():
+        return {}
+    best = path / "weights" / "best"
+    config = (best if best.is_dir() else path) / "config.json"
+    try:
+        return dict(json.loads(config.read_text(encoding="utf-8"))["tscam"].get("metrics", {}))
+    except (OSError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as fault:
+        raise WeightsError(f"{config}: not the config of a model folder ({one_line(fault)})") from fault
+
+
 def save_model(
     model: LocalizationModel, folder: Path, *, metrics: Mapping[str, object] | None = None, base_model: str = ""
 ) -> None:

@@ -5,19 +5,23 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from cyclopts import App, ArgumentCollection, CycloptsError, Parameter
 from cyclopts.config import Dict
 
 from tscam.config import EvaluateConfig, ExplainConfig, LocalizeConfig, Precision, TrainConfig
-from tscam.errors import StoppedError, TscamError
+from tscam.errors import ConfigError, StoppedError, TscamError
 from tscam.recipe import read_recipe, to_yaml
 
 # The fields of a verb's settings are flags of their own.
 Flags = Parameter(name="*")
 # What a recipe brings is not known when help is asked, so no defaults are shown.
 RecipeFlags = Parameter(name="*", show_default=False)
+
+
+# In bytes, of a file, on Linux, macOS and Windows alike.
+_LONGEST_NAME = 255
 
 
 def _fill_from_recipe(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
@@ -34,6 +38,29 @@ def _fill_from_recipe(app: App, commands: tuple[str, ...], arguments: ArgumentCo
         Dict(settings, source=given[0], use_commands_as_keys=False)(app, commands, arguments)
 
 
+def _refuse_what_would_be_guessed(_: App, __: tuple[str, ...], arguments: ArgumentCollection) -> None:
+    """Fractions of whole numbers, which would be rounded, and paths that are empty, which would be the current folder.
+
+    And paths that no system takes, which would be an OSError wherever one looks for them first.
+    """
+    for argument in arguments:
+        kinds = {argument.hint, *get_args(argument.hint)}
+        for given in (token.value for token in argument.tokens):
+            if Path in kinds and not given.strip():
+                raise ConfigError(f"{argument.name} is empty; name a file or folder")
+            if Path in kinds and any(len(os.fsencode(name)) > _LONGEST_NAME for name in Path(given).parts):
+                raise ConfigError(f"{argument.name}: a name of more than {_LONGEST_NAME} bytes; choose a shorter one")
+            if int in kinds and float not in kinds and _is_fraction(given):
+                raise ConfigError(f"{argument.name} {given}; expected a whole number")
+
+
+def _is_fraction(text: str) -> bool:
+    try:
+        return not float(text).is_integer()
+    except ValueError:  # no number, which is said elsewhere
+        return False
+
+
 def _version() -> str:
     from importlib.metadata import version
 
@@ -46,7 +73,7 @@ app = App(
     help_epilogue="Any verb takes --debug, which shows the traceback of an error.",
     help_format="plaintext",  # rich's markdown alone takes a quarter of a second to import
     version=_version,
-    config=_fill_from_recipe,
+    config=(_refuse_what_would_be_guessed, _fill_from_recipe),
     default_parameter=Parameter(consume_multiple=True),  # --protocol ts-cam pxap
 )
 
@@ -332,7 +359,9 @@ def main() -> None:
     except (TscamError, CycloptsError) as fault:
         if debug:
             sys.excepthook(type(fault), fault, fault.__traceback__)
-        print(f"tscam: {fault}".strip(), file=sys.stderr)
+        # A path may have line breaks; cyclopts has some of its own.
+        said = "\\n".join(str(fault).splitlines()) if isinstance(fault, TscamError) else str(fault)
+        print(f"tscam: {said}".strip(), file=sys.stderr)
         sys.exit(128 + fault.signal if isinstance(fault, StoppedError) else 2)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -13,6 +13,12 @@ Selection = Literal["val", "last", "oracle"]
 # Options of a method, such as `layers`; they stand in a model folder as they are.
 MethodArgs = Mapping[str, bool | tuple[int, ...]]
 
+# Beyond these no one trains, and what is left is an overflow: of memory, of time, or of a float32.
+_AT_MOST = {
+    "image_size": 16384, "resize_size": 16384, "epochs": 1_000_000, "learning_rate": 1e30, "head_learning_rate": 1e30,
+    "weight_decay": 1_000_000, "clip_norm": 1e30,
+}  # fmt: skip
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
@@ -148,6 +154,9 @@ class TrainConfig:
             not numbers or (self.device is None and self.processes in (1, len(numbers))),
             f"devices {self.devices} beside device {self.device} and processes {self.processes}; give one of them",
         )
+        for name, most in _AT_MOST.items():
+            value = getattr(self, name)
+            _require(value is None or value <= most, f"{name} {value}; expected at most {most:,}")
         _require(0 <= self.seed < 2**32, f"seed {self.seed}; expected 0 to {2**32 - 1}")
 
     @property

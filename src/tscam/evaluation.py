@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from tscam.checkpoint import load_model
+from tscam.checkpoint import load_model, metrics_of
 from tscam.config import EvaluateConfig, TrainConfig
 from tscam.datasets import Dataset, read_dataset, write_wsol_metadata
 from tscam.errors import ConfigError, DataError
@@ -41,18 +41,22 @@ class Evaluation:
         results: by protocol, in the order in which they were asked for.
         images: ids of the pictures, in the data set's order.
         faults: pictures that count as wrong without being judged, by id, and why.
+        selection: how the model's epoch was chosen, in words; empty where that is not known.
     """
 
     results: Mapping[str, ProtocolResult]
     images: tuple[str, ...]
     faults: Mapping[str, str]
     out: Path
+    selection: str = ""
 
     def describe(self) -> str:
         """The numbers as lines of text, each protocol with its threshold."""
         blocks = [result.describe() for result in self.results.values()]
         if self.faults:
             blocks.append(f"{len(self.faults)} pictures count as wrong without being judged: {self.out}/missing.csv")
+        if "oracle" in self.selection:
+            blocks.append(f"the model's epoch was chosen on the test split: {self.selection}")
         return "\n\n".join(blocks)
 
 
@@ -148,18 +152,21 @@ def evaluate_to(
         if save_to is not None:
             _write_metadata(out / "metadata", dataset, sizes_wh)
     pictures.close()
-    return Evaluation(results=results, images=dataset.image_ids, faults=named, out=out)
+    selection = str(facts.get("selection", ""))
+    return Evaluation(results=results, images=dataset.image_ids, faults=named, out=out, selection=selection)
 
 
 def facts_of(predictor: TorchPredictor, model: Path) -> dict[str, object]:
-    """What `metrics.json` says of a model."""
-    spec = predictor.model.spec
+    """What `metrics.json` says of a model; how its epoch was chosen stands there where the model's folder says it."""
+    spec, metrics = predictor.model.spec, metrics_of(model)
+    selection = {"selection": str(metrics["selection"])} if "selection" in metrics else {}
     return {
         "model": str(model),
         "backbone": spec.backbone,
         "method": spec.method,
         "method_args": dict(spec.method_args),
         "view": list(predictor.input_format.size_wh),
+        **selection,
     }
 
 

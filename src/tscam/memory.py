@@ -2,8 +2,9 @@
 
 import torch
 
-# In the errors that have no class of their own: the CPU's allocators, Apple's GPUs, and a CUDA call that failed.
-_SAID = ("can't allocate memory", "not enough memory", "out of memory")
+# In the errors that have no class of their own: the CPU's allocators and oneDNN on it, Apple's GPUs, and a CUDA call
+# that failed.
+_SAID = ("can't allocate memory", "not enough memory", "out of memory", "could not create a primitive")
 
 
 def is_out_of_memory(fault: BaseException) -> bool:

@@ -84,6 +84,12 @@ def _setting(key: str, value: object, *, source: str) -> object:
 def _kind_name(kind: Any) -> str:
     if get_origin(kind) is Literal:
         return " or ".join(get_args(kind))
+    if get_origin(kind) is tuple:
+        return f"a list: [{_kind_name(get_args(kind)[0])}, …]"
+    if type(None) in get_args(kind):
+        return " or ".join(_kind_name(part) for part in get_args(kind) if part is not NoneType) + ", or null"
+    if get_origin(kind) is Mapping:
+        return "a mapping: {name: value, …}"
     return kind.__name__ if isinstance(kind, type) else str(kind)
 
 
@@ -98,7 +104,7 @@ def _converted(value: object, kind: Any) -> object:
         return dict(value)
     if origin is Literal and value in parts:
         return value
-    if kind is Path and isinstance(value, str | Path):
+    if kind is Path and isinstance(value, str | Path) and str(value).strip():
         return Path(value)
     if kind is float and isinstance(value, int | float | str) and not isinstance(value, bool):
         return float(value)  # YAML reads 5e-5, which has no point, as text

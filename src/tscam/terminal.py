@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Column
 
 if TYPE_CHECKING:
     from tscam.training.progress import EpochRow
@@ -50,14 +51,16 @@ def training() -> Generator[tuple[Callable[["TrainingProgress"], None], Callable
             if at.row:
                 bar.console.print(_epoch(at), highlight=False)
             done = (at.epoch - 1) * at.steps + at.step
-            bar.update(task, completed=done, total=at.epochs * at.steps, description=_step(at))
+            bar.update(task, completed=done, total=at.epochs * at.steps, description=_place(at))
 
         yield show, lambda note: bar.console.print(note, highlight=False)
 
 
 def _bar() -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=Console(stderr=True))
+    """The bar itself gives way where the terminal is narrow, nothing else."""
+    bar = BarColumn(None, table_column=Column(ratio=1))
+    columns = (TextColumn("{task.description}"), bar, MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=Console(stderr=True), expand=True)
 
 
 class _Lines:
@@ -76,6 +79,11 @@ class _Lines:
             print(text, file=sys.stderr, flush=True)
 
 
+def _place(at: "TrainingProgress") -> str:
+    """What stands beside a bar, which shows steps and time left: short, so that all of it fits into 80 columns."""
+    return f"epoch {at.epoch}/{at.epochs} loss {at.loss:.4f} {at.images_per_second:.1f} images/s"
+
+
 def _step(at: "TrainingProgress") -> str:
     left = timedelta(seconds=round(at.seconds_left))
     best = f", best {_scores(at.best)} in epoch {at.best.epoch}" if at.best and _scores(at.best) else ""
@@ -88,7 +96,8 @@ def _step(at: "TrainingProgress") -> str:
 def _epoch(at: "TrainingProgress") -> str:
     assert at.row is not None
     scores = _scores(at.row)
-    on = f"{at.row.split}: {scores}" if scores else ""
+    how = " (oracle)" if "oracle" in at.selection else ""
+    on = f"{at.row.split}{how}: {scores}" if scores else ""
     best = "(best so far)" if at.is_best and scores else ""
     return " ".join(filter(None, [f"epoch {at.epoch}/{at.epochs} done: loss {at.loss:.4f}", on, best]))
 

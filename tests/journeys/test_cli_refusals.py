@@ -146,7 +146,7 @@ def test_a_picture_without_a_box_stops_evaluation(place: Place, tscam: Call) -> 
     write_folder(place.data, splits={"test": 2})
     lines = (place.data / "boxes.csv").read_text().splitlines()
     (place.data / "boxes.csv").write_text("\n".join(line for line in lines if "dog_0_1" not in line))
-    assert_refused(tscam(*place.evaluate()), "1 of 6 pictures have no box, the first is 'test/dog/dog_0_1.png'")
+    assert_refused(tscam(*place.evaluate()), "1 of 6 pictures have no box ('test/dog/dog_0_1.png'); add them, or")
     assert not place.out.exists()
 
 
@@ -252,6 +252,45 @@ MISTAKES: dict[str, tuple[Callable[[Place], list[str | Path]], str]] = {
         lambda at: ["resume", at.data],
         "data: not the folder of a run, it has no config.yaml; RUN is what train's --out was",
     ),
+    "a fraction of an epoch": (lambda at: at.train("--epochs", "1.5"), "--epochs 1.5; expected a whole number"),
+    "a fraction of a picture": (
+        lambda at: at.localize("--batch-size", "2.4"),
+        "--batch-size 2.4; expected a whole number",
+    ),
+    "a fraction among epochs": (
+        lambda at: at.train("--learning-rate-steps", "1", "2.5"),
+        "--learning-rate-steps 2.5; expected a whole number",
+    ),
+    "a fraction of a thread": (
+        lambda _: ["benchmark", "deit_tiny_patch16_224", "--threads", "0.5"],
+        "--threads 0.5; expected a whole number",
+    ),
+    "an empty folder of data": (
+        lambda at: ["train", at.run.parent / "tiny.yaml", "--data", "", "--out", at.out],
+        "--data is empty; name a file or folder",
+    ),
+    "an empty folder to write into": (
+        lambda at: ["evaluate", at.run, "--data", at.data, "--out", ""],
+        "--out is empty; name a file or folder",
+    ),
+    "an empty model": (lambda at: ["localize", at.data, "--model=", "--out", at.out], "--model is empty"),
+    "an empty picture": (lambda at: ["explain", "", "--model", at.run, "--out", at.out], "PICTURE is empty"),
+    "a name that no folder can have": (
+        lambda at: ["train", at.run.parent / "tiny.yaml", "--data", at.data, "--out", at.folder / ("n" * 300)],
+        "--out: a name of more than 255 bytes; choose a shorter one",
+    ),
+    "a name of data that no folder can have": (
+        lambda at: ["train", at.run.parent / "tiny.yaml", "--data", "n" * 300, "--out", at.out],
+        "--data: a name of more than 255 bytes; choose a shorter one",
+    ),
+    "a name with a line break": (
+        lambda at: ["train", at.run.parent / "tiny.yaml", "--data", "two\nlines", "--out", at.out],
+        r"two\nlines: no such folder",
+    ),
+    "a folder to start from": (
+        lambda at: at.train("--weights", at.run),
+        "run: a folder; take ",
+    ),
     "no epochs": (lambda at: at.train("--epochs", "0"), "epochs 0; expected more than 0"),
     "a negative seed": (lambda at: at.train("--seed", "-1"), "seed -1; expected 0 to"),
     "a missing model": (
@@ -336,6 +375,7 @@ def test_a_threshold_that_is_no_fraction_is_refused(furnished: Place, tscam: Cal
     [
         ("epcohs: 3", "mine.yaml: no setting 'epcohs'; did you mean 'epochs'?"),
         ("epochs: many", "mine.yaml: epochs is 'many'; expected int"),
+        ("learning_rate_steps: 10", "mine.yaml: learning_rate_steps is 10; expected a list: [int, …]"),
         ("epochs: [", "mine.yaml: not YAML"),
         ("just words", "mine.yaml: not a recipe"),
     ],

@@ -58,6 +58,13 @@ def test_a_run_goes_on_from_the_state_before_a_spoilt_one_and_says_so(bench: Ben
     assert outcome(config.out) == bench.whole(save_minutes=EVERY_STEP).outcome
 
 
+def test_the_files_of_a_state_are_for_the_same_eyes_as_other_files(tmp_path: Path) -> None:
+    (tmp_path / "plain").touch()
+    save(tmp_path / "run", 1)
+    for file in (tmp_path / "run" / "state").iterdir():
+        assert file.stat().st_mode == (tmp_path / "plain").stat().st_mode, file.name
+
+
 def test_without_a_whole_state_one_line_says_why_of_each(bench: Bench) -> None:
     config = bench.run()
     assert in_child(train, config).code == 0

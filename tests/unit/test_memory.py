@@ -20,6 +20,7 @@ def test_what_the_cpus_allocator_really_raises_is_lack_of_memory() -> None:
         MemoryError(),
         RuntimeError("CUDA error: out of memory"),
         RuntimeError("MPS backend out of memory (MPS allocated: 17.93 GiB)"),
+        RuntimeError("could not create a primitive"),
         RuntimeError("[enforce fail at alloc_cpu.cpp] data. DefaultCPUAllocator: not enough memory: you tried"),
     ],
     ids=str,

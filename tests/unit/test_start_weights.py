@@ -241,6 +241,14 @@ def write_legacy_pth_with_a_storage_that_is_not_there(path: Path) -> None:
     path.write_bytes(whole[: last_key.start()] + b"9" * len(last_key[0]) + whole[last_key.end() :])
 
 
+def write_in_folder(name: str) -> Callable[[Path], object]:
+    def write(folder: Path) -> None:
+        (folder / name).parent.mkdir(parents=True)
+        (folder / name).touch()
+
+    return write
+
+
 UNREADABLE: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "truncated safetensors": ("w.safetensors", write_truncated, "cannot be read as weights"),
     "truncated pth": ("w.pth", write_truncated_pth, "cannot be read as weights"),
@@ -255,7 +263,13 @@ UNREADABLE: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "no tensors": ("w.pth", lambda path: torch.save({"epoch": 3}, path), "holds no tensors; expected a state dict"),
     "unknown ending": ("w.npz", Path.touch, "unknown ending '.npz'; weights end in .safetensors, .pth"),
     "missing": ("w.pth", lambda _: None, "no such file; expected weights"),
-    "folder": ("w.pth", Path.mkdir, "no such file; expected weights"),
+    "folder": ("w.pth", Path.mkdir, r"a folder; name the file in it \(\.safetensors, \.pth"),
+    "model folder": ("w", write_in_folder("model.safetensors"), r"a folder; take .*w/model\.safetensors$"),
+    "run folder": (
+        "w",
+        write_in_folder("weights/best/model.safetensors"),
+        r"a folder; take .*w/weights/best/model\.safetensors$",
+    ),
 }
 
 

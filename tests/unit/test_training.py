@@ -19,10 +19,12 @@ from tscam.datasets import read_dataset
 from tscam.errors import ConfigError, DataError, OutputError, TrainingError
 from tscam.evaluation import evaluate
 from tscam.localizer import load
-from tscam.recipe import train_config
-from tscam.training.loop import train
+from tscam.recipe import to_yaml, train_config
+from tscam.training.loop import resume, train
 from tscam.training.pictures import EpochOrder
 from tscam.training.progress import EpochRow, Progress
+from tscam.training.run_folder import RunFolder
+from tscam.training.splits import read_splits
 
 
 @pytest.fixture
@@ -75,6 +77,10 @@ def test_a_run_folder_holds_settings_a_row_an_epoch_both_weights_and_a_test(conf
 def test_the_numbers_of_an_epoch_are_those_that_evaluate_gives(config: TrainConfig, tmp_path: Path) -> None:
     run = train(config)
     result = evaluate(run / "weights" / "last", EvaluateConfig(data=config.data, out=tmp_path / "scores"))
+    oracle = "oracle (epoch of best gt_known_loc on split 'test')"
+    assert result.describe().splitlines()[-1] == f"the model's epoch was chosen on the test split: {oracle}"
+    for folder in (tmp_path / "scores", run / "test"):
+        assert json.loads((folder / "metrics.json").read_text())["selection"] == oracle
     scores = result.results["ts-cam"].scores
     last = rows(run)[-1]
     for name in ("top1_cls", "top1_loc", "gt_known_loc"):
@@ -89,6 +95,7 @@ def test_the_test_of_a_run_is_what_evaluate_says_of_its_best_weights(config: Tra
     chosen = ours["protocols"]["ts-cam"]["threshold"]["values"]["gt_known_loc"]
     assert chosen == kept(run, "best")["threshold"]
     assert ours | {"model": None} == theirs | {"model": None}
+    assert ours["selection"].startswith("val (epoch of best gt_known_loc on ")
     lines = [(folder / "per_image.jsonl").read_bytes() for folder in (run / "test", tmp_path / "scores")]
     assert lines[0] == lines[1]
 
@@ -170,7 +177,7 @@ def test_the_last_epoch_is_kept_where_none_is_chosen(tmp_path: Path) -> None:
         (
             1e30,
             5,
-            "the loss is nan in epoch 1, step 2 of 3, with 'train/.*' and 4 more pictures .* Lower --learning-rate",
+            "the loss is nan in epoch 1, step 2 of 3, with 'train/.*' and 4 more pictures .* Lower --learning-rate$",
         ),
         (1e30, 12, "the class scores are not finite in epoch 1 after step 1 of 1; .* Lower --learning-rate"),
         # Here the loss stays finite while its gradient does not, at times in the last step of an epoch.
@@ -224,12 +231,20 @@ def test_a_picture_that_cannot_be_read_stops_before_anything_is_written(config: 
     assert not config.out.exists()
 
 
-def test_a_test_picture_without_a_box_stops_before_anything_is_written(config: TrainConfig) -> None:
+def test_a_test_split_of_which_some_pictures_have_boxes_is_scored_by_accuracy_and_that_is_said(
+    config: TrainConfig,
+) -> None:
     lines = (config.data / "boxes.csv").read_text().splitlines()
     (config.data / "boxes.csv").write_text("\n".join(line for line in lines if not line.startswith("test/dog/")))
-    with pytest.raises(DataError, match="2 of 6 pictures have no box, the first is 'test/dog/"):
-        train(config)
-    assert not config.out.exists()
+    notes: list[str] = []
+    run = train(replace(config, epochs=1), on_note=notes.append)
+    assert [note.partition(";")[0] for note in notes if "no box" in note] == [
+        "2 of 6 pictures of the split 'test' have no box: it is scored by accuracy alone"
+    ]
+    tested = json.loads((run / "test" / "metrics.json").read_text())
+    assert tested["top1_cls"] == float(rows(run)[0]["top1_cls"])
+    assert tested["selection"] == "oracle (epoch of best top1_cls on split 'test')"
+    assert rows(run)[0]["gt_known_loc"] == ""
 
 
 def test_a_run_folder_in_use_is_refused_and_kept(config: TrainConfig) -> None:
@@ -241,6 +256,17 @@ def test_a_run_folder_in_use_is_refused_and_kept(config: TrainConfig) -> None:
     assert (config.out / "metrics.csv").read_text() == "weeks of work"
     run = train(replace(config, epochs=1, overwrite=True))
     assert len(rows(run)) == 1
+    again = train_config(str(run / "config.yaml"))  # Which does not bring `overwrite` with it.
+    with pytest.raises(OutputError, match="not empty"):
+        train(again)
+    assert len(rows(run)) == 1
+
+
+def test_a_run_folder_of_a_name_that_none_can_have_is_refused(config: TrainConfig) -> None:
+    with pytest.raises(
+        OutputError, match=r"cannot be used for output \(OSError: .* too long.*\); choose another place"
+    ):
+        train(replace(config, out=config.out / ("n" * 300)))
 
 
 @pytest.mark.parametrize(
@@ -261,6 +287,66 @@ def test_settings_that_do_not_fit_are_refused_before_anything_is_written(
     with pytest.raises(ConfigError, match=said):
         train(replace(config, **changes))  # type: ignore[arg-type]
     assert not config.out.exists()
+
+
+# A run that has not saved a state
+
+
+@pytest.mark.parametrize("stranger", ["thesis.txt", "state/thesis.txt", "state"])
+def test_a_folder_with_more_than_a_run_has_at_its_beginning_is_not_begun_anew(
+    config: TrainConfig, stranger: str
+) -> None:
+    with RunFolder(config, selection="last epoch", data_hash=read_splits(config).data_hash()).begun():
+        pass
+    path = config.out / stranger
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("years of work")
+    with pytest.raises(TrainingError, match=f"beginning anew would remove '{stranger}' \\(1 such in all\\); move"):
+        resume(config.out)
+    assert path.read_text() == "years of work"
+
+
+def test_a_folder_with_a_recipe_alone_is_no_run(config: TrainConfig) -> None:
+    config.out.mkdir()
+    recipe = f"# mine\n{to_yaml(config)}"
+    (config.out / "config.yaml").write_text(recipe)
+    with pytest.raises(TrainingError, match=r"no run was begun here, it has no run\.json"):
+        resume(config.out)
+    assert {path.name: path.read_text() for path in config.out.iterdir()} == {"config.yaml": recipe}
+
+
+def test_a_run_begins_anew_with_the_data_it_was_begun_with_or_not_at_all(config: TrainConfig) -> None:
+    with RunFolder(config, selection="last epoch", data_hash=read_splits(config).data_hash()).begun():
+        pass
+    picture = min((config.data / "train" / "emu").iterdir())
+    whole = picture.read_bytes()
+    picture.write_bytes(whole + b"\0")
+    with pytest.raises(TrainingError, match="data: the data set has changed since the run began"):
+        resume(config.out)
+    picture.write_bytes(whole)
+    notes: list[str] = []
+    assert len(rows(resume(config.out, on_note=notes.append))) == 2
+    assert notes[0] == "no state was saved yet: the run begins anew"
+
+
+def test_data_that_is_gone_is_looked_for_where_the_settings_say(config: TrainConfig) -> None:
+    with RunFolder(config, selection="last epoch", data_hash="").begun():
+        pass
+    config.data.rename(config.data.with_name("moved"))
+    said = f"{config.data}: no such folder; say where the data is in {config.out / 'config.yaml'}, `data:`"
+    with pytest.raises(TrainingError, match=f"^{said}$"):
+        resume(config.out)
+
+
+def test_other_versions_than_at_the_beginning_are_told(config: TrainConfig) -> None:
+    folder = RunFolder(config, selection="last epoch", data_hash="")
+    assert folder.changed_versions() == []
+    with folder.begun():
+        assert folder.changed_versions() == []
+    about = json.loads((config.out / "run.json").read_text())
+    about["versions"] |= {"torch": "1.0", "numpy": "1.0"}  # NumPy draws the same numbers in all its versions.
+    (config.out / "run.json").write_text(json.dumps(about))
+    assert folder.changed_versions() == [f"torch was 1.0 and is {metadata.version('torch')}"]
 
 
 def test_red_is_told_from_blue(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from tscam.methods import methods
 from tscam.methods.ts_cam import TsCam
 from tscam.model import LocalizationModel
 from tscam.training.learner import Learner
-from tscam.training.loop import train
+from tscam.training.loop import resume, train
 from tscam.training.state import load_state
 
 
@@ -72,19 +72,21 @@ def refusal(learner: Learner, *, pictures: int) -> str:
 @pytest.mark.parametrize(
     ("room", "pictures", "accumulate", "said"),
     [
-        (4, 8, 1, "8 pictures at once do not fit into memory, 4 do; train with --auto-batch, --accumulate 2 or"),
-        (5, 8, 1, "8 pictures at once do not fit into memory, 5 do; train with --auto-batch, --accumulate 2 or"),
-        (3, 11, 1, "11 pictures at once do not fit into memory, 3 do; train with --auto-batch, --accumulate 4 or"),
-        (2, 5, 2, "3 pictures at once do not fit into memory, 2 do; train with --auto-batch, --accumulate 3 or"),
-        (1, 2, 1, "2 pictures at once do not fit into memory, 1 do; train with --auto-batch, --accumulate 2 or"),
+        (4, 8, 1, "8 pictures at once do not fit into memory, 4 do; set `accumulate: 2` or"),
+        (5, 8, 1, "8 pictures at once do not fit into memory, 5 do; set `accumulate: 2` or"),
+        (3, 11, 1, "11 pictures at once do not fit into memory, 3 do; set `accumulate: 4` or"),
+        (2, 5, 2, "3 pictures at once do not fit into memory, 2 do; set `accumulate: 3` or"),
+        (1, 2, 1, "2 pictures at once do not fit into memory, 1 do; set `accumulate: 2` or"),
     ],
 )
 def test_without_leave_to_take_parts_the_largest_one_that_fits_is_named(
     room: int, pictures: int, accumulate: int, said: str
 ) -> None:
     message = refusal(learner_of(narrow(seeded_model(), room=room), accumulate=accumulate), pictures=pictures)
-    assert message == f"{said} a smaller --batch-size"
-    parts = int(message.split("--accumulate ")[1].split()[0])
+    assert message == (
+        f"{said} `auto_batch: true` in RUN/config.yaml, then `tscam resume RUN`; or train with a smaller --batch-size"
+    )
+    parts = int(message.split("`accumulate: ")[1].split("`")[0])
     steps(learner_of(narrow(seeded_model(), room=room), accumulate=parts), 1, pictures=pictures)  # As it was told.
 
 
@@ -95,6 +97,11 @@ def test_no_memory_for_one_picture_is_said_as_such(auto_batch: bool, pictures: i
     assert refusal(learner, pictures=pictures) == (
         "not even one picture at once fits into memory; take a smaller --image-size or --backbone"
     )
+
+
+def test_no_memory_for_the_picture_that_a_save_looks_at_is_said_as_such() -> None:
+    with pytest.raises(TrainingError, match=r"^not even one picture at once fits into memory"):
+        learner_of(narrow(seeded_model(), room=0)).spoilt()
 
 
 def test_another_fault_is_not_taken_for_lack_of_memory() -> None:
@@ -140,5 +147,8 @@ def test_a_run_that_is_short_of_memory_ends_as_one_that_is_not(tmp_path: Path, g
     for ours, theirs in zip(rows(tight), rows(roomy), strict=True):
         assert ours | {"train_loss": ""} == theirs | {"train_loss": ""}
     assert load_state(tight / "state").facts["position"]["accumulate"] == 4  # A run that goes on remembers.
-    with pytest.raises(TrainingError, match=r"^5 pictures at once do not fit .*, 2 do; .*--accumulate 3 or"):
+    with pytest.raises(TrainingError, match=r"^5 pictures at once do not fit .*, 2 do; set `accumulate: 3` or"):
         train(replace(short, auto_batch=False, out=tmp_path / "refused"))
+    settings_there = tmp_path / "refused" / "config.yaml"
+    settings_there.write_text(settings_there.read_text().replace("accumulate: 1", "accumulate: 3"))
+    assert losses(resume(tmp_path / "refused")) == pytest.approx(losses(roomy), abs=1e-6)  # As it was told.

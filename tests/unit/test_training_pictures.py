@@ -202,5 +202,5 @@ def test_a_picture_that_cannot_be_read_comes_instead_of_the_batch(dataset: Datas
     fault = pictures_of(dataset)[1, [0, 2, 3]]
     assert isinstance(fault, ImageError)
     assert str(dataset.path(2)) in str(fault)
-    with pytest.raises(ImageError, match="not a readable picture"):
+    with pytest.raises(ImageError, match=r"not a readable picture .*, then `tscam resume`$"):
         list(read(iter([fault])))

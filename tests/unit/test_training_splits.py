@@ -114,7 +114,7 @@ def test_too_few_pictures_to_hold_any_out_are_refused_with_both_ways_out(
         hold_out(dataset_of(*sizes), fraction=fraction, seed=3)
     assert str(refused.value) == (
         f"data: {sum(sizes)} pictures of {len(sizes)} classes are too few to hold {fraction} of them out; "
-        "raise --val-fraction, or take --select last"
+        f"{'raise --val-fraction, or ' if max(sizes) > 1 else ''}take --select last"
     )
 
 
@@ -181,6 +181,31 @@ def test_boxes_count_only_where_every_picture_has_one() -> None:
     assert has_boxes(whole)
     assert not has_boxes(dataset_of(2, 2, boxes=False))
     assert not has_boxes(replace(whole, boxes=(np.empty((0, 4)), *whole.boxes[1:])))
+
+
+def test_splits_with_boxes_for_some_pictures_are_noted(tmp_path: Path) -> None:
+    write_folder(tmp_path, splits={"train": 4, "val": 3, "test": 2})
+    boxes = (tmp_path / "boxes.csv").read_text().splitlines()
+
+    def notes(*without: str) -> list[str]:
+        (tmp_path / "boxes.csv").write_text("\n".join(row for row in boxes if not row.startswith(without)))
+        return [note.partition(" have no box: ")[0] for note in splits_of(tmp_path, select="val").notes()]
+
+    assert notes("none") == []
+    assert notes("train/") == []
+    assert notes("test/emu", "val/dog/dog_1_0") == [
+        "1 of 9 pictures of the split 'val'", "2 of 6 pictures of the split 'test'",
+    ]  # fmt: skip
+    assert notes("test/", "val/") == ["6 of 6 pictures of the split 'test'"]  # Few data sets have boxes to choose by.
+
+
+def test_one_class_is_nothing_to_learn(tmp_path: Path) -> None:
+    write_folder(tmp_path / "data", class_names=("cat",))
+    with pytest.raises(
+        DataError, match="data: one class, 'cat', and so nothing to tell apart; add pictures of another"
+    ):
+        train(settings(tmp_path / "data", tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
 
 
 # What the run knows its data by

@@ -22,6 +22,9 @@ _READING_FAULTS = (
     ArithmeticError, MemoryError, struct.error, SafetensorError,
 )  # fmt: skip
 
+# Where the weights of a run folder and a model folder are.
+_IN_FOLDERS = ("weights/best/model.safetensors", "model.safetensors")
+
 SUFFIXES = (".safetensors", ".pth", ".pt", ".tar", ".bin")
 
 
@@ -34,6 +37,10 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         WeightsError: the file is missing, of another kind, damaged, or holds anything but plain values and tensors of
             finite numbers.
     """
+    if path.is_dir():
+        inside = next(filter(Path.is_file, (path / place for place in _IN_FOLDERS)), None)
+        way_out = f"take {inside}" if inside else f"name the file in it ({', '.join(SUFFIXES)})"
+        raise WeightsError(f"{path}: a folder; {way_out}")
     if not path.is_file():
         raise WeightsError(f"{path}: no such file; expected weights ({', '.join(SUFFIXES)})")
     if path.suffix not in SUFFIXES:

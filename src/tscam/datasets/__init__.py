@@ -9,7 +9,6 @@ from tscam.datasets.base import (
     has_boxes,
     read_dataset,
     recognize,
-    require_boxes,
 )
 from tscam.datasets.check import DatasetCheck, SplitCheck, check_dataset, require_usable, verify_pictures
 from tscam.datasets.hold_out import hold_out
@@ -33,7 +32,6 @@ __all__ = [
     "read_dataset",
     "read_masks",
     "recognize",
-    "require_boxes",
     "require_usable",
     "verify_pictures",
     "write_wsol_metadata",

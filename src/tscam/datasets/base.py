@@ -178,19 +178,3 @@ def _require_folder(root: Path) -> None:
 def has_boxes(dataset: Dataset) -> bool:
     """Has every picture a box?"""
     return dataset.boxes is not None and all(len(of_picture) for of_picture in dataset.boxes)
-
-
-def require_boxes(dataset: Dataset) -> None:
-    """Refuses a data set that cannot be scored as a whole.
-
-    Raises:
-        DataError: no boxes at all, or a picture without any (named).
-    """
-    if dataset.boxes is None:
-        raise DataError(f"{dataset.root}: no boxes for split {dataset.split!r}; evaluation compares with boxes")
-    without = [name for name, boxes in zip(dataset.image_ids, dataset.boxes, strict=True) if not len(boxes)]
-    if without:
-        raise DataError(
-            f"{dataset.root}: {len(without)} of {len(dataset)} pictures have no box, the first is {without[0]!r}; "
-            "evaluation needs one for every picture"
-        )

@@ -27,9 +27,10 @@ def hold_out(dataset: Dataset, *, fraction: float, seed: int) -> tuple[Dataset, 
         owed -= taken
         held += members[:taken].tolist()
     if not held:
+        can_spare = max(np.bincount(dataset.labels), default=0) > 1
         raise DataError(
             f"{dataset.root}: {len(dataset)} pictures of {len(dataset.class_names)} classes are too few to hold "
-            f"{fraction:g} of them out; raise --val-fraction, or take --select last"
+            f"{fraction:g} of them out; {'raise --val-fraction, or ' if can_spare else ''}take --select last"
         )
     kept = np.setdiff1d(np.arange(len(dataset)), held)
     return dataset.subset(kept, split=dataset.split), dataset.subset(sorted(held), split="val")

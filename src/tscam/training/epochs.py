@@ -99,7 +99,9 @@ class Epochs:
         state = self.run.load()
         position: dict[str, Any] = state.facts["position"]
         self.learner.load_tensors(state.tensors)
-        self.learner.accumulate = position.pop("accumulate")
+        found = position.pop("accumulate")  # with `auto_batch`, what memory sufficed for; else the settings say it
+        if self.config.auto_batch:
+            self.learner.accumulate = max(found, self.learner.accumulate)
         self.learner.scaler.load_state_dict(position.pop("scaler"))
         rows = [EpochRow(**row) for row in position.pop("rows")]
         self.at = Position(**position, rows=rows)
@@ -256,17 +258,19 @@ class Epochs:
         """The fault with the place where it happened and the pictures that were in it."""
         indices = self.processes.gather(batch.indices.tolist())
         names = [self.splits.training.image_ids[index] for index in indices]
+        more = f" and {len(names) - 1} more pictures" if len(names) > 1 else ""
         listed = self.run.path / "bad_batch.csv"
         if self.processes.is_main:
             write_csv(listed, ["image"], [[name] for name in names])
         return TrainingError(
-            f"{fault} in epoch {self.at.epoch}, step {self.at.step + 1} of {self.order.steps}, with {names[0]!r} and "
-            f"{len(names) - 1} more pictures ({listed}); {self._way_out}"
+            f"{fault} in epoch {self.at.epoch}, step {self.at.step + 1} of {self.order.steps}, with {names[0]!r}{more} "
+            f"({listed}); {self._way_out}"
         )
 
     @property
     def _way_out(self) -> str:
-        return "the last good state and weights are kept. Lower --learning-rate, or train with --precision fp32"
+        other = "" if self.config.precision == "fp32" else ", or train with --precision fp32"
+        return f"the last good state and weights are kept. Lower --learning-rate{other}"
 
     @property
     def _scoring_batch(self) -> int:
@@ -305,6 +309,7 @@ class Epochs:
             steps=self.order.steps,
             loss=self._mean_loss(),
             learning_rate=self._learning_rate(),
+            selection=self.run.selection,
             images_per_second=self.pace.images_per_second,
             seconds_left=self.pace.seconds_for(self.config.epochs * self.order.steps - self.steps_done),
             waiting=self.pace.waiting,

@@ -22,6 +22,8 @@ from tscam.training.optimizer import create_optimizer, freeze
 from tscam.training.pictures import Batch, normalized
 from tscam.training.statistics import RunningStatistics
 
+_NOTHING_FITS = "not even one picture at once fits into memory; take a smaller --image-size or --backbone"
+
 
 class NotFiniteError(TrainingError):
     """The loss is NaN or infinite; the weights have not taken it."""
@@ -103,13 +105,22 @@ class Learner:
         return loss
 
     def spoilt(self) -> str | None:
-        """What is not finite, in words; None where all is as it should be."""
+        """What is not finite, in words; None where all is as it should be.
+
+        Raises:
+            TrainingError: memory does not suffice.
+        """
         if not all(bool(tensor.isfinite().all()) for tensor in self.tensors().values()):
             return "weights"
         height, width = self.model.input_format.size_hw
         is_training = self.model.training
-        with torch.no_grad():  # a black picture
-            scores = self.model.eval()(torch.zeros((1, 3, height, width), device=self.device))
+        try:
+            with torch.no_grad():  # a black picture
+                scores = self.model.eval()(torch.zeros((1, 3, height, width), device=self.device))
+        except (RuntimeError, MemoryError) as fault:
+            if not is_out_of_memory(fault):
+                raise
+            raise TrainingError(_NOTHING_FITS) from fault
         if is_training:
             self.begin_training()
         return None if bool(scores.isfinite().all()) else "class scores"
@@ -202,12 +213,10 @@ class Learner:
         if fitting:
             parts = -(-len(batch.labels) // fitting)
             raise TrainingError(
-                f"{tried} pictures at once do not fit into memory, {fitting} do; train with --auto-batch, "
-                f"--accumulate {parts} or a smaller --batch-size"
+                f"{tried} pictures at once do not fit into memory, {fitting} do; set `accumulate: {parts}` or "
+                "`auto_batch: true` in RUN/config.yaml, then `tscam resume RUN`; or train with a smaller --batch-size"
             ) from problem
-        raise TrainingError(
-            "not even one picture at once fits into memory; take a smaller --image-size or --backbone"
-        ) from problem
+        raise TrainingError(_NOTHING_FITS) from problem
 
     def _most_that_fit(self, batch: Batch, *, below: int) -> int:
         """The largest number of pictures at once that memory suffices for; 0 where there is none."""

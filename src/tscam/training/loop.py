@@ -4,13 +4,14 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
 from tscam.backbones.base import StartWeights
 from tscam.config import TrainConfig
 from tscam.datasets import Dataset, require_usable
+from tscam.errors import TrainingError
 from tscam.model import LocalizationModel, ModelSpec
 from tscam.processes import Processes, is_member, joined, local_rank
 from tscam.torch_predictor import find_device
@@ -19,7 +20,7 @@ from tscam.training.launch import launch
 from tscam.training.learner import Learner
 from tscam.training.pictures import EpochOrder, TrainingPictures, end_readers, reader_deaths_named, training_batches
 from tscam.training.progress import Progress
-from tscam.training.run_folder import RunFolder, settings_of_run
+from tscam.training.run_folder import RunFolder, require_merely_begun, settings_of_run
 from tscam.training.splits import Splits, read_splits
 from tscam.training.state import was_saved
 from tscam.training.stopping import stop_wish
@@ -27,6 +28,7 @@ from tscam.training.trackers import open_tracker, require_tracker
 
 OnProgress = Callable[[Progress], None]
 OnNote = Callable[[str], None]
+_Begins = Literal["new", "anew", "where it was left"]
 
 
 def train(config: TrainConfig, *, on_progress: OnProgress = lambda _: None, on_note: OnNote = lambda _: None) -> Path:
@@ -46,7 +48,7 @@ def train(config: TrainConfig, *, on_progress: OnProgress = lambda _: None, on_n
         listeners: dict[str, Callable[[Any], None]] = {"on_progress": on_progress, "on_note": on_note}
         return launch(train, config, processes=config.process_count, listeners=listeners)
     require_tracker(config.tracker)
-    return _run(config, is_new=True, on_progress=on_progress, on_note=on_note)
+    return _run(config, begins="new", on_progress=on_progress, on_note=on_note)
 
 
 def resume(run: Path, *, on_progress: OnProgress = lambda _: None, on_note: OnNote = lambda _: None) -> Path:
@@ -55,27 +57,40 @@ def resume(run: Path, *, on_progress: OnProgress = lambda _: None, on_note: OnNo
     A run that ended before its first state begins anew; one that is done is tested once more.
 
     Raises:
-        TrainingError: not a run folder, no state that is whole, or settings or data have changed; else as `train`.
+        TrainingError: not a run folder, no state that is whole, or settings or data have changed, or are gone; else as
+            `train`.
     """
     config = settings_of_run(run)
-    if not was_saved(config.out / "state") and not (config.out / "weights").exists():
-        on_note("no state was saved yet: the run begins anew")
-        return train(replace(config, overwrite=True), on_progress=on_progress, on_note=on_note)
+    if not config.data.is_dir():
+        raise TrainingError(f"{config.data}: no such folder; say where the data is in {run / 'config.yaml'}, `data:`")
+    require_tracker(config.tracker)
+    is_merely_begun = not was_saved(config.out / "state") and not (config.out / "weights").exists()
+    if is_merely_begun:
+        require_merely_begun(config.out)
     if config.process_count > 1 and not is_member():
         listeners: dict[str, Callable[[Any], None]] = {"on_progress": on_progress, "on_note": on_note}
         return launch(resume, run, processes=config.process_count, listeners=listeners)
-    return _run(config, is_new=False, on_progress=on_progress, on_note=on_note)
+    if is_merely_begun:
+        return _run(replace(config, overwrite=True), begins="anew", on_progress=on_progress, on_note=on_note)
+    return _run(config, begins="where it was left", on_progress=on_progress, on_note=on_note)
 
 
-def _run(config: TrainConfig, *, is_new: bool, on_progress: OnProgress, on_note: OnNote) -> Path:
-    device = _device(config)
+def _run(config: TrainConfig, *, begins: _Begins, on_progress: OnProgress, on_note: OnNote) -> Path:
+    device, is_new = _device(config), begins != "where it was left"
     with ExitStack() as open_things:
         processes = open_things.enter_context(joined(device))
+        if not processes.is_main:  # Under torchrun each process has listeners of its own.
+            on_progress = on_note = _say_nothing
         splits = read_splits(config)
+        for note in splits.notes():
+            on_note(note)
         torch.manual_seed(config.seed)
         model = _create_model(config, splits.training, weights=_start_weights(config.weights) if is_new else None)
         learner = Learner(model, config, device=device, processes=processes, on_note=on_note)
         run = RunFolder(config, selection=splits.selection, dataset=splits.training.name, data_hash=splits.data_hash())
+        if begins == "anew":
+            on_note("no state was saved yet: the run begins anew")
+            run.require_same_data()
         if is_new and processes.is_main:
             run.require_free()  # now, not after all pictures have been read
         pictures = _pictures(config, splits, model, processes, is_new=is_new, on_note=on_note)
@@ -91,9 +106,11 @@ def _run(config: TrainConfig, *, is_new: bool, on_progress: OnProgress, on_note:
         open_things.enter_context(reader_deaths_named())
         epochs = Epochs(
             config, splits, learner, order, batches, run, processes=processes,
-            wish=open_things.enter_context(stop_wish()), on_progress=on_progress,
+            wish=open_things.enter_context(stop_wish(is_heard=processes.is_main)), on_progress=on_progress,
         )  # fmt: skip
         if not is_new:
+            for changed in run.changed_versions():
+                on_note(f"{changed}: the run may end a little differently")
             for spoilt in epochs.restore():
                 on_note(f"a spoilt state is set aside: {spoilt}")
         if processes.is_main:
@@ -108,6 +125,10 @@ def _run(config: TrainConfig, *, is_new: bool, on_progress: OnProgress, on_note:
             )
         epochs.go()
         return run.path
+
+
+def _say_nothing(_: object) -> None:
+    pass
 
 
 def _device(config: TrainConfig) -> torch.device:

@@ -175,7 +175,7 @@ def read(batches: Iterator["Batch | ImageError"]) -> Iterator[Batch]:
         if batch is None:
             return
         if isinstance(batch, ImageError):
-            raise batch
+            raise ImageError(f"{batch}, then `tscam resume`") from batch
         yield batch
 
 

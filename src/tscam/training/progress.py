@@ -48,6 +48,7 @@ class Progress:
         epoch, epochs, step, steps: from 1; the steps are this epoch's.
         loss: mean over the epoch's pictures so far.
         learning_rate: of the backbone.
+        selection: how the best epoch is chosen, in words.
         images_per_second: of this epoch so far, or since it was taken up again.
         seconds_left: of training, at this pace.
         waiting: share of the time so far in which the next pictures were not there yet.
@@ -61,6 +62,7 @@ class Progress:
     steps: int
     loss: float
     learning_rate: float
+    selection: str
     images_per_second: float
     seconds_left: float
     waiting: float

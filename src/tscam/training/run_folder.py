@@ -1,6 +1,8 @@
 """The folder of a training run: its settings, a row of metrics an epoch, the best and the last weights, its state."""
 
+import json
 import platform
+import re
 import subprocess
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -32,6 +34,18 @@ from tscam.writing import (
 
 _VERSIONS_OF = ("tscam", "torch", "timm", "accelerate", "numpy", "opencv-python-headless", "pillow")
 
+# Those of them whose change a person should know of when a run goes on.
+_TOLD_OF = ("tscam", "torch", "timm")
+
+# What a folder of a run may hold that has not saved its first state, beside `state`; and what that may.
+_BEGUN = re.compile(r"config\.yaml|run\.json|\.lock|\..*\.part")
+_BEGUN_STATE = re.compile(r"\d{6,}\.safetensors|\..*\.part")
+
+_OTHER_DATA = (
+    "the data set has changed since the run began (its pictures' names, sizes in bytes, labels or boxes); put it back, "
+    "or train anew into another folder"
+)
+
 # Settings that do not change the result: where things are and how fast they go.
 _FREE = frozenset(
     {
@@ -46,7 +60,8 @@ class RunFolder:
 
     Attributes:
         path: absolute.
-        config: settings of the run, its paths absolute; they stand in `config.yaml`.
+        config: settings of the run, its paths absolute; they stand in `config.yaml`, but for `overwrite`: a recipe
+            that is run again must not empty the run that it came from.
         selection: how the best epoch is chosen; it stands beside its numbers wherever they are.
         dataset: name of the data set's reader, which does so too.
         data_hash: of everything that is read of the data set but the pixels.
@@ -54,9 +69,12 @@ class RunFolder:
 
     def __init__(self, config: TrainConfig, *, selection: str, dataset: str, data_hash: str) -> None:
         self.path = literal(config.out)
-        self.config = replace(config, data=literal(config.data), out=self.path, weights=_absolute(config.weights))
+        self.config = replace(
+            config, data=literal(config.data), out=self.path, weights=_absolute(config.weights), overwrite=False
+        )
         self.selection, self.dataset, self.data_hash = selection, dataset, data_hash
         self._base_model = pretrained_source(config.backbone) if config.weights == "pretrained" else ""
+        self._overwrite = config.overwrite
         self._inputs = (config.data, Path(config.weights))  # `pretrained` names no file, which does no harm
 
     def require_free(self) -> None:
@@ -65,10 +83,29 @@ class RunFolder:
         Raises:
             OutputError: another process holds it, it is in use, or it cannot be written.
         """
-        if (self.path / LOCK).exists():
+        is_locked = False
+        with suppress(OSError):  # A name that no file can have is refused below.
+            is_locked = (self.path / LOCK).exists()
+        if is_locked:
             with locked(self.path):
                 pass
-        require_claimable(self.path, overwrite=self.config.overwrite, inputs=self._inputs)
+        require_claimable(self.path, overwrite=self._overwrite, inputs=self._inputs)
+
+    def require_same_data(self) -> None:
+        """Refuses to begin a run anew with other data than it was begun with.
+
+        Raises:
+            TrainingError: the data set is not that of `run.json`.
+        """
+        if self._begun_with().get("data", self.data_hash) != self.data_hash:
+            raise TrainingError(f"{self.config.data}: {_OTHER_DATA}")
+
+    def changed_versions(self) -> list[str]:
+        """Packages whose version is another than when the run began, each with both; empty where that is not known."""
+        versions = self._begun_with().get("versions")
+        then = versions if isinstance(versions, dict) else {}
+        now = {name: version(name) for name in _TOLD_OF}
+        return [f"{name} was {then[name]} and is {now[name]}" for name in now if then.get(name, now[name]) != now[name]]
 
     @contextmanager
     def held(self) -> Generator[None]:
@@ -91,7 +128,7 @@ class RunFolder:
             OutputError: the folder is in use or cannot be written.
         """
         with locked(self.path):  # not `held`: the folder may be another's
-            claim_output(self.path, overwrite=self.config.overwrite, inputs=self._inputs)
+            claim_output(self.path, overwrite=self._overwrite, inputs=self._inputs)
             write_text_atomically(self.path / "config.yaml", to_yaml(self.config))
             run: dict[str, Any] = {
                 "versions": {name: version(name) for name in _VERSIONS_OF},
@@ -129,10 +166,7 @@ class RunFolder:
                 "put them back, or train anew into another folder"
             )
         if state.facts["data"] != self.data_hash:
-            raise TrainingError(
-                f"{self.config.data}: the data set has changed since the run began (its pictures' names, sizes in "
-                "bytes, labels or boxes); put it back, or train anew into another folder"
-            )
+            raise TrainingError(f"{self.config.data}: {_OTHER_DATA}")
         return state
 
     def write_rows(self, rows: Sequence[EpochRow]) -> None:
@@ -159,6 +193,14 @@ class RunFolder:
         """The model folder of the best epoch."""
         return self.path / "weights" / "best"
 
+    def _begun_with(self) -> dict[str, Any]:
+        """What `run.json` says; empty where it cannot be read."""
+        try:
+            said = json.loads((self.path / "run.json").read_bytes())
+        except (OSError, ValueError, RecursionError):
+            return {}
+        return said if isinstance(said, dict) else {}
+
 
 def settings_of_run(path: Path) -> TrainConfig:
     """The settings that a run folder was made with; `out` is where it is now.
@@ -171,6 +213,27 @@ def settings_of_run(path: Path) -> TrainConfig:
     if not settings.is_file():
         raise TrainingError(f"{path}: not the folder of a run, it has no config.yaml; RUN is what train's --out was")
     return train_config(str(settings), out=path)
+
+
+def require_merely_begun(path: Path) -> None:
+    """Refuses a folder that holds anything but what a run has made before its first state.
+
+    Raises:
+        TrainingError: there is something else in it, or no run was begun there.
+    """
+    state = path / "state"
+    others = [entry.name for entry in path.iterdir() if not _BEGUN.fullmatch(entry.name) and entry != state]
+    if state.is_dir():
+        others += [f"state/{entry.name}" for entry in state.iterdir() if not _BEGUN_STATE.fullmatch(entry.name)]
+    elif state.exists():
+        others.append("state")
+    if others:
+        raise TrainingError(
+            f"{path}: no state of a run is here, and beginning anew would remove {min(others)!r} ({len(others)} such "
+            "in all); move what you need elsewhere, then `tscam train … --overwrite`"
+        )
+    if not (path / "run.json").is_file() and not (path / LOCK).exists():
+        raise TrainingError(f"{path}: no run was begun here, it has no run.json; RUN is what train's --out was")
 
 
 def _settings(config: TrainConfig) -> dict[str, object]:

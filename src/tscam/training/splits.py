@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tscam.config import TrainConfig
-from tscam.datasets import Dataset, find_reader, has_boxes, hold_out, read_dataset, require_boxes
+from tscam.datasets import Dataset, find_reader, has_boxes, hold_out, read_dataset
 from tscam.errors import DataError
 
 
@@ -26,6 +26,20 @@ class Splits:
     test: Dataset | None
     selection: str
 
+    def notes(self) -> list[str]:
+        """What a person should know: splits of which some pictures have boxes, and the test split where none has."""
+        said = []
+        for dataset in {id(split): split for split in (self.choosing, self.test) if split is not None}.values():
+            if dataset.boxes is None or has_boxes(dataset):
+                continue
+            without = sum(not len(boxes) for boxes in dataset.boxes)
+            if without < len(dataset) or dataset is self.test:
+                said.append(
+                    f"{without} of {len(dataset)} pictures of the split {dataset.split!r} have no box: it is scored by "
+                    "accuracy alone; for localization give each a box, or `tscam evaluate --allow-missing`"
+                )
+        return said
+
     def data_hash(self) -> str:
         """Hash of names, sizes in bytes, labels and boxes of all pictures."""
         seen = hashlib.sha256()
@@ -43,16 +57,20 @@ def read_splits(config: TrainConfig) -> Splits:
     """The splits that the settings ask for.
 
     Raises:
-        DataError: the data set cannot be read, nothing can be held out, or there is no test split for `oracle`.
+        DataError: the data set cannot be read, has one class alone, nothing can be held out, or there is no test split
+            for `oracle`.
     """
     reader = find_reader(config.data, name=config.dataset)
     training = read_dataset(config.data, name=config.dataset, split=reader.training_split(config.data))
+    if len(training.class_names) < 2:
+        raise DataError(
+            f"{config.data}: one class, {training.class_names[0]!r}, and so nothing to tell apart; add pictures of "
+            "another one"
+        )
     held = reader.splits(config.data)
     test, test_name = None, next((name for name in ("test", "val") if name in held), None)
     if test_name is not None:
         test = read_dataset(config.data, name=config.dataset, split=test_name)
-        if test.boxes is not None:
-            require_boxes(test)
     if config.select == "last":
         return Splits(training=training, choosing=None, test=test, selection="last epoch")
     if config.select == "oracle":

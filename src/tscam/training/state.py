@@ -54,6 +54,8 @@ def save_state(folder: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, 
         folder.mkdir(parents=True, exist_ok=True)
         whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         safetensors.torch.save_file(whole, beside)
+        # safetensors makes files that their owner alone may read.
+        beside.chmod(folder.stat().st_mode & 0o666)
         flush_file(beside)
         checksum = _checksum_of_file(beside)
         beside.rename(path)

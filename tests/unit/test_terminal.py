@@ -1,0 +1,41 @@
+"""Progress fits the terminal it is shown on, and calls scores what they are."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from tscam.terminal import _bar, _epoch, _place
+from tscam.training.progress import EpochRow, Progress
+
+ROW = EpochRow(
+    epoch=99, train_loss=1.25, learning_rate=1e-4, split="test", top1_cls=81.25, top1_loc=60.0, gt_known_loc=75.5
+)
+
+
+def at(*, selection: str = "last epoch", row: EpochRow | None = None) -> Progress:
+    return Progress(
+        epoch=100, epochs=300, step=40, steps=5005, loss=12.3456, learning_rate=1.25e-5, selection=selection,
+        images_per_second=1234.5, seconds_left=360_000.0, waiting=0.0, best=ROW, row=row,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("columns", [80, 120, 160])
+def test_the_bar_of_a_long_training_is_one_line_with_all_that_it_has_to_say(columns: int) -> None:
+    shown = io.StringIO()
+    bar = _bar()
+    bar.add_task(_place(at()), total=1_501_500, completed=495_535)
+    Console(file=shown, width=columns).print(bar.get_renderable())
+    (line,) = shown.getvalue().splitlines()
+    assert line.startswith("epoch 100/300 loss 12.3456 1234.5 images/s ")
+    assert " 495535/1501500 " in line
+    assert "━━━" in line
+    assert line.rstrip().endswith("-:--:--")  # The time left, before there are two steps to tell it by.
+    assert len(line) <= columns
+
+
+def test_an_epochs_scores_on_the_split_that_it_is_chosen_on_are_called_an_oracles() -> None:
+    scores = "top-1 cls 81.2 % top-1 loc 60.0 % GT-known loc 75.5 % (best so far)"
+    oracle = at(selection="oracle (epoch of best gt_known_loc on split 'test')", row=ROW)
+    assert _epoch(oracle) == f"epoch 100/300 done: loss 12.3456 test (oracle): {scores}"
+    assert _epoch(at(row=ROW)) == f"epoch 100/300 done: loss 12.3456 test: {scores}"
