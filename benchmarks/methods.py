@@ -6,15 +6,15 @@ Each run folder in RUNS is read by every method that can read its weights, and s
 which class-agnostic maps come without any training. A reading is scored on the test split under all protocols in one
 pass; its threshold is the best on held-out training pictures. Then, in a process of its own, it takes turns with the
 plain classifier on the first pictures of the test split: network, maps and box of the most likely class, and the peak
-memory. OUT gets `methods.md`, `methods.json`, and a folder a reading; what is there already is not measured again.
+memory. OUT gets `methods.md`, `methods.json`, and a folder a reading; an evaluation that is there is not made again.
 """
 
 import json
 import multiprocessing
 import os
-import platform
+import re
 import statistics
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from itertools import combinations
@@ -37,12 +37,14 @@ from tscam.image import preprocess, read_image
 from tscam.metrics.statistics import difference
 from tscam.model import LocalizationModel, create_model
 from tscam.recipe import read_recipe
+from tscam.results import METRICS, PICTURES
 from tscam.torch_predictor import TorchPredictor, find_device
 from tscam.writing import write_json, write_text_atomically
 
 PROTOCOLS = ("ts-cam", "max-box-acc", "max-box-acc-v2", "realistic", "pxap")
 CLASS_AGNOSTIC = ("attention", "rollout")
 NO_TRAINING = "(no training)"
+MEASURE = "gt_known_loc"
 # Settings of a run that do not change what it learns.
 _IRRELEVANT = {"data", "out", "workers", "cache", "device", "devices", "processes", "save_minutes", "samples_every",
                "overwrite", "tracker", "weights"}  # fmt: skip
@@ -71,39 +73,58 @@ class Reading:
         options = [f"{key} {_option(value)}" for key, value in self.args.items()]
         return ", ".join([self.method, *options])
 
+    @property
+    def folder(self) -> Path:
+        """Where its evaluation is, below `OUT`."""
+        return Path(*(re.sub(r"[^\w.-]+", "-", part).strip("-") for part in (self.run, self.name)))
+
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
-    """What was measured of a reading.
+class Scores:
+    """What an evaluation says of a reading.
 
     Attributes:
-        run, reading: its names.
-        scores: by protocol and measure: value and 95 % interval, in percent.
-        thresholds: by protocol, of its first measure; the best on the test split for max-box-acc and max-box-acc-v2.
-        explained: where they come from, by protocol.
-        by_size: GT-known Loc under `realistic`, and how many pictures, by what the object covers.
-        at_published: GT-known Loc under `ts-cam` at the data set's published threshold, in percent.
-        hits: GT-known Loc under `realistic` of each picture.
+        values: by protocol and measure: value and 95 % interval, in percent.
+        thresholds: by protocol: which by measure, and where they come from.
+        by_size: how many pictures, and GT-known Loc under `ts-cam`, by what the object covers.
+        at_published: the same at the data set's published threshold.
+        hits: the same of each picture, 0 or 1.
+    """
+
+    values: dict[str, dict[str, dict[str, float]]]
+    thresholds: dict[str, dict[str, Any]]
+    by_size: dict[str, tuple[int, float]]
+    at_published: float
+    hits: list[float]
+
+    def threshold(self, protocol: str) -> float:
+        """That of the protocol's first measure."""
+        value: float = next(iter(self.thresholds[protocol]["values"].values()))
+        return value
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """Time and memory of a reading, beside the plain classifier of its backbone.
+
+    Attributes:
         ms, classifier_ms: milliseconds a picture, medians over the turns.
-        ratio: of the two, the median over the turns; then the lowest and highest.
+        ratio, ratio_low, ratio_high: of the two, over the turns: median, lowest, highest.
         batch_mib, classifier_batch_mib: what a batch takes beyond what is there before it.
         peak_mib: of the process (on a GPU, of its allocator) while it localizes a batch.
     """
 
-    run: str
-    reading: str
-    scores: dict[str, dict[str, tuple[float, float, float]]]
-    thresholds: dict[str, float]
-    explained: dict[str, str]
-    by_size: dict[str, tuple[int, float]]
-    at_published: float
-    hits: list[int]
     ms: float
     classifier_ms: float
-    ratio: tuple[float, float, float]
+    ratio: float
+    ratio_low: float
+    ratio_high: float
     batch_mib: float | None
     classifier_batch_mib: float | None
     peak_mib: float | None
+
+
+Row = tuple[Reading, Scores, Cost]
 
 
 @app.default
@@ -119,7 +140,7 @@ def main(
     turns: int = 9,
     device: str | None = None,
 ) -> None:
-    """Measures what is not there yet, and writes both tables anew.
+    """Scores what is not scored yet, measures the cost of all, and writes both tables anew.
 
     Args:
         weights: start weights of the runs whose backbone is `backbone`.
@@ -130,16 +151,23 @@ def main(
     runs = sorted((path for path in models.iterdir() if (path / "config.yaml").is_file()), key=_order)
     settings = {run.name: read_recipe(str(run / "config.yaml")) for run in runs}
     readings, refused = _readings(runs, settings, _untrained(data, weights, backbone, image_size, out))
-    rows = []
+    scores, costs = [], []
     for number, reading in enumerate(readings, start=1):
-        print(f"{number}/{len(readings)} {reading.run}: {reading.name}", flush=True)
-        rows.append(_measured(reading, data, out, batch_size=batch_size, turns=turns, device=device))
-    facts = _facts(data, batch_size=batch_size, turns=turns, device=device)
+        print(f"scores {number}/{len(readings)} {reading.run}: {reading.name}", flush=True)
+        scores.append(_scores(reading, data, out / reading.folder / "evaluation", device=device))
+    for number, reading in enumerate(readings, start=1):
+        print(f"cost {number}/{len(readings)} {reading.run}: {reading.name}", flush=True)
+        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
+            measure = process.submit(_cost, reading, data, batch_size=batch_size, turns=turns, device=device)
+            costs.append(measure.result())
+    rows = list(zip(readings, scores, costs, strict=True))
+    conditions = _conditions(data, batch_size=batch_size, turns=turns, device=device)
     differences = _differences(rows)
     trained = {name: _training(of_run) for name, of_run in settings.items()}
-    write_json(out / "methods.json", {**facts, "runs": trained, "refused": refused,
-               "rows": [asdict(row) for row in rows], "differences": differences}, indent=1)  # fmt: skip
-    write_text_atomically(out / "methods.md", _markdown(rows, facts, trained, refused, differences))
+    write_json(out / "methods.json", {"conditions": conditions, "runs": trained, "refused": refused,
+               "rows": [{"run": reading.run, "reading": reading.name, "scores": asdict(of_scores), "cost": asdict(cost)}
+               for reading, of_scores, cost in rows], "differences": differences}, indent=1)  # fmt: skip
+    write_text_atomically(out / "methods.md", _markdown(rows, conditions, trained, refused, differences))
     print((out / "methods.md").resolve())
 
 
@@ -194,84 +222,74 @@ def _options(method: str, model: LocalizationModel) -> list[MethodArgs]:
     return options
 
 
-def _measured(reading: Reading, data: Path, out: Path, *, batch_size: int, turns: int, device: str | None) -> Row:
-    """The row of a reading; from its file where it was measured before."""
-    folder = out / (reading.run.strip("()").replace(" ", "-")) / reading.name.replace(", ", "-").replace(" ", "-")
-    file = folder / "row.json"
-    if file.exists():
-        return Row(**json.loads(file.read_text(encoding="utf-8")))
-    config = EvaluateConfig(
-        data=data, out=folder / "evaluation", method=reading.method, method_args=reading.args, protocol=PROTOCOLS,
-        threshold="val", device=device, overwrite=True,
-    )  # fmt: skip
-    results = tscam.evaluate(reading.model, config).results
-    realistic, ours = results["realistic"], results["ts-cam"]
-    at = int(np.abs(ours.curve.thresholds - read_dataset(data).threshold).argmin())
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
-        cost = process.submit(_cost, reading, data, batch_size=batch_size, turns=turns, device=device).result()
-    row = Row(
-        run=reading.run,
-        reading=reading.name,
-        scores={
-            protocol: {name: (score.value, score.low, score.high) for name, score in result.scores.items()}
-            for protocol, result in results.items()
-        },
-        thresholds={name: next(iter(result.threshold.values.values())) for name, result in results.items()},
-        explained={name: result.threshold.explained for name, result in results.items()},
-        by_size={group.name: (group.pictures, group.scores["gt_known_loc"]) for group in realistic.by_size},
-        at_published=float(ours.curve.percent("gt_known_loc")[at]),
-        hits=realistic.columns.measures["gt_known_loc"].astype(int).tolist(),
-        **cost,
+def _scores(reading: Reading, data: Path, out: Path, *, device: str | None) -> Scores:
+    """From the files of its evaluation, which is made where it is not there yet."""
+    if not (out / METRICS).exists():
+        config = EvaluateConfig(
+            data=data, out=out, method=reading.method, method_args=reading.args, protocol=PROTOCOLS, threshold="val",
+            device=device, overwrite=True,
+        )  # fmt: skip
+        tscam.evaluate(reading.model, config)
+    found = json.loads((out / METRICS).read_text(encoding="utf-8"))["protocols"]
+    pictures = [json.loads(line) for line in (out / PICTURES).read_text(encoding="utf-8").splitlines()]
+    curve = found["ts-cam"]["curve"]
+    at = np.abs(np.array(curve["thresholds"]) - read_dataset(data).threshold).argmin()
+    return Scores(
+        values={protocol: of_protocol["scores"] for protocol, of_protocol in found.items()},
+        thresholds={protocol: of_protocol["threshold"] for protocol, of_protocol in found.items()},
+        by_size={group["name"]: (group["pictures"], group["scores"][MEASURE]) for group in found["ts-cam"]["by_size"]},
+        at_published=curve["scores"][MEASURE][at],
+        hits=[picture["protocols"]["ts-cam"][MEASURE] for picture in pictures],
     )
-    write_json(file, asdict(row), indent=1)
-    return row
 
 
-def _cost(reading: Reading, data: Path, *, batch_size: int, turns: int, device: str | None) -> dict[str, Any]:
+def _cost(reading: Reading, data: Path, *, batch_size: int, turns: int, device: str | None) -> Cost:
     """Time and memory of a reading beside the plain classifier of the same backbone; for a process of its own."""
     where = find_device(device)
-    predictor = TorchPredictor(
-        load_model(reading.model, method=reading.method, method_args=reading.args), device=device
-    )
-    spec = predictor.model.spec
-    settings: dict[str, Any] = dict(spec.backbone_args)
-    if predictor.model.backbone.num_blocks:
-        settings["img_size"] = spec.image_hw
-    plain = timm.create_model(spec.backbone, num_classes=len(spec.label_names), **settings)
-    plain = plain.to(where).eval()
+    model = load_model(reading.model, method=reading.method, method_args=reading.args)
+    predictor, spec = TorchPredictor(model, device=device), model.spec
     dataset, form = read_dataset(data), predictor.input_format
     views = [preprocess(read_image(dataset.path(index)), to=form) for index in range(batch_size)]
     pixels = np.stack([of_view for of_view, _ in views])
-
-    def classify() -> None:
-        with torch.inference_mode():
-            plain(torch.from_numpy(pixels).to(where)).cpu()
 
     def localize() -> None:
         for found in predictor.predict(pixels, top_k=1):
             boxes_above(localization_map(found.maps[0], size_wh=form.size_wh), threshold=spec.threshold)
 
-    memory: dict[str, float | None] = {}
-    peak = None
-    for name, run in (("classifier_", classify), ("", localize)):
-        run()
-        before, peak = peak_mib(lambda: None, where), peak_mib(run, where)
-        memory[f"{name}batch_mib"] = None if peak is None or before is None else peak - before
+    batch_mib, process_mib = _memory(localize, where)  # before there is a second network
+    settings: dict[str, Any] = dict(spec.backbone_args)
+    if model.backbone.num_blocks:
+        settings["img_size"] = spec.image_hw
+    plain = timm.create_model(spec.backbone, num_classes=len(spec.label_names), **settings)
+    plain = plain.to(where).eval()
+
+    def classify() -> None:
+        with torch.inference_mode():
+            plain(torch.from_numpy(pixels).to(where)).cpu()
+
+    classifier_mib, _ = _memory(classify, where)
     pairs = [(seconds_of(classify, where), seconds_of(localize, where)) for _ in range(turns)]
     ratios = sorted(localized / classified for classified, localized in pairs)
     classifier_ms, ms = (1000 * statistics.median(times) / batch_size for times in zip(*pairs, strict=True))
-    return {
-        "ms": ms, "classifier_ms": classifier_ms, "ratio": (statistics.median(ratios), ratios[0], ratios[-1]),
-        **memory, "peak_mib": peak,
-    }  # fmt: skip
+    return Cost(
+        ms=ms, classifier_ms=classifier_ms, ratio=statistics.median(ratios), ratio_low=ratios[0],
+        ratio_high=ratios[-1], batch_mib=batch_mib, classifier_batch_mib=classifier_mib, peak_mib=process_mib,
+    )  # fmt: skip
+
+
+def _memory(run: Callable[[], None], device: torch.device) -> tuple[float | None, float | None]:
+    """MiB that a warmed-up run takes beyond what is there before it, and at its peak in all."""
+    run()
+    before, peak = peak_mib(lambda: None, device), peak_mib(run, device)
+    return None if before is None or peak is None else peak - before, peak
 
 
 def _differences(rows: Iterable[Row]) -> list[dict[str, object]]:
-    """GT-known Loc under `realistic`: the second row less the first, for each pair of rows, on the same pictures."""
+    """GT-known Loc under `ts-cam`: the second row less the first, for each pair of rows, on the same pictures."""
     found = []
-    for first, second in combinations(rows, 2):
-        tested = difference(np.array(first.hits, dtype=float), np.array(second.hits, dtype=float), is_hit=True)
-        found.append({"first": [first.run, first.reading], "second": [second.run, second.reading], **asdict(tested)})
+    for (first, of_first, _), (second, of_second, _) in combinations(rows, 2):
+        tested = difference(np.array(of_first.hits), np.array(of_second.hits), is_hit=True)
+        found.append({"first": [first.run, first.name], "second": [second.run, second.name], **asdict(tested)})
     return found
 
 
@@ -289,73 +307,67 @@ def _option(value: object) -> str:
     return " ".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
 
 
-def _facts(data: Path, *, batch_size: int, turns: int, device: str | None) -> dict[str, Any]:
-    where = find_device(device)
-    cpu = platform.processor() or platform.machine()
-    if (info := Path("/proc/cpuinfo")).exists():
-        cpu = next((line.partition(": ")[2] for line in info.read_text().splitlines() if "model name" in line), cpu)
-    threads = f"{torch.get_num_threads()} threads of {os.cpu_count()} cores, {cpu}"
-    dataset = read_dataset(data)
-    return {
-        "hardware": torch.cuda.get_device_name(where) if where.type == "cuda" else threads,
-        "versions": f"torch {torch.__version__}, timm {timm.__version__}",
-        "pictures": len(dataset),
-        "split": dataset.split,
-        "classes": len(dataset.class_names),
-        "published_threshold": dataset.threshold,
-        "batch_size": batch_size,
-        "turns": turns,
-    }
+def _conditions(data: Path, *, batch_size: int, turns: int, device: str | None) -> str:
+    """What was measured on, in words."""
+    dataset, where = read_dataset(data), find_device(device)
+    hardware = f"{torch.get_num_threads()} threads of {os.cpu_count()} cores"
+    if where.type == "cuda":
+        hardware = torch.cuda.get_device_name(where)
+    return (
+        f"{len(dataset)} pictures of split {dataset.split!r}, {len(dataset.class_names)} classes, published threshold "
+        f"{dataset.threshold:g}; {hardware}, torch {torch.__version__}, timm {timm.__version__}; batch {batch_size}, "
+        f"{turns} turns"
+    )
 
 
 def _markdown(
     rows: list[Row],
-    facts: Mapping[str, Any],
+    conditions: str,
     trained: Mapping[str, str],
     refused: Mapping[str, str],
     differences: Iterable[Mapping[str, Any]],
 ) -> str:
-    sizes = list(rows[0].by_size)
+    first, of_first, _ = rows[0]
     blocks = [
-        [f"{facts['pictures']} pictures of split {facts['split']!r}, {facts['classes']} classes. {facts['hardware']}; "
-         f"{facts['versions']}; batch {facts['batch_size']}, {facts['turns']} turns."],
+        [conditions],
         [f"- `{name}`: {said}" for name, said in trained.items()],
         list(_table(
-            ["run", "read by", "top-1 cls", "top-1 loc", "GT-known loc", "τ", f"at {facts['published_threshold']:g}",
-             "realistic GT-known", "MaxBoxAcc", "best τ", "V2", "PxAP", "ms", "× classifier", "batch MiB", "peak MiB"],
-            map(_cells, rows),
+            ["run", "read by", "top-1 cls", "top-1 loc", "GT-known loc", "τ", "at published τ", "realistic GT-known",
+             "MaxBoxAcc", "best τ", "V2", "PxAP", "ms", "× classifier", "batch MiB", "peak MiB"],
+            (_cells(*row) for row in rows),
         )),
         list(_table(
-            ["run", "read by", *(f"{name} ({rows[0].by_size[name][0]})" for name in sizes)],
-            ([row.run, row.reading, *(f"{row.by_size[name][1]:.1f}" for name in sizes)] for row in rows),
+            ["run", "read by", *(f"{name} ({count})" for name, (count, _) in of_first.by_size.items())],
+            ([reading.run, reading.name, *(f"{value:.1f}" for _, value in scores.by_size.values())]
+             for reading, scores, _ in rows),
         )),
         list(_table(
             ["run", "read by", "GT-known loc less that of the first row", "p"],
             ([*pair["second"], f"{pair['value']:+.1f} [{pair['low']:+.1f}, {pair['high']:+.1f}]", f"{pair['p']:.2g}"]
-             for pair in differences if pair["first"] == [rows[0].run, rows[0].reading]),
+             for pair in differences if pair["first"] == [first.run, first.name]),
         )),
         [f"- cannot be read: {what}: {why}" for what, why in refused.items()],
     ]  # fmt: skip
     return "\n\n".join("\n".join(lines) for lines in blocks if lines) + "\n"
 
 
-def _cells(row: Row) -> list[str]:
-    ours, realistic = row.scores["ts-cam"], row.scores["realistic"]
+def _cells(reading: Reading, scores: Scores, cost: Cost) -> list[str]:
+    ours, realistic = scores.values["ts-cam"], scores.values["realistic"]
+    best, best_v2 = scores.values["max-box-acc"], scores.values["max-box-acc-v2"]
+    has_classes = reading.run != NO_TRAINING
     return [
-        row.run, row.reading,
-        "–" if row.run == NO_TRAINING else f"{ours['top1_cls'][0]:.1f}",
-        "–" if row.run == NO_TRAINING else f"{ours['top1_loc'][0]:.1f}",
-        _with_interval(ours["gt_known_loc"]), f"{row.thresholds['ts-cam']:.2f}", f"{row.at_published:.1f}",
-        _with_interval(realistic["gt_known_loc"]),
-        _with_interval(next(iter(row.scores["max-box-acc"].values()))), f"{row.thresholds['max-box-acc']:.3f}",
-        f"{row.scores['max-box-acc-v2']['max_box_acc_v2'][0]:.1f}", f"{row.scores['pxap']['px_ap'][0]:.1f}",
-        f"{row.ms:.0f}", f"{row.ratio[0]:.2f} ({row.ratio[1]:.2f} to {row.ratio[2]:.2f})",
-        _mib(row.batch_mib), _mib(row.peak_mib),
+        reading.run, reading.name,
+        *(f"{ours[name]['value']:.1f}" if has_classes else "–" for name in ("top1_cls", "top1_loc")),
+        _with_interval(ours[MEASURE]), f"{scores.threshold('ts-cam'):.2f}", f"{scores.at_published:.1f}",
+        _with_interval(realistic[MEASURE]), _with_interval(next(iter(best.values()))),
+        f"{scores.threshold('max-box-acc'):.3f}", f"{next(iter(best_v2.values()))['value']:.1f}",
+        f"{scores.values['pxap']['px_ap']['value']:.1f}", f"{cost.ms:.0f}",
+        f"{cost.ratio:.2f} ({cost.ratio_low:.2f} to {cost.ratio_high:.2f})", _mib(cost.batch_mib), _mib(cost.peak_mib),
     ]  # fmt: skip
 
 
-def _with_interval(score: tuple[float, float, float]) -> str:
-    return f"{score[0]:.1f} [{score[1]:.1f}, {score[2]:.1f}]"
+def _with_interval(score: Mapping[str, float]) -> str:
+    return f"{score['value']:.1f} [{score['low']:.1f}, {score['high']:.1f}]"
 
 
 def _mib(value: float | None) -> str:
