@@ -4,9 +4,10 @@
 
 Each run folder in RUNS is read by every method that can read its weights, and so are the start weights themselves, from
 which class-agnostic maps come without any training. A reading is scored on the test split under all protocols in one
-pass; its threshold is the best on held-out training pictures. Then, in a process of its own, it takes turns with the
-plain classifier on the first pictures of the test split: network, maps and box of the most likely class, and the peak
-memory. OUT gets `methods.md`, `methods.json`, and a folder a reading; an evaluation that is there is not made again.
+pass; its threshold is the best on held-out training pictures. Then each method on each backbone, in a process of its
+own, takes turns with the plain classifier on the first pictures of the test split: network, maps and box of the most
+likely class, and the peak memory; weights and options do not enter there. OUT gets `methods.md`, `methods.json`, and a
+folder a reading; an evaluation that is there is not made again.
 """
 
 import json
@@ -59,11 +60,13 @@ class Reading:
     Attributes:
         run: name of the run folder, or `NO_TRAINING`.
         model: its folder.
+        network: backbone and view, in words.
         method, args: the method and its options.
     """
 
     run: str
     model: Path
+    network: str
     method: str
     args: MethodArgs
 
@@ -105,7 +108,7 @@ class Scores:
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """Time and memory of a reading, beside the plain classifier of its backbone.
+    """Time and memory of a method on a backbone, beside the plain classifier.
 
     Attributes:
         ms, classifier_ms: milliseconds a picture, medians over the turns.
@@ -151,16 +154,16 @@ def main(
     runs = sorted((path for path in models.iterdir() if (path / "config.yaml").is_file()), key=_order)
     settings = {run.name: read_recipe(str(run / "config.yaml")) for run in runs}
     readings, refused = _readings(runs, settings, _untrained(data, weights, backbone, image_size, out))
-    scores, costs = [], []
+    scores, costs = [], dict[tuple[str, str], Cost]()
     for number, reading in enumerate(readings, start=1):
         print(f"scores {number}/{len(readings)} {reading.run}: {reading.name}", flush=True)
         scores.append(_scores(reading, data, out / reading.folder / "evaluation", device=device))
-    for number, reading in enumerate(readings, start=1):
-        print(f"cost {number}/{len(readings)} {reading.run}: {reading.name}", flush=True)
+    for (network, method), reading in {(each.network, each.method): each for each in reversed(readings)}.items():
+        print(f"cost {network}: {method}", flush=True)
         with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
             measure = process.submit(_cost, reading, data, batch_size=batch_size, turns=turns, device=device)
-            costs.append(measure.result())
-    rows = list(zip(readings, scores, costs, strict=True))
+            costs[network, method] = measure.result()
+    rows = [(each, of, costs[each.network, each.method]) for each, of in zip(readings, scores, strict=True)]
     conditions = _conditions(data, batch_size=batch_size, turns=turns, device=device)
     differences = _differences(rows)
     trained = {name: _training(of_run) for name, of_run in settings.items()}
@@ -192,23 +195,22 @@ def _readings(
 ) -> tuple[list[Reading], dict[str, str]]:
     """All readings, each run's own method first; and why methods cannot read a run, by both names."""
     found, refused = [], dict[str, str]()
-    for run in runs:
-        model = load_model(run)
-        own = model.spec.method
-        for method in (own, *(name for name in tscam.methods.methods if name != own)):
-            if settings[run.name]["freeze_backbone"] and method in CLASS_AGNOSTIC:
-                continue  # the maps of the start weights, which are measured by themselves
+    folders = {run.name: run for run in runs} | {NO_TRAINING: untrained}
+    for name, folder in folders.items():
+        model = load_model(folder)
+        own, network = model.spec.method, " ".join([model.spec.backbone, *map(str, model.spec.image_hw)])
+        is_frozen = name != NO_TRAINING and bool(settings[name]["freeze_backbone"])
+        for method in sorted(tscam.methods.methods, key=lambda other: other != own):
+            # Class-agnostic maps of a frozen backbone are those of the start weights, which have no others.
+            if (method in CLASS_AGNOSTIC and is_frozen) or (method not in CLASS_AGNOSTIC and name == NO_TRAINING):
+                continue
             try:
                 model.with_method(method)
             except ConfigError as fault:
-                refused[f"{run.name}, {method}"] = str(fault)
+                refused[f"{name}, {method}"] = str(fault)
                 continue
-            options = _options(method, model) if method in (own, "attention") else [{}]
-            found += [Reading(run=run.name, model=run, method=method, args=args) for args in options]
-    model = load_model(untrained)
-    for method in CLASS_AGNOSTIC:
-        for args in _options(method, model):
-            found.append(Reading(run=NO_TRAINING, model=untrained, method=method, args=args))
+            for args in _options(method, model) if method in (own, "attention") else [{}]:
+                found.append(Reading(run=name, model=folder, network=network, method=method, args=args))
     return found, refused
 
 
