@@ -118,8 +118,8 @@ def benchmark(
 
     amp = torch.autocast(where.type, dtype=torch.bfloat16) if precision == "bf16" else nullcontext()
     with torch.inference_mode(), amp:
-        peaks = [_peak_mib(run, where) for run in (classify, localize)]
-        pairs = [(_seconds(classify, where), _seconds(localize, where)) for _ in range(_ROUNDS)]
+        peaks = [peak_mib(run, where) for run in (classify, localize)]
+        pairs = [(seconds_of(classify, where), seconds_of(localize, where)) for _ in range(_ROUNDS)]
     seconds_a, seconds_b = map(min, zip(*pairs, strict=True))
     on = f"{torch.get_num_threads()} threads" if where.type == "cpu" else torch.cuda.get_device_name(where)
     view = f"{height}×{width}, {classes} classes, batch {batch_size}"
@@ -133,7 +133,7 @@ def benchmark(
     )
 
 
-def _seconds(run: Callable[[], None], device: torch.device) -> float:
+def seconds_of(run: Callable[[], None], device: torch.device) -> float:
     _wait(device)
     started = time.perf_counter()
     run()
@@ -146,7 +146,7 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def _peak_mib(run: Callable[[], None], device: torch.device) -> float | None:
+def peak_mib(run: Callable[[], None], device: torch.device) -> float | None:
     """The most memory in use while `run` runs the second time: of the GPU's allocator, or of the whole process."""
     run()
     if device.type == "cuda":

@@ -1,0 +1,387 @@
+"""Which method and backbone for pictures of one's own: accuracy, time and memory of each, in one table from one run.
+
+    uv run python benchmarks/methods.py --data DIR --weights dinov2.safetensors --models RUNS --out OUT
+
+Each run folder in RUNS is read by every method that can read its weights, and so are the start weights themselves, from
+which class-agnostic maps come without any training. A reading is scored on the test split under all protocols in one
+pass; its threshold is the best on held-out training pictures. Then each method on each backbone, in a process of its
+own, takes turns with the plain classifier on the first pictures of the test split: network, maps and box of the most
+likely class, and the peak memory; weights and options do not enter there. OUT gets `methods.md`, `methods.json`, and a
+folder a reading; an evaluation that is there is not made again.
+"""
+
+import json
+import multiprocessing
+import os
+import re
+import statistics
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import timm
+import torch
+from cyclopts import App
+
+import tscam
+from tscam.benchmark import peak_mib, seconds_of
+from tscam.boxes import boxes_above, localization_map
+from tscam.checkpoint import load_model, save_model
+from tscam.config import EvaluateConfig, MethodArgs, TrainConfig
+from tscam.datasets import read_dataset
+from tscam.errors import ConfigError
+from tscam.image import preprocess, read_image
+from tscam.metrics.statistics import difference
+from tscam.model import LocalizationModel, create_model
+from tscam.recipe import read_recipe
+from tscam.results import METRICS, PICTURES
+from tscam.torch_predictor import TorchPredictor, find_device
+from tscam.writing import write_json, write_text_atomically
+
+PROTOCOLS = ("ts-cam", "max-box-acc", "max-box-acc-v2", "realistic", "pxap")
+CLASS_AGNOSTIC = ("attention", "rollout")
+NO_TRAINING = "(no training)"
+MEASURE = "gt_known_loc"
+# Settings of a run that do not change what it learns.
+_IRRELEVANT = {"data", "out", "workers", "cache", "device", "devices", "processes", "save_minutes", "samples_every",
+               "overwrite", "tracker", "weights"}  # fmt: skip
+
+app = App(help=__doc__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """A model read by a method.
+
+    Attributes:
+        run: name of the run folder, or `NO_TRAINING`.
+        model: its folder.
+        network: backbone and view, in words.
+        method, args: the method and its options.
+    """
+
+    run: str
+    model: Path
+    network: str
+    method: str
+    args: MethodArgs
+
+    @property
+    def name(self) -> str:
+        """Method and options, in words."""
+        options = [f"{key} {_option(value)}" for key, value in self.args.items()]
+        return ", ".join([self.method, *options])
+
+    @property
+    def folder(self) -> Path:
+        """Where its evaluation is, below `OUT`."""
+        return Path(*(re.sub(r"[^\w.-]+", "-", part).strip("-") for part in (self.run, self.name)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    """What an evaluation says of a reading.
+
+    Attributes:
+        values: by protocol and measure: value and 95 % interval, in percent.
+        thresholds: by protocol: which by measure, and where they come from.
+        by_size: how many pictures, and GT-known Loc under `ts-cam`, by what the object covers.
+        at_published: the same at the data set's published threshold.
+        hits: the same of each picture, 0 or 1.
+    """
+
+    values: dict[str, dict[str, dict[str, float]]]
+    thresholds: dict[str, dict[str, Any]]
+    by_size: dict[str, tuple[int, float]]
+    at_published: float
+    hits: list[float]
+
+    def threshold(self, protocol: str) -> float:
+        """That of the protocol's first measure."""
+        value: float = next(iter(self.thresholds[protocol]["values"].values()))
+        return value
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """Time and memory of a method on a backbone, beside the plain classifier.
+
+    Attributes:
+        ms, classifier_ms: milliseconds a picture, medians over the turns.
+        ratio, ratio_low, ratio_high: of the two, over the turns: median, lowest, highest.
+        batch_mib, classifier_batch_mib: what a batch takes beyond what is there before it.
+        peak_mib: of the process (on a GPU, of its allocator) while it localizes a batch.
+    """
+
+    ms: float
+    classifier_ms: float
+    ratio: float
+    ratio_low: float
+    ratio_high: float
+    batch_mib: float | None
+    classifier_batch_mib: float | None
+    peak_mib: float | None
+
+
+Row = tuple[Reading, Scores, Cost]
+
+
+@app.default
+def main(
+    *,
+    data: Path,
+    weights: Path,
+    models: Path,
+    out: Path,
+    backbone: str = "vit_small_patch14_dinov2",
+    image_size: int = 140,
+    batch_size: int = 8,
+    turns: int = 9,
+    device: str | None = None,
+) -> None:
+    """Scores what is not scored yet, measures the cost of all, and writes both tables anew.
+
+    Args:
+        weights: start weights of the runs whose backbone is `backbone`.
+        image_size: of the view of the start weights themselves; a run has its own.
+        turns: of classifier and localization, each a batch.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    runs = sorted((path for path in models.iterdir() if (path / "config.yaml").is_file()), key=_order)
+    settings = {run.name: read_recipe(str(run / "config.yaml")) for run in runs}
+    readings, refused = _readings(runs, settings, _untrained(data, weights, backbone, image_size, out))
+    scores, costs = [], dict[tuple[str, str], Cost]()
+    for number, reading in enumerate(readings, start=1):
+        print(f"scores {number}/{len(readings)} {reading.run}: {reading.name}", flush=True)
+        scores.append(_scores(reading, data, out / reading.folder / "evaluation", device=device))
+    for (network, method), reading in {(each.network, each.method): each for each in reversed(readings)}.items():
+        print(f"cost {network}: {method}", flush=True)
+        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
+            measure = process.submit(_cost, reading, data, batch_size=batch_size, turns=turns, device=device)
+            costs[network, method] = measure.result()
+    rows = [(each, of, costs[each.network, each.method]) for each, of in zip(readings, scores, strict=True)]
+    conditions = _conditions(data, batch_size=batch_size, turns=turns, device=device)
+    differences = _differences(rows)
+    trained = {name: _training(of_run) for name, of_run in settings.items()}
+    write_json(out / "methods.json", {"conditions": conditions, "runs": trained, "refused": refused,
+               "rows": [{"run": reading.run, "reading": reading.name, "scores": asdict(of_scores), "cost": asdict(cost)}
+               for reading, of_scores, cost in rows], "differences": differences}, indent=1)  # fmt: skip
+    write_text_atomically(out / "methods.md", _markdown(rows, conditions, trained, refused, differences))
+    print((out / "methods.md").resolve())
+
+
+def _order(run: Path) -> tuple[bool, bool, str]:
+    """Trained backbones first, then frozen ones, then those from random weights."""
+    settings = read_recipe(str(run / "config.yaml"))
+    return settings["weights"] == "none", bool(settings["freeze_backbone"]), run.name
+
+
+def _untrained(data: Path, weights: Path, backbone: str, image_size: int, out: Path) -> Path:
+    """A model folder of the start weights; its class scores are random, its attention is not."""
+    folder = out / "no-training" / "model"
+    if not folder.exists():
+        torch.manual_seed(TrainConfig.seed)
+        names = read_dataset(data).class_names
+        save_model(create_model(backbone, label_names=names, image_size=image_size, weights=weights), folder)
+    return folder
+
+
+def _readings(
+    runs: Iterable[Path], settings: Mapping[str, Mapping[str, object]], untrained: Path
+) -> tuple[list[Reading], dict[str, str]]:
+    """All readings, each run's own method first; and why methods cannot read a run, by both names."""
+    found, refused = [], dict[str, str]()
+    folders = {run.name: run for run in runs} | {NO_TRAINING: untrained}
+    for name, folder in folders.items():
+        model = load_model(folder)
+        own, network = model.spec.method, " ".join([model.spec.backbone, *map(str, model.spec.image_hw)])
+        is_frozen = name != NO_TRAINING and bool(settings[name]["freeze_backbone"])
+        for method in sorted(tscam.methods.methods, key=lambda other: other != own):
+            # Class-agnostic maps of a frozen backbone are those of the start weights, which have no others.
+            if (method in CLASS_AGNOSTIC and is_frozen) or (method not in CLASS_AGNOSTIC and name == NO_TRAINING):
+                continue
+            try:
+                model.with_method(method)
+            except ConfigError as fault:
+                refused[f"{name}, {method}"] = str(fault)
+                continue
+            for args in _options(method, model) if method in (own, "attention") else [{}]:
+                found.append(Reading(run=name, model=folder, network=network, method=method, args=args))
+    return found, refused
+
+
+def _options(method: str, model: LocalizationModel) -> list[MethodArgs]:
+    """No options, and those worth knowing: the last layers' attention alone; no negative semantic values."""
+    options: list[MethodArgs] = [{}]
+    if method in ("attention", "ts-cam", "training-free"):
+        options.append({"layers": tuple(range(model.backbone.num_blocks))[-4:]})
+    if method in ("ts-cam", "training-free"):
+        options.append({"relu": True})
+    return options
+
+
+def _scores(reading: Reading, data: Path, out: Path, *, device: str | None) -> Scores:
+    """From the files of its evaluation, which is made where it is not there yet."""
+    if not (out / METRICS).exists():
+        config = EvaluateConfig(
+            data=data, out=out, method=reading.method, method_args=reading.args, protocol=PROTOCOLS, threshold="val",
+            device=device, overwrite=True,
+        )  # fmt: skip
+        tscam.evaluate(reading.model, config)
+    found = json.loads((out / METRICS).read_text(encoding="utf-8"))["protocols"]
+    pictures = [json.loads(line) for line in (out / PICTURES).read_text(encoding="utf-8").splitlines()]
+    curve = found["ts-cam"]["curve"]
+    at = np.abs(np.array(curve["thresholds"]) - read_dataset(data).threshold).argmin()
+    return Scores(
+        values={protocol: of_protocol["scores"] for protocol, of_protocol in found.items()},
+        thresholds={protocol: of_protocol["threshold"] for protocol, of_protocol in found.items()},
+        by_size={group["name"]: (group["pictures"], group["scores"][MEASURE]) for group in found["ts-cam"]["by_size"]},
+        at_published=curve["scores"][MEASURE][at],
+        hits=[picture["protocols"]["ts-cam"][MEASURE] for picture in pictures],
+    )
+
+
+def _cost(reading: Reading, data: Path, *, batch_size: int, turns: int, device: str | None) -> Cost:
+    """Time and memory of a reading beside the plain classifier of the same backbone; for a process of its own."""
+    where = find_device(device)
+    model = load_model(reading.model, method=reading.method, method_args=reading.args)
+    predictor, spec = TorchPredictor(model, device=device), model.spec
+    dataset, form = read_dataset(data), predictor.input_format
+    views = [preprocess(read_image(dataset.path(index)), to=form) for index in range(batch_size)]
+    pixels = np.stack([of_view for of_view, _ in views])
+
+    def localize() -> None:
+        for found in predictor.predict(pixels, top_k=1):
+            boxes_above(localization_map(found.maps[0], size_wh=form.size_wh), threshold=spec.threshold)
+
+    batch_mib, process_mib = _memory(localize, where)  # before there is a second network
+    settings: dict[str, Any] = dict(spec.backbone_args)
+    if model.backbone.num_blocks:
+        settings["img_size"] = spec.image_hw
+    plain = timm.create_model(spec.backbone, num_classes=len(spec.label_names), **settings)
+    plain = plain.to(where).eval()
+
+    def classify() -> None:
+        with torch.inference_mode():
+            plain(torch.from_numpy(pixels).to(where)).cpu()
+
+    classifier_mib, _ = _memory(classify, where)
+    pairs = [(seconds_of(classify, where), seconds_of(localize, where)) for _ in range(turns)]
+    ratios = sorted(localized / classified for classified, localized in pairs)
+    classifier_ms, ms = (1000 * statistics.median(times) / batch_size for times in zip(*pairs, strict=True))
+    return Cost(
+        ms=ms, classifier_ms=classifier_ms, ratio=statistics.median(ratios), ratio_low=ratios[0],
+        ratio_high=ratios[-1], batch_mib=batch_mib, classifier_batch_mib=classifier_mib, peak_mib=process_mib,
+    )  # fmt: skip
+
+
+def _memory(run: Callable[[], None], device: torch.device) -> tuple[float | None, float | None]:
+    """MiB that a warmed-up run takes beyond what is there before it, and at its peak in all."""
+    run()
+    before, peak = peak_mib(lambda: None, device), peak_mib(run, device)
+    return None if before is None or peak is None else peak - before, peak
+
+
+def _differences(rows: Iterable[Row]) -> list[dict[str, object]]:
+    """GT-known Loc under `ts-cam`: the second row less the first, for each pair of rows, on the same pictures."""
+    found = []
+    for (first, of_first, _), (second, of_second, _) in combinations(rows, 2):
+        tested = difference(np.array(of_first.hits), np.array(of_second.hits), is_hit=True)
+        found.append({"first": [first.run, first.name], "second": [second.run, second.name], **asdict(tested)})
+    return found
+
+
+def _training(settings: Mapping[str, object]) -> str:
+    """How a run was trained: its settings that are not the defaults of `TrainConfig`, and its seed."""
+    defaults = asdict(TrainConfig(data=Path(), out=Path()))
+    changed = {name: value for name, value in settings.items() if value != defaults[name] and name not in _IRRELEVANT}
+    said = [f"{name} {_option(value)}" for name, value in ({**changed, "seed": settings["seed"]}).items()]
+    return ", ".join([f"start weights {Path(str(settings['weights'])).name}", *said])
+
+
+def _option(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return " ".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
+
+
+def _conditions(data: Path, *, batch_size: int, turns: int, device: str | None) -> str:
+    """What was measured on, in words."""
+    dataset, where = read_dataset(data), find_device(device)
+    hardware = f"{torch.get_num_threads()} threads of {os.cpu_count()} cores"
+    if where.type == "cuda":
+        hardware = torch.cuda.get_device_name(where)
+    return (
+        f"{len(dataset)} pictures of split {dataset.split!r}, {len(dataset.class_names)} classes, published threshold "
+        f"{dataset.threshold:g}; {hardware}, torch {torch.__version__}, timm {timm.__version__}; batch {batch_size}, "
+        f"{turns} turns"
+    )
+
+
+def _markdown(
+    rows: list[Row],
+    conditions: str,
+    trained: Mapping[str, str],
+    refused: Mapping[str, str],
+    differences: Iterable[Mapping[str, Any]],
+) -> str:
+    first, of_first, _ = rows[0]
+    blocks = [
+        [conditions],
+        [f"- `{name}`: {said}" for name, said in trained.items()],
+        list(_table(
+            ["run", "read by", "top-1 cls", "top-1 loc", "GT-known loc", "τ", "at published τ", "realistic GT-known",
+             "MaxBoxAcc", "best τ", "V2", "PxAP", "ms", "× classifier", "batch MiB", "peak MiB"],
+            (_cells(*row) for row in rows),
+        )),
+        list(_table(
+            ["run", "read by", *(f"{name} ({count})" for name, (count, _) in of_first.by_size.items())],
+            ([reading.run, reading.name, *(f"{value:.1f}" for _, value in scores.by_size.values())]
+             for reading, scores, _ in rows),
+        )),
+        list(_table(
+            ["run", "read by", "GT-known loc less that of the first row", "p"],
+            ([*pair["second"], f"{pair['value']:+.1f} [{pair['low']:+.1f}, {pair['high']:+.1f}]", f"{pair['p']:.2g}"]
+             for pair in differences if pair["first"] == [first.run, first.name]),
+        )),
+        [f"- cannot be read: {what}: {why}" for what, why in refused.items()],
+    ]  # fmt: skip
+    return "\n\n".join("\n".join(lines) for lines in blocks if lines) + "\n"
+
+
+def _cells(reading: Reading, scores: Scores, cost: Cost) -> list[str]:
+    ours, realistic = scores.values["ts-cam"], scores.values["realistic"]
+    best, best_v2 = scores.values["max-box-acc"], scores.values["max-box-acc-v2"]
+    has_classes = reading.run != NO_TRAINING
+    return [
+        reading.run, reading.name,
+        *(f"{ours[name]['value']:.1f}" if has_classes else "–" for name in ("top1_cls", "top1_loc")),
+        _with_interval(ours[MEASURE]), f"{scores.threshold('ts-cam'):.2f}", f"{scores.at_published:.1f}",
+        _with_interval(realistic[MEASURE]), _with_interval(next(iter(best.values()))),
+        f"{scores.threshold('max-box-acc'):.3f}", f"{next(iter(best_v2.values()))['value']:.1f}",
+        f"{scores.values['pxap']['px_ap']['value']:.1f}", f"{cost.ms:.0f}",
+        f"{cost.ratio:.2f} ({cost.ratio_low:.2f} to {cost.ratio_high:.2f})", _mib(cost.batch_mib), _mib(cost.peak_mib),
+    ]  # fmt: skip
+
+
+def _with_interval(score: Mapping[str, float]) -> str:
+    return f"{score['value']:.1f} [{score['low']:.1f}, {score['high']:.1f}]"
+
+
+def _mib(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.0f}"
+
+
+def _table(header: list[str], rows: Iterable[list[str]]) -> Iterator[str]:
+    for number, cells in enumerate([header, *rows]):
+        yield "| " + " | ".join(cells) + " |"
+        if number == 0:
+            yield "|" + "---|" * 2 + "---:|" * (len(cells) - 2)
+
+
+if __name__ == "__main__":
+    app()
