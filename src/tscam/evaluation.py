@@ -1,6 +1,7 @@
 """A model, or saved maps, on a data set → the numbers of every protocol, from one pass over the pictures."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -133,25 +134,27 @@ def evaluate_to(
         out.mkdir(parents=True, exist_ok=True)
     policy = next((each.policy for each in chosen.values() if each.policy.is_of_each_map), _ONE_FOR_ALL)
     judge = Judge(protocols=asked, policy=policy, save_to=save_to)
-    pictures: Spool[JudgedPicture] = Spool(out if processes.is_main else None)
-    walk = judged(tasks, dataset, judge, faults=faults, workers=workers, processes=processes, on_progress=on_progress)
-    sizes_wh = []
-    for picture in walk:
-        pictures.append(picture)
-        sizes_wh.append(picture.picture_wh)
-    results = {
-        protocol.name: summarize(
-            pictures, protocol, policy=chosen[protocol.name].policy, threshold=chosen[protocol.name].value,
-            explained=chosen[protocol.name].explained, published=dataset.threshold, class_names=dataset.class_names,
-        )
-        for protocol in asked
-    }  # fmt: skip
     named = {dataset.image_ids[index]: reason for index, reason in (faults or {}).items()}
-    if processes.is_main:
-        write_results(out, results, pictures, dataset=dataset, facts=facts, faults=named)
-        if save_to is not None:
-            _write_metadata(out / "metadata", dataset, sizes_wh)
-    pictures.close()
+    pictures: Spool[JudgedPicture]
+    with closing(Spool(out if processes.is_main else None)) as pictures:
+        sizes_wh = []
+        for picture in judged(
+            tasks, dataset, judge, faults=faults, workers=workers, processes=processes, on_progress=on_progress
+        ):
+            pictures.append(picture)
+            sizes_wh.append(picture.picture_wh)
+        results = {
+            protocol.name: summarize(
+                pictures, protocol, policy=chosen[protocol.name].policy, threshold=chosen[protocol.name].value,
+                explained=chosen[protocol.name].explained, published=dataset.threshold,
+                class_names=dataset.class_names,
+            )
+            for protocol in asked
+        }  # fmt: skip
+        if processes.is_main:
+            write_results(out, results, pictures, dataset=dataset, facts=facts, faults=named)
+    if processes.is_main and save_to is not None:
+        _write_metadata(out / "metadata", dataset, sizes_wh)
     selection = str(facts.get("selection", ""))
     return Evaluation(results=results, images=dataset.image_ids, faults=named, out=out, selection=selection)
 

@@ -1,5 +1,6 @@
 """The threshold that a policy chooses for each protocol, before any scored picture is seen."""
 
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -94,18 +95,18 @@ def choose_on(
     truths = dataset if kind == "val" else with_pseudo_boxes(dataset, tasks)
     by = chosen_by(asked, truths, kind)
     judge = Judge(protocols=tuple({each.name: each for each in by.values()}.values()), policy=_NO_OTHER)
-    pictures: Spool[JudgedPicture] = Spool(spool_in)
-    for picture in judged(tasks, truths, judge, workers=workers):
-        pictures.append(picture)
     chosen = {}
-    for name, chooses in by.items():
-        curve = curve_of(pictures, chooses)
-        hits = next(iter(curve.hits.values()))
-        value = float(curve.thresholds[best_threshold(hits, curve.thresholds, nearest_to=dataset.threshold)])
-        drawn = f"{'pseudo' if kind == 'pseudo' else 'true'} {_compared(chooses)}"
-        said = f"best on {len(pictures)} pictures of split {dataset.split!r} with {drawn}"
-        chosen[name] = Chosen(policy=ThresholdPolicy(kind=kind), value=value, explained=said)
-    pictures.close()
+    pictures: Spool[JudgedPicture]
+    with closing(Spool(spool_in)) as pictures:
+        for picture in judged(tasks, truths, judge, workers=workers):
+            pictures.append(picture)
+        for name, chooses in by.items():
+            curve = curve_of(pictures, chooses)
+            hits = next(iter(curve.hits.values()))
+            value = float(curve.thresholds[best_threshold(hits, curve.thresholds, nearest_to=dataset.threshold)])
+            drawn = f"{'pseudo' if kind == 'pseudo' else 'true'} {_compared(chooses)}"
+            said = f"best on {len(pictures)} pictures of split {dataset.split!r} with {drawn}"
+            chosen[name] = Chosen(policy=ThresholdPolicy(kind=kind), value=value, explained=said)
     return chosen
 
 

@@ -182,7 +182,7 @@ def test_thresholds_are_chosen_on_masks_where_there_are_no_boxes(studio: Path, t
 
 
 def test_missing_maps_and_boxes_are_both_listed_and_count_as_wrong_where_that_is_allowed(
-    studio: Path, tmp_path: Path, tscam: Call
+    tmp_path: Path, tscam: Call
 ) -> None:
     data, maps, out = tmp_path / "data", tmp_path / "maps", tmp_path / "out"
     write_wsol(data)

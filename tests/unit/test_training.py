@@ -296,7 +296,7 @@ def test_settings_that_do_not_fit_are_refused_before_anything_is_written(
 def test_a_folder_with_more_than_a_run_has_at_its_beginning_is_not_begun_anew(
     config: TrainConfig, stranger: str
 ) -> None:
-    with RunFolder(config, selection="last epoch", data_hash=read_splits(config).data_hash()).begun():
+    with RunFolder(config, selection="last epoch", dataset="folder", data_hash=read_splits(config).data_hash()).begun():
         pass
     path = config.out / stranger
     path.parent.mkdir(exist_ok=True)
@@ -316,7 +316,7 @@ def test_a_folder_with_a_recipe_alone_is_no_run(config: TrainConfig) -> None:
 
 
 def test_a_run_begins_anew_with_the_data_it_was_begun_with_or_not_at_all(config: TrainConfig) -> None:
-    with RunFolder(config, selection="last epoch", data_hash=read_splits(config).data_hash()).begun():
+    with RunFolder(config, selection="last epoch", dataset="folder", data_hash=read_splits(config).data_hash()).begun():
         pass
     picture = min((config.data / "train" / "emu").iterdir())
     whole = picture.read_bytes()
@@ -330,7 +330,7 @@ def test_a_run_begins_anew_with_the_data_it_was_begun_with_or_not_at_all(config:
 
 
 def test_data_that_is_gone_is_looked_for_where_the_settings_say(config: TrainConfig) -> None:
-    with RunFolder(config, selection="last epoch", data_hash="").begun():
+    with RunFolder(config, selection="last epoch", dataset="folder", data_hash="").begun():
         pass
     config.data.rename(config.data.with_name("moved"))
     said = f"{config.data}: no such folder; say where the data is in {config.out / 'config.yaml'}, `data:`"
@@ -339,7 +339,7 @@ def test_data_that_is_gone_is_looked_for_where_the_settings_say(config: TrainCon
 
 
 def test_other_versions_than_at_the_beginning_are_told(config: TrainConfig) -> None:
-    folder = RunFolder(config, selection="last epoch", data_hash="")
+    folder = RunFolder(config, selection="last epoch", dataset="folder", data_hash="")
     assert folder.changed_versions() == []
     with folder.begun():
         assert folder.changed_versions() == []
