@@ -1,7 +1,6 @@
 """A model, or saved maps, on a data set → the numbers of every protocol, from one pass over the pictures."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -135,8 +134,7 @@ def evaluate_to(
     policy = next((each.policy for each in chosen.values() if each.policy.is_of_each_map), _ONE_FOR_ALL)
     judge = Judge(protocols=asked, policy=policy, save_to=save_to)
     named = {dataset.image_ids[index]: reason for index, reason in (faults or {}).items()}
-    pictures: Spool[JudgedPicture]
-    with closing(Spool(out if processes.is_main else None)) as pictures:
+    with Spool[JudgedPicture](out if processes.is_main else None) as pictures:
         sizes_wh = []
         for picture in judged(
             tasks, dataset, judge, faults=faults, workers=workers, processes=processes, on_progress=on_progress

@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic, Self, TypeVar
 
 from tscam.errors import OutputError, one_line
 
@@ -53,9 +53,8 @@ class Spool(Generic[Item]):
         """Removes what is on the disk."""
         self._file.close()
 
-    @contextmanager
-    def _asked_of_the_disk(self) -> Generator[None]:
-        try:
-            yield
-        except OSError as fault:
-            raise OutputError(f"{self._folder}: cannot be written ({one_line(fault)}); free space there") from fault
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -1,6 +1,5 @@
 """The threshold that a policy chooses for each protocol, before any scored picture is seen."""
 
-from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -96,8 +95,7 @@ def choose_on(
     by = chosen_by(asked, truths, kind)
     judge = Judge(protocols=tuple({each.name: each for each in by.values()}.values()), policy=_NO_OTHER)
     chosen = {}
-    pictures: Spool[JudgedPicture]
-    with closing(Spool(spool_in)) as pictures:
+    with Spool[JudgedPicture](spool_in) as pictures:
         for picture in judged(tasks, truths, judge, workers=workers):
             pictures.append(picture)
         for name, chooses in by.items():
