@@ -58,3 +58,10 @@ class Spool(Generic[Item]):
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    @contextmanager
+    def _asked_of_the_disk(self) -> Generator[None]:
+        try:
+            yield
+        except OSError as fault:
+            raise OutputError(f"{self._folder}: cannot be written ({one_line(fault)}); free space there") from fault
