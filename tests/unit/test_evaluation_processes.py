@@ -102,7 +102,7 @@ def test_the_files_are_the_same_to_the_last_digit(
 
 
 def test_helpers_are_started_for_many_pictures_and_change_no_number(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started = []
 
