@@ -216,8 +216,8 @@ def _tasks(
 ) -> tuple[Tasks, dict[str, object], tuple[float, str]]:
     """What makes the maps, what is said of it, and its threshold with where that comes from."""
     if (model is None) == (config.maps is None):
-        given = "both" if config.maps is not None else "neither"
-        raise ConfigError(f"{given} a MODEL and --maps given; evaluate scores one or the other")
+        given = "neither a MODEL nor" if config.maps is None else "both a MODEL and"
+        raise ConfigError(f"{given} --maps given; evaluate scores one or the other")
     if config.maps is not None:
         if config.save_maps:
             raise ConfigError("--save-maps beside --maps: the maps are there already; leave it out")

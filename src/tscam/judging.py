@@ -160,11 +160,11 @@ class _Maps:
     def shown(self) -> UInt8[np.ndarray, "h w"]:
         """A small map to look at."""
         given = self._task.map
-        if self._task.fault:
-            return np.zeros((1, 1), dtype=np.uint8)
-        if isinstance(given, np.ndarray):
+        if not self._task.fault and isinstance(given, np.ndarray):
             return grid_map(given)
-        large = next(iter(self._in_view.values()))
+        large = next(iter(self._in_view.values()), None)
+        if self._task.fault or large is None:  # Nothing was asked of it.
+            return np.zeros((1, 1), dtype=np.uint8)
         return grid_map(np.asarray(cv2.resize(large, (_SHOWN, _SHOWN), interpolation=cv2.INTER_AREA)))
 
     def _made(self, protocol: BoxProtocol | PixelProtocol) -> Float[np.ndarray, "H W"]:

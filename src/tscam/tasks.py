@@ -156,14 +156,18 @@ def require_judgeable(
         raise DataError(f"{dataset.root}: no boxes for split {dataset.split!r}; evaluation compares with boxes")
     if with_masks and dataset.masks is None:
         raise DataError(f"{where} has no masks; the protocol pxap compares with masks, take one of boxes")
-    faults = dict(tasks.without_map(dataset))
+    reasons: dict[str, list[int]] = {}
+    for index, reason in tasks.without_map(dataset).items():
+        reasons.setdefault(reason, []).append(index)
     if with_boxes and dataset.boxes is not None:
-        faults |= {index: "no box" for index, boxes in enumerate(dataset.boxes) if not len(boxes)}
+        reasons["no box"] = [index for index, boxes in enumerate(dataset.boxes) if not len(boxes)]
+    faults: dict[int, str] = {}
+    for reason, indices in reasons.items():
+        faults |= {index: f"{faults[index]}, {reason}" if index in faults else reason for index in indices}
     if faults and not allow_missing:
-        reasons = {reason: [index for index in faults if faults[index] == reason] for reason in faults.values()}
-        said = [_said(dataset, reason, indices) for reason, indices in reasons.items()]
+        said = [_said(dataset, reason, indices) for reason, indices in reasons.items() if indices]
         raise DataError(f"{where}: {'; '.join(said)}; add them, or count them as wrong with --allow-missing")
-    return faults
+    return dict(sorted(faults.items()))
 
 
 def require_readable(

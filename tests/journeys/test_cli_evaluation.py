@@ -196,7 +196,7 @@ def test_missing_maps_and_boxes_are_both_listed_and_count_as_wrong_where_that_is
 
     arguments = ("evaluate", "--maps", maps, "--data", data, "--out", out, "--protocol", "max-box-acc")
     refused = tscam(*arguments)
-    assert_refused(refused, f"1 of 6 pictures have no map ({ids[0]!r})")
+    assert_refused(refused, f"2 of 6 pictures have no map ({ids[0]!r}, {ids[3]!r}); ")
     assert_refused(refused, f"2 of 6 pictures have no box ({ids[1]!r}, {ids[3]!r}); add them, or count them as wrong")
     assert not out.exists()
 
@@ -205,7 +205,7 @@ def test_missing_maps_and_boxes_are_both_listed_and_count_as_wrong_where_that_is
     assert f"3 pictures count as wrong without being judged: {out}/missing.csv" in answer.out
     with (out / "missing.csv").open(newline="") as file:
         rows = {row["image"]: row["reason"] for row in csv.DictReader(file)}
-    assert rows == {ids[0]: "no map", ids[1]: "no box", ids[3]: "no box"}
+    assert rows == {ids[0]: "no map", ids[1]: "no box", ids[3]: "no map, no box"}
     lines = (out / "per_image.jsonl").read_text().splitlines()
     judged = {(line := json.loads(text))["image"]: line for text in lines}
     assert [judged[image]["protocols"]["max-box-acc"]["max_box_acc"] for image in rows] == [0, 0, 0]
@@ -297,7 +297,7 @@ MISTAKES: dict[str, tuple[tuple[str, ...], str]] = {
         ("MODEL", "--maps", "MAPS"),
         "both a MODEL and --maps given; evaluate scores one or the other",
     ),
-    "neither": ((), "neither a MODEL and --maps given; evaluate scores one or the other"),
+    "neither": ((), "neither a MODEL nor --maps given; evaluate scores one or the other"),
     "maps that are there are saved": (
         ("--maps", "MAPS", "--save-maps"),
         "--save-maps beside --maps: the maps are there already",
@@ -310,7 +310,7 @@ MISTAKES: dict[str, tuple[tuple[str, ...], str]] = {
     "boxes that are not there": (("MODEL", "--data", "MASKED"), "no boxes for split 'test'; evaluation compares with"),
     "no such split": (("MODEL", "--split", "validation"), "no split 'validation'; it holds train, val, test"),
     "maps of another split": (("--maps", "MAPS", "--split", "train"), "6 of 6 pictures have no map ("),
-    "no protocol": (("MODEL", "--protocol"), "--protocol"),
+    "no protocol": (("MODEL", "--protocol"), "protocol: none; expected one or more, such as ts-cam max-box-acc-v2"),
 }
 
 

@@ -227,10 +227,12 @@ def test_a_fault_needs_no_map_file(tmp_path: Path) -> None:
     assert not found.boxes["max-box-acc"].iou.any()
 
 
-def test_a_picture_without_a_true_box_is_wrong() -> None:
+def test_a_picture_without_a_true_box_is_wrong_and_its_map_is_not_read(tmp_path: Path) -> None:
     found = judge(V1)(task(raw_map(), truths=np.empty((0, 4))))
     assert not found.boxes["max-box-acc"].iou.any()
     assert found.object_share is None
+    of_file = judge(V1)(task(tmp_path / "not read.npy", truths=np.empty((0, 4))))
+    assert of_file.shown.tolist() == [[0]]
 
 
 def test_the_share_of_the_largest_object_and_the_shown_map(tmp_path: Path) -> None:

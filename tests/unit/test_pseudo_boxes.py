@@ -32,8 +32,8 @@ def blurred(box: tuple[int, int, int, int], *, blur: float = 18) -> np.ndarray:
     map_ = np.zeros((SIDE, SIDE), dtype=np.float32)
     x0, y0, x1, y1 = box
     map_[y0:y1, x0:x1] = 1
-    map_ = np.asarray(cv2.GaussianBlur(map_, (0, 0), blur), dtype=np.float32)
-    return (map_ - map_.min()) / (map_.max() - map_.min())
+    wide = np.asarray(cv2.GaussianBlur(map_, (0, 0), blur))
+    return (wide - wide.min()) / (wide.max() - wide.min())
 
 
 def mask_box(mask: np.ndarray) -> list[float]:
@@ -56,7 +56,7 @@ def test_the_same_picture_gives_the_same_mask_whatever_was_drawn_before() -> Non
     picture, map_ = bright_on_dark(box), blurred(box)
     first = pseudo_mask(picture, map_)
     cv2.setRNGSeed(77)
-    cv2.randu(np.zeros((1, 5), dtype=np.uint8), np.zeros(1), np.full(1, 255.0))
+    cv2.randu(np.zeros(5, dtype=np.uint8), np.array(0.0), np.array(255.0))
     assert np.array_equal(pseudo_mask(picture, map_), first)
 
 

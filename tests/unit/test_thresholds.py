@@ -51,8 +51,8 @@ def save_maps(dataset: Dataset, folder: Path, *, seed: int = 0) -> SavedMaps:
             x0, y0, x1, y1 = int(xs.min()), int(ys.min()), int(xs.max()), int(ys.max())
         map_ = cv2.resize(random.random((7, 7)).astype(np.float32), (224, 224)) * np.float32(0.8)
         map_[y0:y1, x0:x1] += 1
-        map_ = np.asarray(cv2.GaussianBlur(map_, (0, 0), 4 + 10 * random.random()), dtype=np.float32)
-        write_map(map_path(folder, image_id), (map_ - map_.min()) / (map_.max() - map_.min()))
+        wide = np.asarray(cv2.GaussianBlur(map_, (0, 0), 4 + 10 * random.random()))
+        write_map(map_path(folder, image_id), (wide - wide.min()) / (wide.max() - wide.min()))
     return SavedMaps(folder=folder)
 
 
