@@ -9,7 +9,7 @@ import pytest
 
 from data_sets import write_folder
 from faults import Child, Fault, command_line, in_child, in_processes, kill
-from reliability.runs import EVERY_STEP, Bench
+from reliability.runs import EVERY_STEP, Bench, recipe_of
 from reliability.together import assert_same_training, launched, scores
 from tiny_models import tiny_model
 from tscam.errors import TrainingError
@@ -54,6 +54,14 @@ def test_two_processes_train_as_one_does(changes: dict[str, object], bench: Benc
     for ended in in_processes(2, train, together):
         assert ended.result == together.out, ended
     assert_same_training(together.out, alone.out)
+
+
+def test_of_two_processes_under_torchrun_the_first_one_speaks(bench: Bench) -> None:
+    config = bench.run(epochs=1)
+    first, second = in_processes(2, command_line, "train", recipe_of(config))
+    assert (first.code, second.code) == (0, 0), (first, second)
+    assert "epoch 1/1 done" in first.err
+    assert second.err == ""
 
 
 def test_a_killed_process_and_a_signal_to_the_launcher_leave_a_state_that_any_number_can_go_on_from(

@@ -19,12 +19,10 @@ from tscam.datasets import read_dataset
 from tscam.errors import ConfigError, DataError, OutputError, TrainingError
 from tscam.evaluation import evaluate
 from tscam.localizer import load
-from tscam.recipe import to_yaml, train_config
-from tscam.training.loop import resume, train
+from tscam.recipe import train_config
+from tscam.training.loop import train
 from tscam.training.pictures import EpochOrder
 from tscam.training.progress import EpochRow, Progress
-from tscam.training.run_folder import RunFolder
-from tscam.training.splits import read_splits
 
 
 @pytest.fixture
@@ -105,7 +103,6 @@ def test_the_weights_say_that_their_epoch_was_chosen_on_the_test_split(config: T
     found = [float(row["gt_known_loc"]) for row in rows(run)]
     best, last = kept(run, "best")["metrics"], kept(run, "last")["metrics"]
     for metrics in (best, last):
-        assert metrics["dataset"] == "folder"
         assert metrics["protocol"] == "ts-cam"
         assert metrics["selection"] == "oracle (epoch of best gt_known_loc on split 'test')"
     assert (best["epoch"], best["gt_known_loc"]) == (1 + found.index(max(found)), max(found))
@@ -266,7 +263,7 @@ def test_a_run_folder_of_a_name_that_none_can_have_is_refused(config: TrainConfi
     with pytest.raises(
         OutputError, match=r"cannot be used for output \(OSError: .* too long.*\); choose another place"
     ):
-        train(replace(config, out=config.out / ("n" * 300)))
+        train(replace(config, out=config.data / ("n" * 300)))
 
 
 @pytest.mark.parametrize(
@@ -287,66 +284,6 @@ def test_settings_that_do_not_fit_are_refused_before_anything_is_written(
     with pytest.raises(ConfigError, match=said):
         train(replace(config, **changes))  # type: ignore[arg-type]
     assert not config.out.exists()
-
-
-# A run that has not saved a state
-
-
-@pytest.mark.parametrize("stranger", ["thesis.txt", "state/thesis.txt", "state"])
-def test_a_folder_with_more_than_a_run_has_at_its_beginning_is_not_begun_anew(
-    config: TrainConfig, stranger: str
-) -> None:
-    with RunFolder(config, selection="last epoch", dataset="folder", data_hash=read_splits(config).data_hash()).begun():
-        pass
-    path = config.out / stranger
-    path.parent.mkdir(exist_ok=True)
-    path.write_text("years of work")
-    with pytest.raises(TrainingError, match=f"beginning anew would remove '{stranger}' \\(1 such in all\\); move"):
-        resume(config.out)
-    assert path.read_text() == "years of work"
-
-
-def test_a_folder_with_a_recipe_alone_is_no_run(config: TrainConfig) -> None:
-    config.out.mkdir()
-    recipe = f"# mine\n{to_yaml(config)}"
-    (config.out / "config.yaml").write_text(recipe)
-    with pytest.raises(TrainingError, match=r"no run was begun here, it has no run\.json"):
-        resume(config.out)
-    assert {path.name: path.read_text() for path in config.out.iterdir()} == {"config.yaml": recipe}
-
-
-def test_a_run_begins_anew_with_the_data_it_was_begun_with_or_not_at_all(config: TrainConfig) -> None:
-    with RunFolder(config, selection="last epoch", dataset="folder", data_hash=read_splits(config).data_hash()).begun():
-        pass
-    picture = min((config.data / "train" / "emu").iterdir())
-    whole = picture.read_bytes()
-    picture.write_bytes(whole + b"\0")
-    with pytest.raises(TrainingError, match="data: the data set has changed since the run began"):
-        resume(config.out)
-    picture.write_bytes(whole)
-    notes: list[str] = []
-    assert len(rows(resume(config.out, on_note=notes.append))) == 2
-    assert notes[0] == "no state was saved yet: the run begins anew"
-
-
-def test_data_that_is_gone_is_looked_for_where_the_settings_say(config: TrainConfig) -> None:
-    with RunFolder(config, selection="last epoch", dataset="folder", data_hash="").begun():
-        pass
-    config.data.rename(config.data.with_name("moved"))
-    said = f"{config.data}: no such folder; say where the data is in {config.out / 'config.yaml'}, `data:`"
-    with pytest.raises(TrainingError, match=f"^{said}$"):
-        resume(config.out)
-
-
-def test_other_versions_than_at_the_beginning_are_told(config: TrainConfig) -> None:
-    folder = RunFolder(config, selection="last epoch", dataset="folder", data_hash="")
-    assert folder.changed_versions() == []
-    with folder.begun():
-        assert folder.changed_versions() == []
-    about = json.loads((config.out / "run.json").read_text())
-    about["versions"] |= {"torch": "1.0", "numpy": "1.0"}  # NumPy draws the same numbers in all its versions.
-    (config.out / "run.json").write_text(json.dumps(about))
-    assert folder.changed_versions() == [f"torch was 1.0 and is {metadata.version('torch')}"]
 
 
 def test_red_is_told_from_blue(tmp_path: Path) -> None:
