@@ -3,6 +3,7 @@
 import ast
 import contextlib
 import io
+import json
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -23,7 +24,8 @@ def read_notebook(name: str, **parameters: str | Path) -> Any:
     notebook = jupytext.read(FOLDER / f"{name}.py")
     (cell,) = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
     for variable, value in parameters.items():
-        line = f"{variable} = Path({str(value)!r})" if isinstance(value, Path) else f"{variable} = {value!r}"
+        text = json.dumps(str(value), ensure_ascii=False)
+        line = f"{variable} = Path({text})" if isinstance(value, Path) else f"{variable} = {text}"
         lines = cell.source.split("\n")
         (at,) = [number for number, old in enumerate(lines) if old.startswith(f"{variable} = ")]
         cell.source = "\n".join([*lines[:at], line, *lines[at + 1 :]])

@@ -90,8 +90,9 @@ sheet([tscam.draw(one) for one in found[:4]], columns=2)
 # %%
 print(f"the model's own threshold: {localizer.predictor.threshold:g}")
 thresholds = (0.1, 0.3, 0.6)
-first = [localizer([found[0].image], threshold=threshold)[0] for threshold in thresholds]
-sheet([tscam.draw(one) for one in first], columns=1)
+picture = found[len(found) // 2].image
+at_thresholds = [localizer([picture], threshold=threshold)[0] for threshold in thresholds]
+sheet([tscam.draw(one) for one in at_thresholds], columns=1)
 
 # %% [markdown]
 # ## Annotation files
@@ -99,7 +100,7 @@ sheet([tscam.draw(one) for one in first], columns=1)
 # For whatever trains or corrects boxes next. `tscam.formats.formats` has the names of the formats.
 
 # %%
-for path in tscam.write_annotations(found, OUT / "annotations", to="coco"):
+for path in tscam.write_annotations(found, OUT / "coco", to="coco"):
     print(f"{path.relative_to(OUT)}: {path.stat().st_size} bytes")
 
 # %% [markdown]
@@ -120,5 +121,5 @@ for path in sorted(folder.rglob("*.*"))[:8]:
 # other methods.
 
 # %%
-seen = tscam.Explainer(run)(found[0].image)
+seen = tscam.Explainer(run)(picture)
 sheet([seen.draw(page) for page in ("layers", "coupling", "methods")], columns=1)

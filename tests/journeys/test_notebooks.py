@@ -264,7 +264,7 @@ def test_new_pictures_have_their_boxes_printed_drawn_and_written(
     pictures = sorted((place / "new").rglob("*.png"))
     found = tscam.load(place / "out" / "run")(pictures)
     assert len(found) == 6
-    content = json.loads((place / "out" / "annotations" / "annotations" / "instances_localized.json").read_text())
+    content = json.loads((place / "out" / "coco" / "annotations" / "instances_localized.json").read_text())
     for one, annotation in zip(found, content["annotations"], strict=True):
         (thing,) = one.objects
         x0, y0, x1, y1 = thing.box
@@ -277,7 +277,7 @@ def test_new_pictures_have_their_boxes_printed_drawn_and_written(
 
 def test_a_higher_threshold_gives_no_larger_box(own: Session) -> None:
     areas = []
-    for one in own.names["first"]:
+    for one in own.names["at_thresholds"]:
         x0, y0, x1, y1 = one.objects[0].box
         areas.append((x1 - x0) * (y1 - y0))
     assert areas == sorted(areas, reverse=True)
@@ -292,10 +292,10 @@ def test_many_pictures_go_to_a_folder(own: Session, drawn: tuple[Path, dict[str,
     assert "\nlocalizations.jsonl" in own.printed
 
 
-def test_the_first_new_picture_is_explained(own: Session) -> None:
+def test_the_picture_in_the_middle_is_explained(own: Session) -> None:
     seen = own.names["seen"]
     assert isinstance(seen, Explanation)
-    thing = own.names["found"][0].objects[0]
+    thing = own.names["found"][3].objects[0]
     assert seen.label == thing.label
     assert seen.coupling[-1].box == thing.box
 
