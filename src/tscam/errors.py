@@ -28,6 +28,10 @@ class TrainingError(TscamError):
     """Training that cannot go on."""
 
 
+class PeerError(TrainingError):
+    """Another of several processes has died; what that one died of is the fault."""
+
+
 class StoppedError(TscamError):
     """Work that a signal asked to stop, and that kept its state.
 

@@ -13,6 +13,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor, distributed
 
+from tscam.errors import PeerError, one_line
+
 Item = TypeVar("Item")
 
 # How long the others wait for one that scores pictures or checks a data set.
@@ -39,14 +41,16 @@ class Processes:
     def wait(self) -> None:
         """Until all have come here."""
         if self.count > 1:
-            distributed.barrier()
+            with _peers():
+                distributed.barrier()
 
     def sum(self, numbers: Sequence[float], *, device: torch.device) -> list[float]:
         """Each number summed over all processes."""
         if self.count == 1:
             return list(numbers)
         total = torch.tensor(numbers, dtype=torch.float64, device=device)
-        distributed.all_reduce(total)
+        with _peers():
+            distributed.all_reduce(total)
         return total.tolist()
 
     def add_up(self, tensors: Sequence[Tensor]) -> None:
@@ -54,7 +58,8 @@ class Processes:
         if self.count == 1 or not tensors:
             return
         flat = torch.cat([tensor.flatten() for tensor in tensors])
-        distributed.all_reduce(flat)
+        with _peers():
+            distributed.all_reduce(flat)
         for tensor, summed in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
             tensor.copy_(summed.view_as(tensor))
 
@@ -63,8 +68,20 @@ class Processes:
         if self.count == 1:
             return items
         found: list[list[Item]] = [[] for _ in range(self.count)]
-        distributed.all_gather_object(found, items)
+        with _peers():
+            distributed.all_gather_object(found, items)
         return [item for of_process in found for item in of_process]
+
+
+@contextmanager
+def _peers() -> Generator[None]:
+    """Raises `PeerError` where PyTorch finds that another process is no longer there."""
+    try:
+        yield
+    except RuntimeError as fault:
+        raise PeerError(
+            f"another process has died ({one_line(fault)}); the last saved state is kept, go on with `tscam resume`"
+        ) from fault
 
 
 # A process that was not started as one of several.

@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Generic, Self, TypeVar
+from typing import Generic, TypeVar
 
 from tscam.errors import OutputError, one_line
 
@@ -53,7 +53,7 @@ class Spool(Generic[Item]):
         """Removes what is on the disk."""
         self._file.close()
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Spool[Item]":
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -3,16 +3,16 @@
 import os
 import re
 from pathlib import Path
-from signal import SIGTERM
+from signal import SIGKILL, SIGTERM
 
 import pytest
 
 from data_sets import write_folder
 from faults import Child, Fault, command_line, in_child, in_processes, kill
 from reliability.runs import EVERY_STEP, Bench, recipe_of
-from reliability.together import assert_same_training, launched, scores
+from reliability.together import assert_same_training, launched, left_alone, scores
 from tiny_models import tiny_model
-from tscam.errors import TrainingError
+from tscam.errors import PeerError, TrainingError
 from tscam.training.loop import resume, train
 
 COUNTS = (1, 2, 3, 5, 8, 13, 21, 33)
@@ -37,6 +37,13 @@ def test_each_picture_is_scored_once_and_as_by_one_process(processes: int, model
     assert [len({*lines}) for lines in alone] == list(COUNTS)
     for ended in in_processes(processes, scores, model, pictures, COUNTS):
         assert ended.result == alone, ended
+
+
+def test_the_one_that_is_left_says_in_a_line_that_the_other_has_died() -> None:
+    first, second = in_processes(2, left_alone)
+    assert second.code == -SIGKILL
+    assert isinstance(first.error, PeerError), first
+    assert re.fullmatch(r"another process has died \(.*\); .* go on with `tscam resume`", str(first.error))
 
 
 @pytest.mark.parametrize(

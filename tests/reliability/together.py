@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from faults import Fault, watch
+from faults import Fault, kill, watch
 from scoring import score
 from tscam.checkpoint import load_model
 from tscam.config import TrainConfig
@@ -30,6 +30,15 @@ def scores(model: Path, data: Path, counts: Sequence[int]) -> list[list[str]]:
             ).lines()
             for count in counts
         ]
+
+
+def left_alone() -> list[float]:
+    """The second of two dies, and the first one asks for a sum."""
+    with joined(torch.device("cpu")) as processes:
+        processes.wait()
+        if not processes.is_main:
+            kill()
+        return processes.sum([1.0], device=torch.device("cpu"))
 
 
 def launched(config: TrainConfig, faults: Sequence[Fault], rank: int) -> object:

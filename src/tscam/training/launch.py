@@ -18,7 +18,7 @@ from torch.distributed.elastic.multiprocessing.api import DefaultLogsSpecs, Sign
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-from tscam.errors import StoppedError, TrainingError, TscamError
+from tscam.errors import PeerError, StoppedError, TrainingError, TscamError
 
 Result = TypeVar("Result")
 
@@ -82,6 +82,8 @@ def _work(
 
     try:
         return work(*arguments, **{name: stand_in(name) for name in listeners if os.environ["RANK"] == "0"})
+    except PeerError:
+        raise  # what the other one died of is told
     except TscamError as fault:
         said.put((_ERROR, fault))
         raise
