@@ -1,64 +1,16 @@
 """The command line: parse, call, print. A verb is a function; what it does lives elsewhere and is imported when run."""
 
-import json
 import os
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal
 
-from cyclopts import App, ArgumentCollection, CycloptsError, Parameter
-from cyclopts.config import Dict
+from cyclopts import App, CycloptsError, Parameter
 
 from tscam.config import EvaluateConfig, ExplainConfig, LocalizeConfig, Precision, TrainConfig
-from tscam.errors import ConfigError, StoppedError, TscamError
-from tscam.recipe import read_recipe, to_yaml
-
-# The fields of a verb's settings are flags of their own.
-Flags = Parameter(name="*")
-# What a recipe brings is not known when help is asked, so no defaults are shown.
-RecipeFlags = Parameter(name="*", show_default=False)
-
-
-# In bytes, of a file, on Linux, macOS and Windows alike.
-_LONGEST_NAME = 255
-
-
-def _fill_from_recipe(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
-    """Settings that the command line of `train` leaves open come from its recipe."""
-    given = [token.value for argument in arguments if argument.name == "RECIPE" for token in argument.tokens]
-    if given:
-        # A mapping as the JSON that its flag takes: cyclopts would look for a flag for each of its keys.
-        settings = {
-            key: json.dumps(value) if isinstance(value, Mapping) else value
-            for key, value in read_recipe(given[0]).items()
-        }
-        if any(argument.name == "--print-config" and argument.tokens for argument in arguments):
-            settings = {"data": "DATA", "out": "RUN"} | settings  # what is to be printed need not be there
-        Dict(settings, source=given[0], use_commands_as_keys=False)(app, commands, arguments)
-
-
-def _refuse_what_would_be_guessed(_: App, __: tuple[str, ...], arguments: ArgumentCollection) -> None:
-    """Fractions of whole numbers, which would be rounded, and paths that are empty, which would be the current folder.
-
-    And paths that no system takes, which would be an OSError wherever one looks for them first.
-    """
-    for argument in arguments:
-        kinds = {argument.hint, *get_args(argument.hint)}
-        for given in (token.value for token in argument.tokens):
-            if Path in kinds and not given.strip():
-                raise ConfigError(f"{argument.name} is empty; name a file or folder")
-            if Path in kinds and any(len(os.fsencode(name)) > _LONGEST_NAME for name in Path(given).parts):
-                raise ConfigError(f"{argument.name}: a name of more than {_LONGEST_NAME} bytes; choose a shorter one")
-            if int in kinds and float not in kinds and _is_fraction(given):
-                raise ConfigError(f"{argument.name} {given}; expected a whole number")
-
-
-def _is_fraction(text: str) -> bool:
-    try:
-        return not float(text).is_integer()
-    except ValueError:  # no number, which is said elsewhere
-        return False
+from tscam.errors import StoppedError, TscamError
+from tscam.flags import Flags, RecipeFlags, fill_from_recipe, refuse_what_would_be_guessed
+from tscam.recipe import to_yaml
 
 
 def _version() -> str:
@@ -73,7 +25,7 @@ app = App(
     help_epilogue="Any verb takes --debug, which shows the traceback of an error.",
     help_format="plaintext",  # rich's markdown alone takes a quarter of a second to import
     version=_version,
-    config=(_refuse_what_would_be_guessed, _fill_from_recipe),
+    config=(refuse_what_would_be_guessed, fill_from_recipe),
     default_parameter=Parameter(consume_multiple=True),  # --protocol ts-cam pxap
 )
 
@@ -119,7 +71,7 @@ def check(data: Path, /, *, dataset: str | None = None) -> None:
 
 @app.command
 def train(
-    recipe: Annotated[str, Parameter(name="RECIPE")],  # noqa: ARG001  Read by `_fill_from_recipe`.
+    recipe: Annotated[str, Parameter(name="RECIPE")],  # noqa: ARG001  Read by `fill_from_recipe`.
     /,
     *,
     config: Annotated[TrainConfig, RecipeFlags],

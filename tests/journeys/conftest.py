@@ -9,6 +9,7 @@ pytest.register_assert_rewrite("command_line")  # It asserts, and a failure shal
 
 from command_line import TINY, Answer, Call  # noqa: E402
 from data_sets import write_folder  # noqa: E402
+from journeys.place import Place  # noqa: E402
 from tscam.cli import main  # noqa: E402
 from tscam.recipe import train_config  # noqa: E402
 from tscam.training.loop import train  # noqa: E402
@@ -37,3 +38,15 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "tiny.yaml").write_text(TINY)
     train(train_config(str(folder / "tiny.yaml"), data=folder / "data", out=folder / "run"))
     return folder
+
+
+@pytest.fixture
+def place(workshop: Path, tmp_path: Path) -> Place:
+    return Place(tmp_path, workshop / "run")
+
+
+@pytest.fixture
+def furnished(place: Place) -> Place:
+    """A place with a whole data set."""
+    write_folder(place.data, splits={"train": 2, "test": 1})
+    return place
