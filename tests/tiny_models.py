@@ -3,15 +3,18 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from data_sets import draw_picture
 from tscam.checkpoint import load_model, save_model
+from tscam.datasets import read_dataset
 from tscam.errors import WeightsError
 from tscam.localization import Localization
 from tscam.model import LocalizationModel, create_model
+from tscam.score_maps import map_path, write_map
 
 
 def tiny_model(folder: Path, *, label_names: Sequence[str] = ("cat", "dog", "emu")) -> Path:
@@ -30,6 +33,13 @@ def drawn(folder: Path, count: int) -> list[Path]:
     for number, path in enumerate(paths):
         draw_picture(path, class_id=number, seed=number)
     return paths
+
+
+def save_ramps(data: Path, maps: Path, split: str) -> None:
+    """A score map for every picture of a split, each rising to a corner in its own way."""
+    for index, image_id in enumerate(read_dataset(data, split=split).image_ids):
+        ramp = np.add.outer(np.linspace(0, 1, 224), np.linspace(1, 0, 224) ** (1 + index)).astype(np.float32)
+        write_map(map_path(maps, image_id), (ramp - ramp.min()) / (ramp.max() - ramp.min()))
 
 
 def as_lines(found: Sequence[Localization]) -> list[str]:

@@ -8,8 +8,9 @@ import pytest
 pytest.register_assert_rewrite("command_line")  # It asserts, and a failure shall show what was compared.
 
 from command_line import TINY, Answer, Call  # noqa: E402
-from data_sets import write_folder  # noqa: E402
+from data_sets import write_folder, write_wsol  # noqa: E402
 from journeys.place import Place  # noqa: E402
+from tiny_models import save_ramps, tiny_model  # noqa: E402
 from tscam.cli import main  # noqa: E402
 from tscam.recipe import train_config  # noqa: E402
 from tscam.training.loop import train  # noqa: E402
@@ -50,3 +51,16 @@ def furnished(place: Place) -> Place:
     """A place with a whole data set."""
     write_folder(place.data, splits={"train": 2, "test": 1})
     return place
+
+
+@pytest.fixture(scope="session")
+def studio(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a `model`, `data` with boxes, `masked` data, and `maps` and `masked maps`; not to be changed."""
+    folder = tmp_path_factory.mktemp("studio")
+    tiny_model(folder / "model", label_names=[f"{number:03d}.Bird_{number}" for number in (1, 2, 3)])
+    write_wsol(folder / "data")
+    write_wsol(folder / "masked", name="OpenImages", masks=True)
+    for data, maps in (("data", "maps"), ("masked", "masked maps")):
+        for split in ("val", "test"):
+            save_ramps(folder / data, folder / maps, split)
+    return folder

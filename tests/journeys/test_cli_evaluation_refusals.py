@@ -1,0 +1,155 @@
+"""Every mistake in an evaluation is one line that names the place, and nothing is written or emptied."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from command_line import Call, assert_refused
+from data_sets import write_folder, write_wsol
+from tiny_models import save_ramps, tiny_model
+from tscam.datasets import read_dataset
+from tscam.score_maps import map_path, read_map, write_map
+
+
+def spoil_size(maps: Path, image: str, data: Path) -> str:  # noqa: ARG001
+    write_map(map_path(maps, image), np.zeros((28, 28), dtype=np.float32))
+    return f"{map_path(maps, image)}: a map of 28×28; expected 224×224 (height × width)"
+
+
+def spoil_nan(maps: Path, image: str, data: Path) -> str:  # noqa: ARG001
+    map_ = read_map(map_path(maps, image)).astype(np.float32)
+    map_[100, 3] = np.nan
+    write_map(map_path(maps, image), map_)
+    return f"{map_path(maps, image)}: holds NaN or infinity; expected finite numbers"
+
+
+def spoil_range(maps: Path, image: str, data: Path) -> str:  # noqa: ARG001
+    write_map(map_path(maps, image), read_map(map_path(maps, image)).astype(np.float32) * 2)
+    return f"{map_path(maps, image)}: values from 0 to 2; expected 0 to 1, scale the map"
+
+
+def spoil_file(maps: Path, image: str, data: Path) -> str:  # noqa: ARG001
+    map_path(maps, image).write_bytes(b"\x93NUMPY")
+    return f"{map_path(maps, image)}: not a readable .npy file ("
+
+
+def spoil_mask(maps: Path, image: str, data: Path) -> str:  # noqa: ARG001
+    mask = (data / "dataset" / "OpenImages" / image).with_name(f"{Path(image).stem}_m0.png")
+    Image.fromarray(np.zeros((9, 11), dtype=np.uint8)).save(mask)
+    return f"{mask}: a mask of 11×9 pixels for a picture of "
+
+
+def spoil_picture(maps: Path, image: str, data: Path) -> str:  # noqa: ARG001
+    (data / "dataset" / "OpenImages" / image).unlink()
+    return str(data / "dataset" / "OpenImages" / image)
+
+
+@pytest.mark.parametrize("split", ["test", "val"])
+@pytest.mark.parametrize("spoil", [spoil_size, spoil_nan, spoil_range, spoil_file, spoil_mask, spoil_picture])
+def test_maps_and_masks_that_do_not_fit_are_named_before_anything_is_written(
+    tmp_path: Path, tscam: Call, split: str, spoil: Callable[[Path, str, Path], str]
+) -> None:
+    data, maps, out = tmp_path / "data", tmp_path / "maps", tmp_path / "out"
+    write_wsol(data, name="OpenImages", masks=True)
+    for each in ("val", "test"):
+        save_ramps(data, maps, each)
+    said = spoil(maps, read_dataset(data, split=split).image_ids[-1], data)
+    out.mkdir()
+    (out / "metrics.json").write_text("{}")
+    answer = tscam(
+        "evaluate", "--maps", maps, "--data", data, "--out", out, "--protocol", "pxap", "--threshold", "val",
+        "--overwrite",
+    )  # fmt: skip
+    assert_refused(answer, said)
+    assert [(path.name, path.read_text()) for path in out.iterdir()] == [("metrics.json", "{}")]
+
+
+def test_a_broken_picture_to_choose_on_is_named_before_anything_is_written(
+    tmp_path: Path, tscam: Call, studio: Path
+) -> None:
+    write_wsol(tmp_path / "data")
+    image = read_dataset(tmp_path / "data", split="val").image_ids[1]
+    (tmp_path / "data" / "dataset" / "CUB" / image).write_bytes(b"\x89PNG")
+    for arguments in ((studio / "model",), ("--maps", studio / "maps", "--threshold", "pseudo")):
+        answer = tscam(
+            "evaluate", *arguments, "--data", tmp_path / "data", "--out", tmp_path / "out", "--protocol", "realistic"
+        )
+        assert_refused(answer, f"1 of 3 pictures of the split 'val' cannot be read: {image!r}")
+        assert not (tmp_path / "out").exists()
+
+
+MISTAKES: dict[str, tuple[tuple[str, ...], str]] = {
+    "an unknown protocol": (
+        ("MODEL", "--protocol", "max-box-ac"),
+        "no protocol named 'max-box-ac'; did you mean 'max-box-acc'",
+    ),
+    "one of several is unknown": (("MODEL", "--protocol", "ts-cam", "coco"), "no protocol named 'coco'"),
+    "an unknown policy": (("MODEL", "--threshold", "orakel"), "threshold 'orakel'; did you mean 'oracle'? expected"),
+    "a threshold above 1": (("MODEL", "--threshold", "1.5"), "threshold 1.5; expected a fraction of the map's maximum"),
+    "a percentile above 100": (("MODEL", "--threshold", "percentile:101"), "threshold 'percentile:101'"),
+    "a model and maps": (
+        ("MODEL", "--maps", "MAPS"),
+        "both a MODEL and --maps given; evaluate scores one or the other",
+    ),
+    "neither": ((), "neither a MODEL nor --maps given; evaluate scores one or the other"),
+    "maps that are there are saved": (
+        ("--maps", "MAPS", "--save-maps"),
+        "--save-maps beside --maps: the maps are there already",
+    ),
+    "no such folder of maps": (("--maps", "nowhere"), "nowhere: no such folder; --maps takes the folder of .npy maps"),
+    "masks that are not there": (
+        ("MODEL", "--protocol", "pxap"),
+        "split 'test' has no masks; the protocol pxap compare",
+    ),
+    "boxes that are not there": (("MODEL", "--data", "MASKED"), "no boxes for split 'test'; evaluation compares with"),
+    "no such split": (("MODEL", "--split", "validation"), "no split 'validation'; it holds train, val, test"),
+    "maps of another split": (("--maps", "MAPS", "--split", "train"), "6 of 6 pictures have no map ("),
+    "no protocol": (("MODEL", "--protocol"), "protocol: none; expected one or more, such as ts-cam max-box-acc-v2"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_one_line_and_nothing_is_written(studio: Path, tmp_path: Path, tscam: Call, mistake: str) -> None:
+    given, said = MISTAKES[mistake]
+    places = {"MODEL": studio / "model", "MAPS": studio / "maps", "MASKED": studio / "masked"}
+    arguments: list[str | Path] = [places.get(argument, argument) for argument in given]
+    if "--data" not in given:
+        arguments += ["--data", studio / "data"]
+    assert_refused(tscam("evaluate", *arguments, "--out", tmp_path / "out"), said)
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_empty_split_is_refused(studio: Path, tmp_path: Path, tscam: Call) -> None:
+    write_wsol(tmp_path / "data")
+    for name in ("image_ids", "class_labels", "image_sizes", "localization"):
+        (tmp_path / "data" / "metadata" / "CUB" / "test" / f"{name}.txt").write_text("")
+    answer = tscam("evaluate", studio / "model", "--data", tmp_path / "data", "--out", tmp_path / "out")
+    assert_refused(answer, "the split 'test' holds no picture")
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_pictures_to_choose_on_are_refused(tmp_path: Path, tscam: Call) -> None:
+    write_folder(tmp_path / "data")
+    tiny_model(tmp_path / "model")
+    answer = tscam(
+        "evaluate", tmp_path / "model", "--data", tmp_path / "data", "--out", tmp_path / "out", "--threshold", "val"
+    )
+    assert_refused(answer, "no pictures beside the split 'all' to choose a threshold on")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("inside", ["data", "maps"])
+def test_what_is_read_is_never_emptied(tmp_path: Path, tscam: Call, inside: str) -> None:
+    write_wsol(tmp_path / "data")
+    save_ramps(tmp_path / "data", tmp_path / "maps", "test")
+    out = tmp_path / "data" / "dataset" if inside == "data" else tmp_path / "maps"
+    before = sorted(path for path in tmp_path.rglob("*"))
+    answer = tscam(
+        "evaluate", "--maps", tmp_path / "maps", "--data", tmp_path / "data", "--out", out, "--protocol", "max-box-acc",
+        "--overwrite",
+    )  # fmt: skip
+    assert_refused(answer, f"{out}: --overwrite would empty what is read from ")
+    assert sorted(path for path in tmp_path.rglob("*")) == before
