@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from tscam.errors import DataError, one_line
+from tscam.errors import DataError, OutputError, one_line
 from tscam.metrics.statistics import Difference, difference
 from tscam.results import METRICS, PICTURES
 from tscam.writing import write_json
@@ -68,8 +68,10 @@ def compare(first: Path, second: Path, *, out: Path | None = None) -> Comparison
 
     Raises:
         DataError: a folder is no evaluation, or they judged other pictures, or share no protocol.
-        OutputError: the file cannot be written.
+        OutputError: the file is there already, or cannot be written.
     """
+    if out is not None and out.exists():
+        raise OutputError(f"{out}: there is something of this name already; choose another one for the result")
     folders = [_folder(first), _folder(second)]
     metrics = [_metrics(folder) for folder in folders]
     shared = [name for name in metrics[0]["protocols"] if name in metrics[1]["protocols"]]

@@ -74,6 +74,11 @@ def evaluate(model: Path | None, config: EvaluateConfig, *, on_progress: Progres
     inputs = [path for path in (config.data, model, config.maps) if path is not None]
     policy = None if config.threshold is None else threshold_policy(config.threshold)
     asked = tuple(protocols[name] for name in dict.fromkeys(config.protocol))
+    if policy is not None and all(protocol.threshold == "best" for protocol in asked):
+        raise ConfigError(
+            f"--threshold {policy.name}: {' and '.join(config.protocol)} are defined by their best threshold and take "
+            "none; leave it out, or add a protocol that takes one, such as realistic"
+        )
     dataset = read_dataset(config.data, name=config.dataset, split=config.split)
     with joined(find_device(_own_device(config.device))) as processes:
         tasks, facts, own = _tasks(model, config, dataset)

@@ -90,6 +90,10 @@ MISTAKES: dict[str, tuple[tuple[str, ...], str]] = {
     "an unknown policy": (("MODEL", "--threshold", "orakel"), "threshold 'orakel'; did you mean 'oracle'? expected"),
     "a threshold above 1": (("MODEL", "--threshold", "1.5"), "threshold 1.5; expected a fraction of the map's maximum"),
     "a percentile above 100": (("MODEL", "--threshold", "percentile:101"), "threshold 'percentile:101'"),
+    "a threshold for none to take": (
+        ("MODEL", "--protocol", "max-box-acc", "max-box-acc-v2", "--threshold", "0.3"),
+        "--threshold 0.3: max-box-acc and max-box-acc-v2 are defined by their best threshold and take none",
+    ),
     "a model and maps": (
         ("MODEL", "--maps", "MAPS"),
         "both a MODEL and --maps given; evaluate scores one or the other",

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tscam.comparison import compare
-from tscam.errors import DataError
+from tscam.errors import DataError, OutputError
 from tscam.metrics.statistics import difference, mean_scores
 
 SETTINGS = {"name": "ts-cam", "view": None, "ious": [0.5]}
@@ -138,6 +138,14 @@ def test_the_result_is_written_as_json(pair: tuple[Path, Path], tmp_path: Path) 
             }
         ],
     }
+
+
+def test_a_result_takes_no_file_s_place(pair: tuple[Path, Path]) -> None:
+    metrics = pair[0] / "metrics.json"
+    before = metrics.read_bytes()
+    with pytest.raises(OutputError, match=r"metrics\.json: there is something of this name already"):
+        compare(*pair, out=metrics)
+    assert metrics.read_bytes() == before
 
 
 def refused(one: Path, two: Path, said: str) -> None:
