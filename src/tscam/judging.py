@@ -52,7 +52,7 @@ class Task:
         truths: its true boxes, half-open, in picture pixels.
         rule: how they are cut to whole pixels under `ts-cam` rounding.
         masks: its segmentation.
-        masks_fit: must masks have the picture's size?
+        masks_scaled: may masks be of another size than the picture, in its proportions?
         map: the raw map of its class on the patch grid, or the path of a localization map's file.
         top_classes: its most likely classes, best first, where a network said so.
         fault: why it counts as wrong, else empty.
@@ -66,7 +66,7 @@ class Task:
     rule: BoxRule
     masks: Masks | None
     map: Float[np.ndarray, "h w"] | Path
-    masks_fit: bool = True
+    masks_scaled: bool = False
     top_classes: tuple[int, ...] = ()
     fault: str = ""
 
@@ -200,8 +200,7 @@ def _judge_pixels(task: Task, maps: _Maps, protocol: PixelProtocol) -> PixelScor
         raise DataError(f"{task.image}: no mask; the protocol {protocol.name!r} compares with masks")
     side = protocol.view
     size_wh = (side, side) if side is not None else (task.view_wh or maps.in_view(protocol).shape[::-1])
-    picture_wh = task.picture_wh if task.masks_fit else None
-    foreground, ignored = read_masks(task.masks, size_wh=size_wh, picture_wh=picture_wh)
+    foreground, ignored = read_masks(task.masks, size_wh=size_wh, picture_wh=task.picture_wh, scaled=task.masks_scaled)
     if task.fault:
         return pixels_of_nothing(foreground=foreground, ignored=ignored, protocol=protocol)
     return judge_pixels(maps.in_view(protocol), foreground=foreground, ignored=ignored, protocol=protocol)

@@ -202,16 +202,16 @@ def require_readable(
         else:
             picture_wh = image_size_wh(dataset.path(index))
         if with_masks and dataset.masks is not None:
-            read_masks(dataset.masks[index], size_wh=(1, 1), picture_wh=picture_wh if _masks_fit(dataset) else None)
+            read_masks(dataset.masks[index], size_wh=(1, 1), picture_wh=picture_wh, scaled=_masks_scaled(dataset))
 
     if with_masks or isinstance(tasks, SavedMaps):
         for _ in read_ahead(range(len(dataset)), read, workers=workers, depth=4 * workers):
             pass
 
 
-def _masks_fit(dataset: Dataset) -> bool:
-    """Must masks have their picture's size? wsolevaluation states none for OpenImages, and takes masks as they are."""
-    return dataset.name != "wsol" or dataset.sizes_wh is not None
+def _masks_scaled(dataset: Dataset) -> bool:
+    """May masks be of another size? wsolevaluation states no sizes for OpenImages, and takes its masks as they are."""
+    return dataset.name == "wsol" and dataset.sizes_wh is None
 
 
 def _picture_wh(dataset: Dataset, index: int) -> tuple[int, int]:
@@ -254,7 +254,7 @@ def _task(
         truths=np.empty((0, 4)) if dataset.boxes is None else dataset.boxes[index],
         rule=dataset.box_rule,
         masks=None if dataset.masks is None else dataset.masks[index],
-        masks_fit=_masks_fit(dataset),
+        masks_scaled=_masks_scaled(dataset),
         map=map_,
         top_classes=top_classes,
         fault=fault,

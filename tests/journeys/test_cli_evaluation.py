@@ -62,7 +62,7 @@ def test_several_protocols_come_from_one_pass_each_with_its_threshold(
             assert value == round(scores[shown.get(row, row.replace("-", "").replace(" ", "_"))]["value"], 2)
     # No number stands outside a block that begins with a protocol and its threshold.
     assert answer.out.count(" %  [") == sum(map(len, printed.values())) == 5 + 1 + 4 + 5
-    assert sorted(path.name for path in out.iterdir()) == ["metrics.json", "per_image.jsonl"]
+    assert sorted(path.name for path in out.iterdir()) == ["metrics.json", "per_image.jsonl", "report.html"]
 
 
 def test_an_oracle_is_called_so_wherever_it_stands(studio: Path, tmp_path: Path, tscam: Call) -> None:
@@ -112,7 +112,9 @@ def test_saved_maps_score_as_the_model_that_made_them_on_what_was_written_beside
         "evaluate", studio / "model", "--data", studio / "data", "--out", made, "--protocol", *BOXES, "--save-maps"
     )
     assert answer.code == 0, answer
-    assert sorted(path.name for path in made.iterdir()) == ["metadata", "metrics.json", "per_image.jsonl", "scoremaps"]
+    assert sorted(path.name for path in made.iterdir()) == [
+        "metadata", "metrics.json", "per_image.jsonl", "report.html", "scoremaps",
+    ]  # fmt: skip
     for image_id in read_dataset(studio / "data").image_ids:
         assert read_map(map_path(made / "scoremaps", image_id)).shape == (224, 224)
     # Of the same data, and of the metadata that were written: no picture is there to look at.

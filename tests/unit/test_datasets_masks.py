@@ -192,3 +192,24 @@ def test_an_enormous_mask_is_refused_before_it_is_decoded(tmp_path: Path) -> Non
     (tmp_path / "x.png").write_bytes(png_bytes(bits=8, colour_type=0, rows=[b"\0"], width=2**30))
     with pytest.raises(ImageError, match=r"x\.png: .*DecompressionBombError"):
         read_masks(Masks((tmp_path / "x.png",)), size_wh=(7, 5))
+
+
+@pytest.mark.parametrize(
+    ("mask_wh", "fits"), [((15, 10), True), ((61, 40), True), ((40, 30), False), ((10, 15), False)]
+)
+def test_a_scaled_mask_has_the_pictures_proportions_to_a_pixel(
+    tmp_path: Path, mask_wh: tuple[int, int], fits: bool
+) -> None:
+    levels = np.zeros((mask_wh[1], mask_wh[0]), dtype=np.uint8)
+    levels[:, : mask_wh[0] // 2] = 255
+    Image.fromarray(levels).save(tmp_path / "mask.png")
+    masks = Masks((tmp_path / "mask.png",))
+    with pytest.raises(DataError, match="expected masks of the picture's size"):
+        read_masks(masks, size_wh=(8, 4), picture_wh=(30, 20))
+    if fits:
+        foreground, _ = read_masks(masks, size_wh=(8, 4), picture_wh=(30, 20), scaled=True)
+        assert foreground[:, :3].all()
+        assert not foreground[:, 4:].any()
+    else:
+        with pytest.raises(DataError, match="expected masks of the picture's proportions"):
+            read_masks(masks, size_wh=(8, 4), picture_wh=(30, 20), scaled=True)

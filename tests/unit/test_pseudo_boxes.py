@@ -11,6 +11,7 @@ from PIL import Image
 from data_sets import write_folder
 from tscam.boxes import boxes_above
 from tscam.datasets import Dataset, read_dataset
+from tscam.geometry import box_iou
 from tscam.pseudo_boxes import pseudo_mask, with_pseudo_boxes
 from tscam.score_maps import map_path, write_map
 from tscam.tasks import SavedMaps
@@ -48,7 +49,9 @@ def test_the_mask_is_the_objects_though_the_map_is_a_blur(box: tuple[int, int, i
     assert np.abs(of_map - box).max() > 15
     mask = pseudo_mask(bright_on_dark(box), map_)
     assert set(np.unique(mask)) == {0, 1}
-    assert np.abs(np.array(mask_box(mask)) - box).max() <= 2
+    # Half of the blur is likely object from the beginning, and some of the ground beside it stays.
+    (iou,), (iou_of_map,) = box_iou(np.array([mask_box(mask), of_map]), np.array([box], dtype=float)).tolist()
+    assert iou > 0.8 > 0.7 > iou_of_map
 
 
 def test_the_same_picture_gives_the_same_mask_whatever_was_drawn_before() -> None:
@@ -60,16 +63,16 @@ def test_the_same_picture_gives_the_same_mask_whatever_was_drawn_before() -> Non
     assert np.array_equal(pseudo_mask(picture, map_), first)
 
 
-@pytest.mark.parametrize("value", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("value", [0.0, 0.1, 1.0])
 def test_a_flat_map_leaves_nothing_to_part(value: float) -> None:
     map_ = np.full((30, 40), value, dtype=np.float32)
     mask = pseudo_mask(bright_on_dark((5, 5, 20, 20), (40, 30)), map_)
-    assert mask.tolist() == np.full((30, 40), int(value >= 0.5)).tolist()
+    assert mask.tolist() == np.full((30, 40), int(value >= 0.2)).tolist()
 
 
-def test_a_map_without_a_sure_pixel_is_cut_at_its_half() -> None:
+def test_a_map_without_a_sure_pixel_is_cut_where_it_is_likely() -> None:
     map_ = np.zeros((30, 40), dtype=np.float32)
-    map_[3:9, 4:17] = 0.7
+    map_[3:9, 4:17] = 0.4
     assert mask_box(pseudo_mask(bright_on_dark((5, 5, 20, 20), (40, 30)), map_)) == [4, 3, 17, 9]
 
 

@@ -214,9 +214,12 @@ def test_a_run_from_memory_is_the_same_run_to_the_bit(tmp_path: Path) -> None:
 
 def test_more_pictures_than_memory_holds_are_refused_before_anything_is_written(tmp_path: Path) -> None:
     write_folder(tmp_path / "data", boxes=None)
-    said = r"cache ram needs 18000\.0 GB for 6 pictures of 1000000×1000000 pixels, \d+\.\d GB are free; train with"
+    first = tmp_path / "data" / "cat" / "cat_0_0.png"
+    for number in range(2**11):  # links: 1.6 terabytes of pictures at the largest size
+        (first.parent / f"again_{number}.png").hardlink_to(first)
+    said = r"cache ram needs \d+\.\d GB for 2054 pictures of 16384×16384 pixels, \d+\.\d GB are free; train with"
     with pytest.raises(ConfigError, match=said) as refused:
-        train(settings(tmp_path / "data", tmp_path / "run", cache="ram", resize_size=10**6))
+        train(settings(tmp_path / "data", tmp_path / "run", cache="ram", resize_size=2**14, select="last"))
     assert str(refused.value).endswith("train with --cache none")
     assert not (tmp_path / "run").exists()
 

@@ -30,13 +30,14 @@ class Masks:
 
 
 def read_masks(
-    masks: Masks, *, size_wh: tuple[int, int], picture_wh: tuple[int, int] | None = None
+    masks: Masks, *, size_wh: tuple[int, int], picture_wh: tuple[int, int] | None = None, scaled: bool = False
 ) -> tuple[Bool[np.ndarray, "H W"], Bool[np.ndarray, "H W"]]:
     """Foreground and ignored pixels of one picture, which share none.
 
     Args:
         size_wh: width and height of the result; masks are resized to it, each pixel taking its nearest.
         picture_wh: width and height of the picture as displayed, where it is known; masks must have its size.
+        scaled: its proportions, to a pixel, are enough.
 
     Raises:
         ImageError: a mask cannot be read, or is no PNG of at most eight bits a channel (a JPEG's edges would be noise).
@@ -48,19 +49,28 @@ def read_masks(
     """
     foreground = np.zeros((size_wh[1], size_wh[0]), dtype=bool)
     for path in masks.objects:
-        foreground |= _read_mask(path, size_wh, picture_wh)
+        foreground |= _read_mask(path, size_wh, picture_wh, scaled)
     if masks.ignore is None:
         return foreground, np.zeros_like(foreground)
-    return foreground, _read_mask(masks.ignore, size_wh, picture_wh) & ~foreground
+    return foreground, _read_mask(masks.ignore, size_wh, picture_wh, scaled) & ~foreground
 
 
-def _read_mask(path: Path, size_wh: tuple[int, int], picture_wh: tuple[int, int] | None) -> Bool[np.ndarray, "H W"]:
+def _read_mask(
+    path: Path, size_wh: tuple[int, int], picture_wh: tuple[int, int] | None, scaled: bool
+) -> Bool[np.ndarray, "H W"]:
     levels = read_grey_levels(path)
     height, width = levels.shape
-    if picture_wh is not None and (width, height) != picture_wh:
+    if picture_wh is not None and not _fits((width, height), picture_wh, scaled=scaled):
         raise DataError(
             f"{printable(path)}: a mask of {width}×{height} pixels for a picture of {picture_wh[0]}×{picture_wh[1]}; "
-            "expected masks of the picture's size"
+            f"expected masks of the picture's {'proportions' if scaled else 'size'}"
         )
     # OpenCV's own: its nearest pixel is not always the floor of the scaled index, in any precision.
     return cv2.resize(levels, size_wh, interpolation=cv2.INTER_NEAREST) > 0.5
+
+
+def _fits(mask_wh: tuple[int, int], picture_wh: tuple[int, int], *, scaled: bool) -> bool:
+    if not scaled:
+        return mask_wh == picture_wh
+    (width, height), (whole_width, whole_height) = mask_wh, picture_wh
+    return abs(width * whole_height - height * whole_width) <= max(whole_width, whole_height)
