@@ -119,7 +119,7 @@ def benchmark(
     amp = torch.autocast(where.type, dtype=torch.bfloat16) if precision == "bf16" else nullcontext()
     with torch.inference_mode(), amp:
         peaks = [peak_mib(run, where) for run in (classify, localize)]
-        pairs = [(seconds_of(classify, where), seconds_of(localize, where)) for _ in range(_ROUNDS)]
+        pairs = [(_seconds(classify, where), _seconds(localize, where)) for _ in range(_ROUNDS)]
     seconds_a, seconds_b = map(min, zip(*pairs, strict=True))
     on = f"{torch.get_num_threads()} threads" if where.type == "cpu" else torch.cuda.get_device_name(where)
     view = f"{height}×{width}, {classes} classes, batch {batch_size}"
@@ -133,7 +133,7 @@ def benchmark(
     )
 
 
-def seconds_of(run: Callable[[], None], device: torch.device) -> float:
+def _seconds(run: Callable[[], None], device: torch.device) -> float:
     _wait(device)
     started = time.perf_counter()
     run()
