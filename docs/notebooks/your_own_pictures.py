@@ -59,7 +59,8 @@ curves.reduce(2)
 # ## Is it any good?
 #
 # If the test pictures have boxes (`boxes.csv`, COCO's JSON or Pascal VOC's XML beside the folders), the result is
-# scored. If not, look at some: the next section works without.
+# scored. If not, look at some: the next section works without. `OUT / "scores/report.html"` is a page
+# for the browser: the scores at every threshold, and the best and the worst boxes.
 
 # %%
 test = tscam.datasets.read_dataset(DATA, split="test")

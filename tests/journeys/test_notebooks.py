@@ -24,6 +24,15 @@ def metrics(folder: Path) -> dict[str, Any]:
     return found
 
 
+def score(folder: Path, measure: str, *, protocol: str = "ts-cam") -> dict[str, float]:
+    found: dict[str, float] = metrics(folder)["protocols"][protocol]["scores"][measure]
+    return found
+
+
+def with_interval(of: dict[str, float]) -> str:
+    return f"{of['value']:.2f} %  [{of['low']:.2f}, {of['high']:.2f}]"
+
+
 def per_image(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "per_image.jsonl").read_text().splitlines()]
 
@@ -115,37 +124,65 @@ def test_the_printed_box_is_the_localizer_s(cub: Session, cub_place: Path) -> No
 
 
 def test_the_scores_are_those_of_the_test_split(cub: Session, cub_place: Path) -> None:
-    scores = metrics(cub_place / "out" / "scores")
-    assert (scores["split"], scores["method"], scores["images"]) == ("test", "ts-cam", 32)
-    assert line_after(cub, "top-1 loc") == f"{scores['top1_loc']:.2f} %"
+    out = cub_place / "out" / "scores"
+    found = metrics(out)
+    assert (found["split"], found["method"], found["pictures"]) == ("test", "ts-cam", 32)
+    assert line_after(cub, "top-1 loc") == with_interval(score(out, "top1_loc"))
     counted = [int(bar.get_width()) for bar in cub.names["right"].patches]
-    assert counted == list(scores["errors"].values())
-    lines = per_image(cub_place / "out" / "scores")
-    heights, _ = np.histogram([line["iou"] for line in lines], bins=np.linspace(0, 1, 21))
+    assert counted == list(found["protocols"]["ts-cam"]["errors"].values())
+    ious = [line["protocols"]["ts-cam"]["iou"] for line in per_image(out)]
+    heights, _ = np.histogram(ious, bins=np.linspace(0, 1, 21))
     assert [bar.get_height() for bar in cub.names["left"].patches] == heights.tolist()
 
 
 def test_the_worst_boxes_of_right_classes_are_shown(cub: Session, cub_place: Path) -> None:
     lines = per_image(cub_place / "out" / "scores")
-    right = [(line["iou"], index) for index, line in enumerate(lines) if line["top_classes"][0] == line["label"]]
+    right = [
+        (line["protocols"]["ts-cam"]["iou"], index)
+        for index, line in enumerate(lines)
+        if line["top_classes"][0] == line["label"]
+    ]
     assert len(right) > 3
     worst = [index for _, index in sorted(right)[:3]]
     assert is_shown(cub, cub.names["coupled"](worst))
     assert not is_shown(cub, cub.names["coupled"](worst[::-1]))
 
 
-def test_every_method_is_scored_at_every_threshold(cub: Session, cub_place: Path) -> None:
+def test_every_method_is_scored_at_every_threshold(cub: Session, cub_place: Path, tmp_path: Path) -> None:
     table = {}
-    for method in ("ts-cam", "attention", "cam"):
+    for method, line in zip(("ts-cam", "attention", "cam"), cub.names["curves"].lines, strict=False):
+        found = metrics(cub_place / "out" / method)
+        assert (line.get_label(), found["method"], found["split"]) == (method, method, "test")
+        np.testing.assert_allclose(line.get_xdata(), np.arange(100) / 100)
         row = []
         for threshold in (0.1, 0.3, 0.5):
-            scores = metrics(cub_place / "out" / f"{method}-{threshold}")
-            assert (scores["method"], scores["threshold"], scores["split"]) == (method, threshold, "test")
-            row.append(f"{scores['gt_known_loc']:.1f}")
+            out = tmp_path / f"{method}-{threshold}"
+            config = tscam.EvaluateConfig(
+                data=cub_place / "data", split="test", out=out, method=method, threshold=threshold
+            )
+            tscam.evaluate(cub_place / "model", config)
+            row.append(score(out, "gt_known_loc")["value"])
+        np.testing.assert_allclose(line.get_ydata()[[10, 30, 50]], row)
         table[method] = row
     assert len({tuple(row) for row in table.values()}) > 1, "the methods must differ, else nothing is compared"
-    for method, row in table.items():
-        assert line_after(cub, f"{method:<14}").split() == row
+
+
+def test_every_method_has_its_best_threshold_beside_the_model_s(cub: Session, cub_place: Path) -> None:
+    for method in ("ts-cam", "attention", "cam"):
+        out = cub_place / "out" / method
+        found = metrics(out)["protocols"]["ts-cam"]
+        assert found["threshold"]["values"] == {"gt_known_loc": 0.1}
+        known = found["curve"]["scores"]["gt_known_loc"]
+        best = found["best_threshold"]
+        assert known[round(100 * best)] == max(known)
+        stored = with_interval(score(out, "gt_known_loc"))
+        assert line_after(cub, f"{method:<14}").split() == [
+            *stored.split(),
+            f"{max(known):.2f}",
+            "%",
+            "at",
+            f"{best:g}",
+        ]
 
 
 @pytest.fixture(scope="module")
@@ -205,24 +242,38 @@ def test_another_class_of_the_least_sure_picture_has_another_map(imagenet: Sessi
 
 
 def test_pictures_of_one_and_of_several_boxes_are_scored_apart(imagenet: Session, imagenet_place: Path) -> None:
-    lines = per_image(imagenet_place / "out" / "scores")
-    hits: dict[str, list[bool]] = {"one box": [], "several": []}
-    for index, line in enumerate(lines):
-        hits["several" if index % 5 in (1, 3) else "one box"].append(line["iou"] >= 0.5)
+    out = imagenet_place / "out" / "scores"
+    hits: dict[str, list[bool]] = {"1 object": [], "2 objects": []}
+    for index, line in enumerate(per_image(out)):
+        is_found = line["protocols"]["ts-cam"]["iou"] >= 0.5
+        hits["2 objects" if index % 5 in (1, 3) else "1 object"].append(is_found)
     expected = {name: 100 * sum(held) / len(held) for name, held in hits.items()}
-    assert {name: len(held) for name, held in hits.items()} == {"one box": 18, "several": 12}
+    assert {name: len(held) for name, held in hits.items()} == {"1 object": 18, "2 objects": 12}
     assert imagenet.names["gt_known"] == pytest.approx(expected)
-    together = (18 * expected["one box"] + 12 * expected["several"]) / 30
-    assert metrics(imagenet_place / "out" / "scores")["gt_known_loc"] == pytest.approx(together)
+    together = (18 * expected["1 object"] + 12 * expected["2 objects"]) / 30
+    assert score(out, "gt_known_loc")["value"] == pytest.approx(together)
     assert [bar.get_height() for bar in imagenet.names["right"].patches] == pytest.approx(list(expected.values()))
 
 
 def test_methods_are_compared_on_the_same_pictures(imagenet: Session, imagenet_place: Path) -> None:
     for method in ("ts-cam", "attention", "cam"):
-        scores = metrics(imagenet_place / "out" / method)
-        assert (scores["method"], scores["split"], scores["images"]) == (method, "val", 30)
-        printed = [f"{scores[name]:.1f}" for name in ("top1_loc", "top5_loc", "gt_known_loc")]
-        assert line_after(imagenet, f"{method:<14}").split() == printed
+        out = imagenet_place / "out" / method
+        found = metrics(out)
+        assert (found["method"], found["split"], found["pictures"]) == (method, "val", 30)
+        numbers = [score(out, name) for name in ("top1_loc", "top5_loc", "gt_known_loc")]
+        numbers.append(score(out, "max_box_acc_v2", protocol="max-box-acc-v2"))
+        assert line_after(imagenet, f"{method:<14}").split() == [f"{number['value']:.1f}" for number in numbers]
+
+
+def test_one_pass_gives_what_each_protocol_gives_alone(imagenet: Session, imagenet_place: Path, tmp_path: Path) -> None:
+    place = imagenet_place
+    together = metrics(place / "out" / "scores")["protocols"]
+    assert list(together) == ["ts-cam", "max-box-acc", "max-box-acc-v2"]
+    for name in together:
+        config = tscam.EvaluateConfig(data=place / "data", split="val", protocol=(name,), out=tmp_path / name)
+        alone = tscam.evaluate(place / "model", config)
+        assert alone.describe() in imagenet.printed
+        assert metrics(tmp_path / name)["protocols"][name] == together[name]
 
 
 @pytest.fixture(scope="module")
@@ -252,9 +303,10 @@ def test_it_checks_trains_and_scores(own: Session, drawn: tuple[Path, dict[str, 
     epochs = [line for line in own.printed.splitlines() if line.startswith("epoch ")]
     rows = (place / "out" / "run" / "metrics.csv").read_text().splitlines()
     assert len(epochs) == len(rows) - 1 == 2
-    scores = metrics(place / "out" / "scores")
-    assert (scores["model"], scores["images"]) == (str(place / "out" / "run"), 6)
-    assert line_after(own, "GT-known loc") == f"{scores['gt_known_loc']:.2f} %"
+    out = place / "out" / "scores"
+    found = metrics(out)
+    assert (found["model"], found["pictures"]) == (str(place / "out" / "run"), 6)
+    assert line_after(own, "GT-known loc") == with_interval(score(out, "gt_known_loc"))
 
 
 def test_new_pictures_have_their_boxes_printed_drawn_and_written(
