@@ -298,8 +298,10 @@ def list_names(kind: Literal["methods", "backbones", "datasets", "recipes", "for
     """
     from tscam.listing import lines_of
 
-    for name in lines_of(kind, pattern=pattern):
-        print(name)
+    lines = lines_of(kind, pattern=pattern)
+    if not lines:
+        raise TscamError(f"no {kind} fit {pattern!r}; a pattern is as of a shell, such as 'deit*'")
+    print("\n".join(lines))
 
 
 def main() -> None:

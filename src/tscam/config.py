@@ -11,7 +11,8 @@ from tscam.errors import ConfigError
 Precision = Literal["fp32", "bf16", "fp16"]
 Selection = Literal["val", "last", "oracle"]
 # Options of a method, such as `layers`; they stand in a model folder as they are.
-MethodArgs = Mapping[str, bool | tuple[int, ...]]
+# The command line takes the first type that fits, and would take [0] for False.
+MethodArgs = Mapping[str, tuple[int, ...] | bool]
 
 # Beyond these no one trains, and what is left is an overflow: of memory, of time, or of a float32.
 _AT_MOST = {

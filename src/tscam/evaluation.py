@@ -1,6 +1,7 @@
 """A model, or saved maps, on a data set → the numbers of every protocol, from one pass over the pictures."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from tscam.spool import Spool
 from tscam.tasks import PredictedMaps, SavedMaps, Tasks, judged, require_judgeable, require_readable
 from tscam.thresholds import Chosen, choose_on, chosen_by, held_out_pictures, needs_held_out, policy_of
 from tscam.torch_predictor import TorchPredictor, find_device
-from tscam.writing import claim_output, literal, require_claimable
+from tscam.writing import claim_output, literal, locked, require_claimable
 
 _ONE_FOR_ALL = ThresholdPolicy(kind="model")
 
@@ -76,11 +77,12 @@ def evaluate(model: Path | None, config: EvaluateConfig, *, on_progress: Progres
     asked = tuple(protocols[name] for name in dict.fromkeys(config.protocol))
     if policy is not None and all(protocol.threshold == "best" for protocol in asked):
         raise ConfigError(
-            f"--threshold {policy.name}: {' and '.join(config.protocol)} are defined by their best threshold and take "
-            "none; leave it out, or add a protocol that takes one, such as realistic"
+            f"--threshold {policy.name}: under {' and '.join(config.protocol)} the best one is taken by definition; leave "
+            "it out, or add a protocol that asks for one, such as realistic"
         )
     dataset = read_dataset(config.data, name=config.dataset, split=config.split)
-    with joined(find_device(_own_device(config.device))) as processes:
+    with ExitStack() as held:
+        processes = held.enter_context(joined(find_device(_own_device(config.device))))
         tasks, facts, own = _tasks(model, config, dataset)
         faults = require_judgeable(dataset, tasks, allow_missing=config.allow_missing, **_needs(asked))
         kind, threads = needs_held_out(asked, policy), max(config.workers, 1)
@@ -93,6 +95,7 @@ def evaluate(model: Path | None, config: EvaluateConfig, *, on_progress: Progres
                 by = tuple(chosen_by(needing, held_out, kind).values())
                 require_readable(held_out, tasks, by, faults={}, workers=threads, with_pictures=kind == "pseudo")
             require_readable(dataset, tasks, asked, faults=faults, workers=threads)
+            held.enter_context(locked(out))
             out = claim_output(config.out, overwrite=config.overwrite, inputs=inputs)
         processes.wait()
         chosen = {protocol.name: _chosen(protocol, policy, own=own) for protocol in asked}
@@ -212,7 +215,11 @@ def _held_out(config: EvaluateConfig, kind: Kind, needing: Protocols, tasks: Tas
         config.data, kind, needing, name=config.dataset, scored=scored, fraction=TrainConfig.val_fraction,
         seed=TrainConfig.seed,
     )  # fmt: skip
-    require_judgeable(found, tasks, with_boxes=False, with_masks=False, allow_missing=False)
+    if without := tasks.without_map(found):
+        raise DataError(
+            f"{config.data}: {len(without)} of {len(found)} pictures of split {found.split!r}, which choose the "
+            "threshold, have no map; add them, or give a number, otsu or oracle as --threshold"
+        )
     return found
 
 
@@ -226,6 +233,8 @@ def _tasks(
     if config.maps is not None:
         if config.save_maps:
             raise ConfigError("--save-maps beside --maps: the maps are there already; leave it out")
+        if config.method is not None or config.method_args:
+            raise ConfigError("--method beside --maps: no model is read; leave it out")
         facts: dict[str, object] = {"maps": str(config.maps)}
         return SavedMaps(folder=config.maps), facts, (dataset.threshold, f"published for data sets like {dataset.name}")
     assert model is not None

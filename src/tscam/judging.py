@@ -38,6 +38,9 @@ Value = TypeVar("Value")
 
 Protocols = tuple[BoxProtocol | PixelProtocol, ...]
 
+# Why a picture is not judged pixel by pixel.
+NO_MASK = "no mask"
+
 # Maps of any size are shown this small.
 _SHOWN = 28
 
@@ -200,6 +203,9 @@ def _judge_pixels(task: Task, maps: _Maps, protocol: PixelProtocol) -> PixelScor
         raise DataError(f"{task.image}: no mask; the protocol {protocol.name!r} compares with masks")
     side = protocol.view
     size_wh = (side, side) if side is not None else (task.view_wh or maps.in_view(protocol).shape[::-1])
+    if NO_MASK in task.fault:
+        unknown = np.ones(size_wh[::-1], dtype=bool)
+        return pixels_of_nothing(foreground=~unknown, ignored=unknown, protocol=protocol)
     foreground, ignored = read_masks(task.masks, size_wh=size_wh, picture_wh=task.picture_wh, scaled=task.masks_scaled)
     if task.fault:
         return pixels_of_nothing(foreground=foreground, ignored=ignored, protocol=protocol)

@@ -14,7 +14,7 @@ from tscam.config import MethodArgs
 from tscam.errors import ConfigError, WeightsError
 from tscam.features import Record
 from tscam.image import InputFormat
-from tscam.methods import create_method
+from tscam.methods import create_method, methods, methods_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,12 +98,23 @@ class LocalizationModel(nn.Module):
         """
         if name == self.spec.method and args in (None, self.spec.method_args):
             return self
+        self._require_same_head(name)
         other = LocalizationModel(replace(self.spec, method=name, method_args=args or {}))
         try:
             other.load_tensors(self.tensors(), source=f"method {name!r}")
         except WeightsError as fault:
             raise ConfigError(f"weights trained for {self.spec.method!r} cannot be read so: {fault}") from fault
         return other
+
+    def _require_same_head(self, name: str) -> None:
+        """Refuses a method that reads another kind of head than these weights have."""
+        own = self.method.head_kind or self.backbone.head
+        readers = [each for each in methods_of(self.backbone) if (methods[each].head_kind or self.backbone.head) == own]
+        if (methods[name].head_kind or self.backbone.head) != own:
+            raise ConfigError(
+                f"method {name!r} reads another kind of head than weights trained for {self.spec.method!r} have; with "
+                f"them work {', '.join(readers)}. Or train with --method {name}"
+            )
 
     def tensors(self) -> dict[str, Tensor]:
         """All weights under their published names, the authors' and timm's."""

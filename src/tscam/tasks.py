@@ -15,7 +15,7 @@ from tscam.datasets.masks import read_masks
 from tscam.errors import DataError
 from tscam.geometry import View
 from tscam.image import image_size_wh, preprocess, read_image
-from tscam.judging import Judge, Protocols, Task, read_localization_map
+from tscam.judging import NO_MASK, Judge, Protocols, Task, read_localization_map
 from tscam.loading import Progress, batches, in_processes, read_ahead
 from tscam.metrics.picture import JudgedPicture
 from tscam.metrics.protocol import PixelProtocol
@@ -161,12 +161,18 @@ def require_judgeable(
         reasons.setdefault(reason, []).append(index)
     if with_boxes and dataset.boxes is not None:
         reasons["no box"] = [index for index, boxes in enumerate(dataset.boxes) if not len(boxes)]
+    if with_masks and dataset.masks is not None:
+        missing = [not all(file.is_file() for file in masks.files) for masks in dataset.masks]
+        reasons[NO_MASK] = [index for index, is_missing in enumerate(missing) if is_missing]
     faults: dict[int, str] = {}
     for reason, indices in reasons.items():
         faults |= {index: f"{faults[index]}, {reason}" if index in faults else reason for index in indices}
-    if faults and not allow_missing:
+    if faults and (not allow_missing or len(faults) == len(dataset)):
         said = [_said(dataset, reason, indices) for reason, indices in reasons.items() if indices]
-        raise DataError(f"{where}: {'; '.join(said)}; add them, or count them as wrong with --allow-missing")
+        way_out = (
+            "nothing is left to judge" if allow_missing else "add them, or count them as wrong with --allow-missing"
+        )
+        raise DataError(f"{where}: {'; '.join(said)}; {way_out}")
     return dict(sorted(faults.items()))
 
 
@@ -201,7 +207,7 @@ def require_readable(
                 read_localization_map(map_path(tasks.folder, dataset.image_ids[index]), side=side)
         else:
             picture_wh = image_size_wh(dataset.path(index))
-        if with_masks and dataset.masks is not None:
+        if with_masks and dataset.masks is not None and NO_MASK not in faults.get(index, ""):
             read_masks(dataset.masks[index], size_wh=(1, 1), picture_wh=picture_wh, scaled=_masks_scaled(dataset))
 
     if with_masks or isinstance(tasks, SavedMaps):

@@ -62,7 +62,7 @@ def test_several_protocols_come_from_one_pass_each_with_its_threshold(
             assert value == round(scores[shown.get(row, row.replace("-", "").replace(" ", "_"))]["value"], 2)
     # No number stands outside a block that begins with a protocol and its threshold.
     assert answer.out.count(" %  [") == sum(map(len, printed.values())) == 5 + 1 + 4 + 5
-    assert sorted(path.name for path in out.iterdir()) == ["metrics.json", "per_image.jsonl", "report.html"]
+    assert sorted(path.name for path in out.iterdir()) == [".lock", "metrics.json", "per_image.jsonl", "report.html"]
 
 
 def test_an_oracle_is_called_so_wherever_it_stands(studio: Path, tmp_path: Path, tscam: Call) -> None:
@@ -87,7 +87,7 @@ def test_an_oracle_is_called_so_wherever_it_stands(studio: Path, tmp_path: Path,
         ("0.35", "threshold 0.35 (given)"),
         ("model", "threshold 0.1 (stored with the model)"),
         ("otsu", "threshold of each map by itself (Otsu)"),
-        ("percentile:80", "threshold of each map by itself (percentile of its pixels)"),
+        ("percentile:80", "threshold of each map by itself (percentile of its pixels: 80)"),
         ("val", "(best on 3 pictures of split 'val' with true boxes)"),
         ("pseudo", "(best on 3 pictures of split 'val' with pseudo boxes)"),
     ],
@@ -113,7 +113,7 @@ def test_saved_maps_score_as_the_model_that_made_them_on_what_was_written_beside
     )
     assert answer.code == 0, answer
     assert sorted(path.name for path in made.iterdir()) == [
-        "metadata", "metrics.json", "per_image.jsonl", "report.html", "scoremaps",
+        ".lock", "metadata", "metrics.json", "per_image.jsonl", "report.html", "scoremaps",
     ]  # fmt: skip
     for image_id in read_dataset(studio / "data").image_ids:
         assert read_map(map_path(made / "scoremaps", image_id)).shape == (224, 224)
@@ -196,6 +196,18 @@ def test_missing_maps_and_boxes_are_both_listed_and_count_as_wrong_where_that_is
     assert metrics(out)["not_judged"] == 3
 
 
+def test_a_single_layer_or_head_can_be_named_even_the_first_two(studio: Path, tmp_path: Path, tscam: Call) -> None:
+    for number in (0, 1):
+        options = json.dumps({"layers": [number], "heads": [0]})
+        out = tmp_path / str(number)
+        answer = tscam(
+            "evaluate", studio / "model", "--data", studio / "data", "--out", out, "--method", "attention",
+            "--method-args", options,
+        )  # fmt: skip
+        assert answer.code == 0, answer
+        assert metrics(out)["method_args"] == {"layers": [number], "heads": [0]}
+
+
 def test_two_evaluations_are_compared(studio: Path, tmp_path: Path, tscam: Call) -> None:
     for name, threshold in (("one", "0.1"), ("two", "0.6")):
         answer = tscam(
@@ -216,7 +228,7 @@ def test_two_evaluations_are_compared(studio: Path, tmp_path: Path, tscam: Call)
             assert row[side] == pytest.approx(score)
         assert row["difference"]["value"] == pytest.approx(row["second"] - row["first"])
     assert rows["max-box-acc", "max_box_acc"]["difference"] == {"value": 0, "low": 0, "high": 0, "p": 1}
-    assert answer.out.count("\n") == 4 + 1 + 6 + 1
+    assert answer.out.count("\n") == 2 * (1 + 3) + 2 + 1 + 6 + 1
 
 
 def test_evaluations_of_other_pictures_are_not_compared(studio: Path, tmp_path: Path, tscam: Call) -> None:

@@ -1,5 +1,7 @@
 """Every mistake in an evaluation is one line that names the place, and nothing is written or emptied."""
 
+import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from data_sets import write_folder, write_wsol
 from tiny_models import save_ramps, tiny_model
 from tscam.datasets import read_dataset
 from tscam.score_maps import map_path, read_map, write_map
+from tscam.writing import locked
 
 
 def spoil_size(maps: Path, image: str, data: Path) -> str:  # noqa: ARG001
@@ -92,7 +95,7 @@ MISTAKES: dict[str, tuple[tuple[str, ...], str]] = {
     "a percentile above 100": (("MODEL", "--threshold", "percentile:101"), "threshold 'percentile:101'"),
     "a threshold for none to take": (
         ("MODEL", "--protocol", "max-box-acc", "max-box-acc-v2", "--threshold", "0.3"),
-        "--threshold 0.3: max-box-acc and max-box-acc-v2 are defined by their best threshold and take none",
+        "--threshold 0.3: under max-box-acc and max-box-acc-v2 the best one is taken by definition; leave it out",
     ),
     "a model and maps": (
         ("MODEL", "--maps", "MAPS"),
@@ -103,6 +106,7 @@ MISTAKES: dict[str, tuple[tuple[str, ...], str]] = {
         ("--maps", "MAPS", "--save-maps"),
         "--save-maps beside --maps: the maps are there already",
     ),
+    "maps are read by a method": (("--maps", "MAPS", "--method", "cam"), "--method beside --maps: no model is read"),
     "no such folder of maps": (("--maps", "nowhere"), "nowhere: no such folder; --maps takes the folder of .npy maps"),
     "masks that are not there": (
         ("MODEL", "--protocol", "pxap"),
@@ -123,6 +127,58 @@ def test_a_mistake_is_one_line_and_nothing_is_written(studio: Path, tmp_path: Pa
     if "--data" not in given:
         arguments += ["--data", studio / "data"]
     assert_refused(tscam("evaluate", *arguments, "--out", tmp_path / "out"), said)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_another_run_holds_is_not_emptied(studio: Path, tmp_path: Path, tscam: Call) -> None:
+    out = tmp_path / "out"
+    with locked(out):
+        (out / "weights.safetensors").write_text("days of work")
+        answer = tscam(
+            "evaluate", "--maps", studio / "maps", "--data", studio / "data", "--out", out, "--overwrite",
+        )  # fmt: skip
+        assert_refused(answer, "another run is at work here; wait until it has ended, or choose another folder")
+        assert (out / "weights.safetensors").read_text() == "days of work"
+
+
+def test_held_out_pictures_without_a_map_are_no_matter_of_allow_missing(
+    studio: Path, tmp_path: Path, tscam: Call
+) -> None:
+    maps = tmp_path / "maps"
+    shutil.copytree(studio / "maps", maps)
+    first = read_dataset(studio / "data", split="val").image_ids[0]
+    map_path(maps, first).unlink()
+    answer = tscam(
+        "evaluate", "--maps", maps, "--data", studio / "data", "--out", tmp_path / "out", "--threshold", "val",
+        "--allow-missing",
+    )  # fmt: skip
+    assert_refused(answer, "1 of 3 pictures of split 'val', which choose the threshold, have no map; add them, or give")
+
+
+def test_missing_masks_are_listed_and_count_as_wrong_where_that_is_allowed(tmp_path: Path, tscam: Call) -> None:
+    data, maps, out = tmp_path / "data", tmp_path / "maps", tmp_path / "out"
+    write_wsol(data, name="OpenImages", masks=True)
+    save_ramps(data, maps, "test")
+    masks = read_dataset(data, split="test").masks
+    assert masks is not None
+    for each in masks[:2]:
+        each.objects[0].unlink()
+    given = ("evaluate", "--maps", maps, "--data", data, "--out", out, "--protocol", "pxap")
+    assert_refused(tscam(*given), "2 of 6 pictures have no mask (")
+    answer = tscam(*given, "--allow-missing")
+    assert answer.code == 0, answer
+    assert (out / "missing.csv").read_text().count("no mask") == 2
+    lines = [json.loads(line) for line in (out / "per_image.jsonl").read_text().splitlines()]
+    assert [line["protocols"]["pxap"]["mean_iou"] for line in lines[:2]] == [0, 0]
+    assert min(line["protocols"]["pxap"]["mean_iou"] for line in lines[2:]) > 0
+
+
+def test_where_nothing_is_left_to_judge_there_is_no_number(studio: Path, tmp_path: Path, tscam: Call) -> None:
+    (tmp_path / "maps").mkdir()
+    answer = tscam(
+        "evaluate", "--maps", tmp_path / "maps", "--data", studio / "data", "--out", tmp_path / "out", "--allow-missing",
+    )  # fmt: skip
+    assert_refused(answer, "6 of 6 pictures have no map (")
     assert not (tmp_path / "out").exists()
 
 

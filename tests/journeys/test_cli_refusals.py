@@ -51,9 +51,18 @@ MISTAKES: dict[str, tuple[Callable[[Place], list[str | Path]], str]] = {
         lambda at: at.evaluate("--method", "ts-cam", "--method-args", '{"layers": [0, 2]}'),
         "layers [0, 2]; expected a list of unlike whole numbers from 0 to 1, such as [1]",
     ),
+    "a head of another kind": (
+        lambda at: at.evaluate("--method", "training-free"),
+        "method 'training-free' reads another kind of head than weights trained for 'ts-cam' have; with them work "
+        "attention, cam, grad-cam, rollout, ts-cam. Or train with --method training-free",
+    ),
     "an option of another method": (
         lambda at: at.localize("--method", "attention", "--method-args", '{"relu": true}'),
         "method 'attention' has no option 'relu'; it has layers, heads",
+    ),
+    "a pattern that fits nothing": (
+        lambda _: ["list", "backbones", "swinn*"],
+        "no backbones fit 'swinn*'; a pattern is as of a shell, such as 'deit*'",
     ),
     "an unknown class to explain": (
         lambda at: at.explain("--label", "dgo"),

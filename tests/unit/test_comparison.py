@@ -22,10 +22,15 @@ def evaluation(
     *,
     images: Sequence[str] = IMAGES,
     settings: Mapping[str, object] = SETTINGS,
+    label: int = 3,
 ) -> Path:
     """A folder as `evaluate` writes it, as far as it is compared: columns by protocol and measure."""
     folder.mkdir(parents=True)
-    metrics = {"protocols": {name: {"settings": dict(settings)} for name in columns}}
+    threshold = {"policy": "oracle", "explained": "ORACLE: best on them", "values": {"gt_known_loc": 0.3}}
+    metrics = {
+        "method": "cam",
+        "protocols": {name: {"settings": dict(settings), "threshold": threshold} for name in columns},
+    }
     (folder / "metrics.json").write_text(json.dumps(metrics))
     lines = []
     for place, image in enumerate(images):
@@ -34,7 +39,7 @@ def evaluation(
             | {measure: values[place] for measure, values in measures.items()}
             for name, measures in columns.items()
         }
-        lines.append(json.dumps({"image": image, "protocols": found}))
+        lines.append(json.dumps({"image": image, "label": label, "truths": [[1, 2, 3, 4]], "protocols": found}))
     (folder / "per_image.jsonl").write_text("".join(f"{line}\n" for line in lines))
     return folder
 
@@ -81,8 +86,9 @@ def test_shares_have_an_interval_and_no_test(tmp_path: Path) -> None:
 
 def test_the_table_has_each_number_with_its_protocol(pair: tuple[Path, Path]) -> None:
     lines = compare(*pair).describe().splitlines()
-    assert lines[:4] == [f"first:  {pair[0]}", f"second: {pair[1]}", "12 pictures, in %", ""]
-    assert lines[4].split() == [
+    about = ["        method cam", "        ts-cam: threshold 0.3 (ORACLE: best on them)"]
+    assert lines[:8] == [f"first:  {pair[0]}", *about, f"second: {pair[1]}", *about, "12 pictures, in %", ""]
+    assert lines[8].split() == [
         "protocol",
         "measure",
         "first",
@@ -95,9 +101,9 @@ def test_the_table_has_each_number_with_its_protocol(pair: tuple[Path, Path]) ->
         "interval",
         "p",
     ]
-    assert lines[5].split()[:5] == ["ts-cam", "gt_known_loc", "41.67", "83.33", "+41.67"]
-    assert lines[5].endswith("0.1250")
-    assert len(lines) == 6
+    assert lines[9].split()[:5] == ["ts-cam", "gt_known_loc", "41.67", "83.33", "+41.67"]
+    assert lines[9].endswith("0.1250")
+    assert len(lines) == 10
 
 
 def test_a_chance_below_one_in_ten_thousand_is_told_as_that(tmp_path: Path) -> None:
@@ -127,6 +133,8 @@ def test_the_result_is_written_as_json(pair: tuple[Path, Path], tmp_path: Path) 
     assert written == {
         "first": str(pair[0]),
         "second": str(pair[1]),
+        "about_first": list(found.about[0]),
+        "about_second": list(found.about[1]),
         "pictures": 12,
         "measures": [
             {
@@ -227,4 +235,24 @@ def test_an_evaluation_without_pictures_is_refused(pair: tuple[Path, Path]) -> N
     path.write_text("")
     refused(*pair, f"{path}: holds no picture; evaluate again")
     path.unlink()
-    refused(*pair, f"{path}:1: not a judged picture (FileNotFoundError")
+    refused(*pair, f"{path}: no such file; evaluate again")
+
+
+def test_other_classes_or_boxes_of_a_picture_are_refused_by_its_name(pair: tuple[Path, Path], tmp_path: Path) -> None:
+    other = evaluation(tmp_path / "other", {"ts-cam": {"gt_known_loc": TWO}}, label=4)
+    refused(pair[0], other, f"cat/0.png: {pair[0]} and {other} judged it by other classes or true boxes")
+
+
+@pytest.mark.parametrize("value", ["NaN", "0.5", "7e300", "-1", "2"])
+def test_what_is_neither_right_nor_wrong_is_refused(pair: tuple[Path, Path], value: str) -> None:
+    path = pair[1] / "per_image.jsonl"
+    path.write_text(path.read_text().replace('"gt_known_loc": 1.0', f'"gt_known_loc": {value}'))
+    refused(*pair, "not a judged picture (ValueError: gt_known_loc is ")
+
+
+def test_an_evaluation_of_an_earlier_version_and_one_nested_without_end_are_refused(pair: tuple[Path, Path]) -> None:
+    metrics = pair[1] / "metrics.json"
+    metrics.write_text('{"protocol": "ts-cam", "gt_known_loc": 3}')
+    refused(*pair, "written by an earlier version, with one protocol; evaluate again")
+    metrics.write_text("[" * 100_000)
+    refused(*pair, "not the result of an evaluation (RecursionError")

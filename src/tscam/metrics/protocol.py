@@ -48,8 +48,10 @@ class Protocol:
         return np.arange(0, 1, self.step)
 
     def settings(self) -> dict[str, object]:
-        """All of it, as it stands beside every stored number."""
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+        """All of it, as it stands beside every stored number; which threshold was taken stands there by itself."""
+        named = {"threshold": "default_threshold"}
+        held = {named.get(key, key): value for key, value in asdict(self).items()}
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in held.items()}
 
 
 @dataclass(frozen=True, kw_only=True)

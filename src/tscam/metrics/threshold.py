@@ -20,7 +20,7 @@ _EXPLAINED = {
     "val": "best on held-out pictures with true boxes",
     "pseudo": "best on held-out pictures with pseudo boxes",
     "otsu": "of each map by itself (Otsu)",
-    "percentile": "of each map by itself (percentile of its pixels)",
+    "percentile": "of each map by itself (percentile of its pixels:",
     "oracle": "ORACLE: best on the scored pictures themselves",
 }
 
@@ -49,7 +49,7 @@ class ThresholdPolicy:
     @property
     def explained(self) -> str:
         """In words."""
-        return _EXPLAINED[self.kind]
+        return _EXPLAINED[self.kind] if self.kind != "percentile" else f"{_EXPLAINED[self.kind]} {self.value:g})"
 
     @property
     def is_of_each_map(self) -> bool:

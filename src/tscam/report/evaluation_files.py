@@ -123,7 +123,7 @@ def read_evaluation(folder: Path) -> EvaluationFiles:
             not_judged=found["not_judged"],
             protocols=tuple(_protocol(name, part, found.get("view")) for name, part in found["protocols"].items()),
         )
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as fault:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as fault:
         raise DataError(
             f"{path}: not the numbers of an evaluation ({type(fault).__name__}: {fault}); run `tscam evaluate`"
         ) from fault
@@ -143,7 +143,7 @@ def read_pictures(folder: Path, *, protocol: ProtocolPart) -> Iterator[PictureLi
             for line in lines:
                 number += 1
                 yield _picture(json.loads(line), protocol.name, lead)
-    except (OSError, ValueError, LookupError, TypeError) as fault:
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as fault:
         raise DataError(
             f"{path}:{number}: not a picture of an evaluation ({type(fault).__name__}: {fault}); run `tscam evaluate`"
         ) from fault
