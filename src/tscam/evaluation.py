@@ -77,8 +77,8 @@ def evaluate(model: Path | None, config: EvaluateConfig, *, on_progress: Progres
     asked = tuple(protocols[name] for name in dict.fromkeys(config.protocol))
     if policy is not None and all(protocol.threshold == "best" for protocol in asked):
         raise ConfigError(
-            f"--threshold {policy.name}: under {' and '.join(config.protocol)} the best one is taken by definition; leave "
-            "it out, or add a protocol that asks for one, such as realistic"
+            f"--threshold {policy.name}: under {' and '.join(config.protocol)} the best one is taken by definition; "
+            "leave it out, or add a protocol that asks for one, such as realistic"
         )
     dataset = read_dataset(config.data, name=config.dataset, split=config.split)
     with ExitStack() as held:

@@ -176,7 +176,8 @@ def test_missing_masks_are_listed_and_count_as_wrong_where_that_is_allowed(tmp_p
 def test_where_nothing_is_left_to_judge_there_is_no_number(studio: Path, tmp_path: Path, tscam: Call) -> None:
     (tmp_path / "maps").mkdir()
     answer = tscam(
-        "evaluate", "--maps", tmp_path / "maps", "--data", studio / "data", "--out", tmp_path / "out", "--allow-missing",
+        "evaluate", "--maps", tmp_path / "maps", "--data", studio / "data", "--out", tmp_path / "out",
+        "--allow-missing",
     )  # fmt: skip
     assert_refused(answer, "6 of 6 pictures have no map (")
     assert not (tmp_path / "out").exists()
