@@ -104,12 +104,7 @@ class Judge:
             else:
                 boxes[protocol.name] = _judge_boxes(task, maps, protocol)
             if self.policy.is_of_each_map:
-                level = (
-                    None
-                    if task.fault
-                    else self.policy.level(to_bytes(maps.in_view(protocol), precision=protocol.precision))
-                )
-                own_levels[protocol.name] = level or 0
+                own_levels[protocol.name] = 0 if task.fault else self._own_level(maps.in_view(protocol), protocol)
         if self.save_to is not None and not task.fault:
             saved = next((each for each in self.protocols if each.view is not None), self.protocols[0])
             write_map(map_path(self.save_to, task.image), maps.in_view(saved))
@@ -125,6 +120,9 @@ class Judge:
             shown=maps.shown(),
             fault=task.fault,
         )
+
+    def _own_level(self, map_: Float[np.ndarray, "H W"], protocol: BoxProtocol | PixelProtocol) -> int:
+        return self.policy.level(to_bytes(map_, precision=protocol.precision)) or 0
 
 
 def read_localization_map(path: Path, *, side: int | None) -> Float[np.ndarray, "H W"]:

@@ -39,7 +39,7 @@ def write_results(
     """
     with written_atomically(out / PICTURES) as file:
         for place, picture in enumerate(pictures):
-            file.write(json.dumps(_line(picture, place, results)) + "\n")
+            file.write(f"{json.dumps(_line(picture, place, results))}\n".encode())
     if faults:
         write_csv(out / "missing.csv", ["image", "reason"], faults.items())
     of_data = {

@@ -14,6 +14,9 @@ from tscam.pseudo_boxes import with_pseudo_boxes
 from tscam.spool import Spool
 from tscam.tasks import Tasks, judged
 
+# All levels are looked at, and no map has one of its own.
+_NO_OTHER = ThresholdPolicy(kind="oracle")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Chosen:
@@ -117,9 +120,6 @@ def chosen_by(asked: Protocols, dataset: Dataset, kind: Kind) -> dict[str, BoxPr
         else protocol
         for protocol in asked
     }
-
-
-_NO_OTHER = ThresholdPolicy(kind="oracle")  # all levels are looked at
 
 
 def _compared(protocol: BoxProtocol | PixelProtocol) -> str:

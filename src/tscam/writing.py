@@ -11,7 +11,7 @@ import secrets
 import shutil
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import BinaryIO
 
 from filelock import FileLock, Timeout
 
@@ -44,37 +44,36 @@ def write_bytes_atomically(path: Path, content: bytes) -> None:
     Raises:
         OutputError: the disk refuses; the old file is as it was, and nothing else is left behind.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _replace(path, content)
-    except (OSError, ValueError) as fault:  # ValueError: a NUL in the name.
-        raise OutputError(
-            f"{path}: cannot be written ({one_line(fault)}); free space, or choose another place"
-        ) from fault
+    with written_atomically(path) as file:
+        file.write(content)
 
 
 @contextlib.contextmanager
-def written_atomically(path: Path) -> Generator[TextIO]:
-    """A text file to write line by line; it takes its place whole when the block ends, and not at all if that raises.
+def written_atomically(path: Path) -> Generator[BinaryIO]:
+    """A file to write piece by piece; it takes its place whole when the block ends, and not at all if that raises.
 
     Raises:
         OutputError: as `write_bytes_atomically`.
     """
+    # Beside its place: within one folder, and so within one disk.
     beside = path.parent / f".{secrets.token_hex(8)}.part"
-    try:
+    with _refused(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with beside.open("x", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
+        # Not `tempfile`: its files are readable by their owner alone, and would stay so.
+        opened = beside.open("xb")
+    try:
+        with opened as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.replace(beside, path)  # noqa: PTH105  The call that the promise rests on, by its own name.
-        flush_folder(path.parent)
-    except (OSError, ValueError) as fault:
-        raise OutputError(
-            f"{path}: cannot be written ({one_line(fault)}); free space, or choose another place"
-        ) from fault
-    finally:
+        with _refused(path):
+            os.replace(beside, path)  # noqa: PTH105  The call that the promise rests on, by its own name.
+    except BaseException as fault:
         beside.unlink(missing_ok=True)
+        if isinstance(fault, OSError):
+            raise _unwritable(path, fault) from fault
+        raise
+    flush_folder(path.parent)
 
 
 def write_json(path: Path, content: Mapping[str, object] | Sequence[object], *, indent: int | None = None) -> None:
@@ -227,20 +226,16 @@ def _unusable(folder: Path, fault: Exception) -> OutputError:
     return OutputError(f"{str(folder)!r}: cannot be used for output ({one_line(fault)}); choose another place")
 
 
-def _replace(path: Path, content: bytes) -> None:
-    """Write beside the file, then take its place: within one folder, and so within one disk."""
-    beside = path.parent / f".{secrets.token_hex(8)}.part"
+@contextlib.contextmanager
+def _refused(path: Path) -> Generator[None]:
     try:
-        # Not `tempfile`: its files are readable by their owner alone, and would stay so.
-        with beside.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)  # noqa: PTH105  The call that the promise rests on, by its own name.
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
-    flush_folder(path.parent)
+        yield
+    except (OSError, ValueError) as fault:  # ValueError: a NUL in the name.
+        raise _unwritable(path, fault) from fault
+
+
+def _unwritable(path: Path, fault: Exception) -> OutputError:
+    return OutputError(f"{path}: cannot be written ({one_line(fault)}); free space, or choose another place")
 
 
 def _swap(one: Path, other: Path) -> bool:
