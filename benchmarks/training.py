@@ -24,10 +24,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from tscam.config import Precision, TrainConfig
+from tscam.config import TrainConfig
 from tscam.datasets import read_dataset
 from tscam.model import LocalizationModel, create_model
 from tscam.processes import ALONE
+from tscam.system.resources import Precision
 from tscam.torch_predictor import autocast, find_device
 from tscam.training.learner import Learner
 from tscam.training.pictures import Batch, EpochOrder, TrainingPictures, normalized, read, training_batches

@@ -17,10 +17,10 @@ from jaxtyping import Float
 from tscam.backbones import list_backbones
 from tscam.boxes import boxes_above, localization_map
 from tscam.checkpoint import load_model
-from tscam.config import Precision
 from tscam.errors import ConfigError
 from tscam.hub import is_on_hub
 from tscam.model import LocalizationModel, create_model
+from tscam.system.resources import Precision
 from tscam.torch_predictor import find_device
 
 # Of (a) and (b) in turn. The fastest counts, as in Python's timeit: what else the machine does can only add time.

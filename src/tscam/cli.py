@@ -7,10 +7,11 @@ from typing import Annotated, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
-from tscam.config import EvaluateConfig, ExplainConfig, LocalizeConfig, Precision, TrainConfig
+from tscam.config import EvaluateConfig, ExplainConfig, LocalizeConfig, TrainConfig
 from tscam.errors import StoppedError, TscamError
 from tscam.flags import Flags, RecipeFlags, fill_from_recipe, refuse_what_would_be_guessed
 from tscam.recipe import to_yaml
+from tscam.system.resources import Precision
 
 
 def _version() -> str:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Literal
 
 from tscam.errors import ConfigError
+from tscam.system.resources import Precision
 
-Precision = Literal["fp32", "bf16", "fp16"]
 Selection = Literal["val", "last", "oracle"]
 # Options of a method, such as `layers`; they stand in a model folder as they are.
 # The command line takes the first type that fits, and would take [0] for False.

@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from tscam.boxes import boxes_above, localization_map
 from tscam.checkpoint import load_model
-from tscam.config import LocalizeConfig, MethodArgs, Precision, require_threshold
+from tscam.config import LocalizeConfig, MethodArgs, require_threshold
 from tscam.drawing import draw
 from tscam.errors import DataError, ImageError, OutputError, one_line
 from tscam.formats import formats, write_annotations
@@ -19,6 +19,7 @@ from tscam.image import PICTURE_SUFFIXES, preprocess, read_image
 from tscam.loading import Progress, batches, read_ahead
 from tscam.localization import Localization, LocalizedObject, grid_map, read_localizations
 from tscam.predictor import Prediction, Predictor
+from tscam.system.resources import Precision
 from tscam.torch_predictor import TorchPredictor
 from tscam.writing import claim_output, write_csv
 

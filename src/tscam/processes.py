@@ -1,6 +1,6 @@
 """Processes that work on one task: who this one is, its share, and what all of them hold together.
 
-They are started by `tscam.training.launch`, or by PyTorch's own `torchrun` on one machine or several.
+They are started by `tscam.system.launch`, or by PyTorch's own `torchrun` on one machine or several.
 """
 
 import os

@@ -6,12 +6,12 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
-from tscam.config import Precision
 from tscam.errors import ConfigError, WeightsError
 from tscam.image import InputFormat
 from tscam.memory import free_unused, is_out_of_memory
 from tscam.model import LocalizationModel
 from tscam.predictor import Prediction
+from tscam.system.resources import Precision
 
 
 class TorchPredictor:

@@ -32,7 +32,7 @@ def test_a_stopped_run_has_kept_its_state_and_ends_as_the_unbroken_one(moment: s
     ended = in_child(command_line, "train", recipe_of(config), watched=config.out, faults=[stop])
     assert ended.code == 128 + number, ended
     said = ended.err.splitlines()[-1]
-    assert "stopping after this step, the state will be saved; once more ends at once" in ended.err.splitlines()
+    assert "stopping after this step, the state will be saved; a second signal ends at once" in ended.err.splitlines()
     assert said.startswith(f"tscam: stopped {place}")
     assert said.endswith(f"; the state is saved, go on with `tscam resume {config.out}`")
     assert go_on(config).code == 0

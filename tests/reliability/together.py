@@ -2,9 +2,8 @@
 
 import csv
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -14,9 +13,10 @@ from tscam.checkpoint import load_model
 from tscam.config import TrainConfig
 from tscam.datasets import read_dataset
 from tscam.processes import joined
+from tscam.system.launch import launch
 from tscam.torch_predictor import TorchPredictor
-from tscam.training.launch import launch
 from tscam.training.loop import train
+from tscam.training.progress import Progress
 
 
 def scores(model: Path, data: Path, counts: Sequence[int]) -> list[list[str]]:
@@ -43,14 +43,14 @@ def left_alone() -> list[float]:
 
 def launched(config: TrainConfig, faults: Sequence[Fault], rank: int) -> object:
     """Trains with as many processes as the settings say; the faults are those of one of them."""
-    silent: Mapping[str, Callable[[Any], None]] = {"on_progress": lambda _: None, "on_note": lambda _: None}
-    return launch(_trained, config, faults, rank, processes=config.processes, listeners=silent)
+    return launch(_trained, (config, faults, rank), processes=config.processes, on_message=lambda _: None)
 
 
-def _trained(config: TrainConfig, faults: Sequence[Fault], rank: int, **listeners: Callable[[Any], None]) -> Path:
+def _trained(task: tuple[TrainConfig, Sequence[Fault], int], send: Callable[[Progress | str], None]) -> Path:
+    config, faults, rank = task
     if int(os.environ["RANK"]) == rank:
         watch(config.out, faults)
-    return train(config, **listeners)
+    return train(config, on_progress=send, on_note=send)
 
 
 def rows(run: Path) -> list[dict[str, str]]:

@@ -14,12 +14,13 @@ from safetensors.torch import load_file
 
 from data_sets import write_folder
 from tiny_runs import kept, losses, rows, same_bits, settings, tensors
-from tscam.config import EvaluateConfig, Precision, TrainConfig
+from tscam.config import EvaluateConfig, TrainConfig
 from tscam.datasets import read_dataset
 from tscam.errors import ConfigError, DataError, OutputError, TrainingError
 from tscam.evaluation import evaluate
 from tscam.localizer import load
 from tscam.recipe import train_config
+from tscam.system.resources import Precision
 from tscam.training.loop import train
 from tscam.training.pictures import EpochOrder
 from tscam.training.progress import EpochRow, Progress

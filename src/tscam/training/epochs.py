@@ -16,6 +16,7 @@ from tscam.evaluation import evaluate_to, facts_of
 from tscam.metrics.threshold import ThresholdPolicy
 from tscam.processes import Processes
 from tscam.results import METRICS
+from tscam.system.stopping import StopRequest
 from tscam.tasks import PredictedMaps
 from tscam.thresholds import Chosen
 from tscam.torch_predictor import TorchPredictor
@@ -28,7 +29,6 @@ from tscam.training.samples import write_samples
 from tscam.training.schedule import learning_rate_factor
 from tscam.training.selection import PROTOCOL, score_epoch
 from tscam.training.splits import Splits
-from tscam.training.stopping import StopWish
 from tscam.training.trackers import Tracker
 from tscam.writing import write_csv, write_json
 
@@ -80,11 +80,11 @@ class Epochs:
         run: RunFolder,
         *,
         processes: Processes,
-        wish: StopWish,
+        stop: StopRequest,
         on_progress: Callable[[Progress], None],
     ) -> None:
         self.config, self.splits, self.learner, self.order, self.batches = config, splits, learner, order, batches
-        self.run, self.processes, self.wish = run, processes, wish
+        self.run, self.processes, self.stop = run, processes, stop
         self.on_progress = on_progress
         self.at, self.pace = Position(), Pace()
         self.tracker = Tracker()
@@ -152,12 +152,12 @@ class Epochs:
     def _save_or_stop(self) -> None:
         """Between two steps: all processes save, or stop, at the same one."""
         is_due = self.processes.is_main and time.monotonic() - self._saved >= 60 * self.config.save_minutes
-        is_wished = self.wish.signal is not None
+        is_wished = self.stop.signal is not None
         due, wishes = self.processes.sum([float(is_due), float(is_wished)], device=self.learner.device)
         if due or wishes or self.at.step == self.order.steps:
             self._save()
         if wishes:
-            self._stop(self.wish.signal or signal.SIGTERM)
+            self._stop(self.stop.signal or signal.SIGTERM)
 
     def _scored(self) -> EpochRow:
         """The row of the epoch that has just been trained."""
@@ -251,8 +251,8 @@ class Epochs:
 
     def _scoring(self, _done: int, _of: int) -> None:
         """Called for each scored picture; the state is that of the epoch's end, and saved."""
-        if self.wish.signal is not None:
-            self._stop(self.wish.signal)
+        if self.stop.signal is not None:
+            self._stop(self.stop.signal)
 
     def _named(self, fault: NotFiniteError, batch: Batch) -> TrainingError:
         """The fault with the place where it happened and the pictures that were in it."""

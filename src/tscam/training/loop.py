@@ -4,7 +4,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 
@@ -14,16 +14,16 @@ from tscam.datasets import Dataset, require_usable
 from tscam.errors import TrainingError
 from tscam.model import LocalizationModel, ModelSpec
 from tscam.processes import Processes, is_member, joined, local_rank
+from tscam.system.launch import launch
+from tscam.system.stopping import stop_requests
 from tscam.torch_predictor import find_device
 from tscam.training.epochs import Epochs
-from tscam.training.launch import launch
 from tscam.training.learner import Learner
 from tscam.training.pictures import EpochOrder, TrainingPictures, end_readers, reader_deaths_named, training_batches
 from tscam.training.progress import Progress
 from tscam.training.run_folder import RunFolder, require_merely_begun, settings_of_run
 from tscam.training.splits import Splits, read_splits
 from tscam.training.state import was_saved
-from tscam.training.stopping import stop_wish
 from tscam.training.trackers import open_tracker, require_tracker
 
 OnProgress = Callable[[Progress], None]
@@ -45,8 +45,8 @@ def train(config: TrainConfig, *, on_progress: OnProgress = lambda _: None, on_n
         StoppedError: SIGTERM or SIGINT came; the state is saved, and `resume` goes on.
     """
     if config.process_count > 1 and not is_member():
-        listeners: dict[str, Callable[[Any], None]] = {"on_progress": on_progress, "on_note": on_note}
-        return launch(train, config, processes=config.process_count, listeners=listeners)
+        on_message = _dispatch(on_progress, on_note)
+        return launch(_train_in_member, config, processes=config.process_count, on_message=on_message)
     require_tracker(config.tracker)
     return _run(config, begins="new", on_progress=on_progress, on_note=on_note)
 
@@ -68,11 +68,24 @@ def resume(run: Path, *, on_progress: OnProgress = lambda _: None, on_note: OnNo
     if is_merely_begun:
         require_merely_begun(config.out)
     if config.process_count > 1 and not is_member():
-        listeners: dict[str, Callable[[Any], None]] = {"on_progress": on_progress, "on_note": on_note}
-        return launch(resume, run, processes=config.process_count, listeners=listeners)
+        on_message = _dispatch(on_progress, on_note)
+        return launch(_resume_in_member, run, processes=config.process_count, on_message=on_message)
     if is_merely_begun:
         return _run(replace(config, overwrite=True), begins="anew", on_progress=on_progress, on_note=on_note)
     return _run(config, begins="where it was left", on_progress=on_progress, on_note=on_note)
+
+
+def _train_in_member(config: TrainConfig, send: Callable[[Progress | str], None]) -> Path:
+    return train(config, on_progress=send, on_note=send)
+
+
+def _resume_in_member(run: Path, send: Callable[[Progress | str], None]) -> Path:
+    return resume(run, on_progress=send, on_note=send)
+
+
+def _dispatch(on_progress: OnProgress, on_note: OnNote) -> Callable[[Progress | str], None]:
+    """A listener for the messages of another process: progress and notes."""
+    return lambda message: on_note(message) if isinstance(message, str) else on_progress(message)
 
 
 def _run(config: TrainConfig, *, begins: _Begins, on_progress: OnProgress, on_note: OnNote) -> Path:
@@ -106,7 +119,7 @@ def _run(config: TrainConfig, *, begins: _Begins, on_progress: OnProgress, on_no
         open_things.enter_context(reader_deaths_named())
         epochs = Epochs(
             config, splits, learner, order, batches, run, processes=processes,
-            wish=open_things.enter_context(stop_wish(is_heard=processes.is_main)), on_progress=on_progress,
+            stop=open_things.enter_context(stop_requests(is_answered=processes.is_main)), on_progress=on_progress,
         )  # fmt: skip
         if not is_new:
             for changed in run.changed_versions():

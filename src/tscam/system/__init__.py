@@ -1,0 +1,1 @@
+"""Files, processes, memory and signals. Knows nothing of pictures."""
