@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from tscam.boxes import to_bytes
-from tscam.datasets.masks import Masks, read_masks
+from tscam.datasets.mask_files import Masks, read_masks
 from tscam.errors import DataError
 from tscam.geometry import View
 from tscam.localization import grid_map

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from tscam.datasets import Dataset, require_usable
-from tscam.datasets.masks import read_masks
+from tscam.datasets.mask_files import read_masks
 from tscam.errors import DataError
 from tscam.geometry import View
 from tscam.image import image_size_wh, preprocess, read_image

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from judged_pictures import box_protocol, pixel_protocol
-from tscam.datasets.masks import Masks
+from tscam.datasets.mask_files import Masks
 from tscam.errors import DataError
 from tscam.geometry import View
 from tscam.judging import Judge, Protocols, Task

@@ -13,7 +13,7 @@ from judged_pictures import box_protocol, pixel_protocol
 from tscam.boxes import boxes_above
 from tscam.config import TrainConfig
 from tscam.datasets import Dataset, read_dataset
-from tscam.datasets.masks import read_masks
+from tscam.datasets.mask_files import read_masks
 from tscam.errors import DataError
 from tscam.geometry import View
 from tscam.metrics.levels import truths_in_view

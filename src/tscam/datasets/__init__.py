@@ -1,6 +1,6 @@
 """Data sets, one reader a file; importing this package files them all."""
 
-from tscam.datasets import cub, folder, imagenet, wsol
+from tscam.datasets import class_folders, cub, imagenet, wsol
 from tscam.datasets.base import (
     Dataset,
     DatasetReader,
@@ -12,7 +12,7 @@ from tscam.datasets.base import (
 )
 from tscam.datasets.check import DatasetCheck, SplitCheck, check_dataset, require_usable, verify_pictures
 from tscam.datasets.hold_out import hold_out
-from tscam.datasets.masks import Masks, read_masks
+from tscam.datasets.mask_files import Masks, read_masks
 from tscam.datasets.wsol import write_wsol_metadata
 
 __all__ = [
@@ -22,10 +22,10 @@ __all__ = [
     "Masks",
     "SplitCheck",
     "check_dataset",
+    "class_folders",
     "cub",
     "dataset_readers",
     "find_reader",
-    "folder",
     "has_boxes",
     "hold_out",
     "imagenet",

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float, Int
 
-from tscam.datasets.masks import Masks
+from tscam.datasets.mask_files import Masks
 from tscam.errors import DataError
 from tscam.registry import Registry
 

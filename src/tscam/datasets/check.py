@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from tscam.datasets.base import Dataset, find_reader, recognize
-from tscam.datasets.masks import Masks
+from tscam.datasets.mask_files import Masks
 from tscam.errors import DataError, ImageError, one_line
 from tscam.geometry import box_area
 from tscam.image import printable, read_grey_levels, verify_image

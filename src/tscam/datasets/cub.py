@@ -8,7 +8,7 @@ import numpy as np
 
 from tscam.datasets.base import Dataset, DatasetReader, dataset_readers
 from tscam.datasets.listings import Box, box_array, finite_number, list_lines, picture_id, whole_number
-from tscam.datasets.masks import Masks
+from tscam.datasets.mask_files import Masks
 from tscam.errors import DataError
 
 Cell = TypeVar("Cell")

@@ -17,7 +17,7 @@ from tscam.datasets.listings import (
     picture_id,
     whole_number,
 )
-from tscam.datasets.masks import Masks
+from tscam.datasets.mask_files import Masks
 from tscam.errors import DataError
 from tscam.writing import literal, write_text_atomically
 
