@@ -31,7 +31,6 @@ from cyclopts import App
 from torch.profiler import profile
 
 import tscam
-from tscam.benchmark import peak_mib
 from tscam.boxes import boxes_above, localization_map
 from tscam.checkpoint import load_model, save_model
 from tscam.config import EvaluateConfig, MethodArgs, TrainConfig
@@ -43,6 +42,7 @@ from tscam.model import LocalizationModel, create_model
 from tscam.recipe import read_recipe
 from tscam.results import METRICS, PICTURES
 from tscam.torch_predictor import TorchPredictor, find_device
+from tscam.verbs.benchmark import peak_mib
 from tscam.writing import write_json, write_text_atomically
 
 PROTOCOLS = ("ts-cam", "max-box-acc", "max-box-acc-v2", "realistic", "pxap")

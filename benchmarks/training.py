@@ -32,7 +32,7 @@ from tscam.system.resources import Precision
 from tscam.torch_predictor import autocast, find_device
 from tscam.training.learner import Learner
 from tscam.training.pictures import Batch, EpochOrder, TrainingPictures, normalized, read, training_batches
-from tscam.training.progress import Pace
+from tscam.training.run.progress import Pace
 
 # Dense multiply-adds a second in bfloat16 that the makers state, counted as two operations.
 _PEAK_BF16 = {"H100 80GB HBM3": 989e12, "H200": 989e12, "A100": 312e12}

@@ -27,7 +27,9 @@ from torch.distributed import TCPStore  # type: ignore[attr-defined]  # no stub 
 from tscam.errors import TscamError
 
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["tscam.training.loop", "tscam.cli", "tscam.terminal", "tscam.localizer", "numpy.ma"])
+_CONTEXT.set_forkserver_preload(
+    ["tscam.training.loop", "tscam.cli", "tscam.cli.terminal", "tscam.localizer", "numpy.ma"]
+)
 
 _PATIENCE_S = 60.0  # until a child counts as hung
 _PATHS_AT = {"open": 0, "os.rename": 1, "os.remove": 0, "os.mkdir": 0, "shutil.rmtree": 0}

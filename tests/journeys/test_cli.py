@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from command_line import TINY, Answer, Call, assert_refused, run_python
 from data_sets import draw_picture, write_folder
 from fake_hub import running_hub
-from tscam.cli import app
+from tscam.cli.app import app
 from tscam.model import create_model
 from tscam.recipe import list_recipes, to_yaml, train_config
 
@@ -24,7 +24,7 @@ def files(folder: Path) -> dict[str, bytes]:
 def test_help_of_every_verb_is_there_without_waiting_for_the_network() -> None:
     script = """
 import sys
-from tscam.cli import app
+from tscam.cli.app import app
 for verb in ["", *sys.argv[1:]]:
     try:
         app([*verb.split(), "--help"])
@@ -231,7 +231,7 @@ def test_a_run_is_published_and_serves_every_verb_from_the_hub(
 def test_backbones_are_listed_without_importing_what_builds_them() -> None:
     script = """
 import sys
-from tscam.listing import lines_of
+from tscam.verbs.list import lines_of
 print(len(lines_of("backbones", pattern="deit_tiny_patch16_224")), "timm" in sys.modules)
 """
     assert run_python("-c", script).out == "1 False\n"

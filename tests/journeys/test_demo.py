@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tscam import demo_pictures
 from tscam.datasets import check_dataset, read_dataset
-from tscam.demo import _free_name, run_demo
-from tscam.demo_pictures import draw_beetles, draw_pictures
 from tscam.errors import OutputError
 from tscam.recipe import train_config
+from tscam.verbs import demo_pictures
+from tscam.verbs.demo import _free_name, run_demo
+from tscam.verbs.demo_pictures import draw_beetles, draw_pictures
 
 KINDS = tuple(sorted(demo_pictures._PATTERNS))
 BLUR = 3  # pixels that the softened rim of a beetle may reach beyond its box

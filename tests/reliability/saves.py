@@ -8,7 +8,7 @@ import torch
 
 from tscam.checkpoint import load_model, save_model
 from tscam.model import LocalizationModel, create_model
-from tscam.training.state import load_state, save_state
+from tscam.training.run.state import load_state, save_state
 
 _SHAPES = ((5, 7), (300, 40), (1,))
 

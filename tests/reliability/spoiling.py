@@ -12,7 +12,7 @@ from torch import Tensor
 from tscam.config import TrainConfig
 from tscam.methods.ts_cam import TsCam
 from tscam.training.loop import train
-from tscam.training.state import State, load_state
+from tscam.training.run.state import State, load_state
 
 
 def spoil(path: Path, random: random.Random) -> str:

@@ -16,7 +16,7 @@ from tscam.processes import joined
 from tscam.system.launch import launch
 from tscam.torch_predictor import TorchPredictor
 from tscam.training.loop import train
-from tscam.training.progress import Progress
+from tscam.training.run.progress import Progress
 
 
 def scores(model: Path, data: Path, counts: Sequence[int]) -> list[list[str]]:

@@ -5,8 +5,8 @@ import io
 import pytest
 from rich.console import Console
 
-from tscam.terminal import _bar, _epoch, _place
-from tscam.training.progress import EpochRow, Progress
+from tscam.cli.terminal import _bar, _epoch, _place
+from tscam.training.run.progress import EpochRow, Progress
 
 ROW = EpochRow(
     epoch=99, train_loss=1.25, learning_rate=1e-4, split="test", top1_cls=81.25, top1_loc=60.0, gt_known_loc=75.5

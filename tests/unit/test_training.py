@@ -23,7 +23,7 @@ from tscam.recipe import train_config
 from tscam.system.resources import Precision
 from tscam.training.loop import train
 from tscam.training.pictures import EpochOrder
-from tscam.training.progress import EpochRow, Progress
+from tscam.training.run.progress import EpochRow, Progress
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ from PIL import Image
 
 from data_sets import write_folder
 from tiny_runs import rows, same_bits, settings
-from tscam.augmentation import resized, training_view
 from tscam.datasets import Dataset, read_dataset
 from tscam.errors import ConfigError, ImageError, TrainingError
 from tscam.image import read_image
+from tscam.training.augmentation import resized, training_view
 from tscam.training.loop import train
 from tscam.training.pictures import Batch, EpochOrder, TrainingPictures, read, training_batches
 

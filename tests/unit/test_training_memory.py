@@ -19,7 +19,7 @@ from tscam.methods.ts_cam import TsCam
 from tscam.model import LocalizationModel
 from tscam.training.learner import Learner
 from tscam.training.loop import resume, train
-from tscam.training.state import load_state
+from tscam.training.run.state import load_state
 
 
 def narrow(model: LocalizationModel, *, room: int) -> LocalizationModel:

@@ -10,10 +10,10 @@ from PIL import Image
 from torchvision.transforms.v2 import RandAugment
 
 from data_sets import write_folder
-from tscam.augmentation import resized, training_view
 from tscam.datasets import Dataset, read_dataset
 from tscam.errors import ImageError
 from tscam.image import InputFormat, normalize, read_image
+from tscam.training.augmentation import resized, training_view
 from tscam.training.pictures import Batch, TrainingPictures, normalized, read
 
 # A view of 20 rows and 36 columns, cut from a square of 48.

@@ -12,7 +12,7 @@ from tscam.config import TrainConfig
 from tscam.errors import TrainingError
 from tscam.recipe import to_yaml
 from tscam.training.loop import resume
-from tscam.training.run_folder import RunFolder
+from tscam.training.run.run_folder import RunFolder
 from tscam.training.splits import read_splits
 
 

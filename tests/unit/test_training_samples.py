@@ -14,7 +14,7 @@ from tscam.errors import OutputError
 from tscam.image import InputFormat
 from tscam.predictor import Prediction
 from tscam.torch_predictor import TorchPredictor
-from tscam.training.samples import spread, write_samples
+from tscam.training.run.samples import spread, write_samples
 
 CYAN, ORANGE = (0, 224, 255), (255, 158, 40)
 TILE, GUTTER = 360, 16

@@ -16,7 +16,7 @@ from tscam.datasets import Dataset, read_dataset
 from tscam.processes import ALONE
 from tscam.torch_predictor import TorchPredictor
 from tscam.training.loop import train
-from tscam.training.progress import EpochRow
+from tscam.training.run.progress import EpochRow
 from tscam.training.selection import THRESHOLDS, score_epoch
 from tscam.training.splits import read_splits
 

@@ -22,10 +22,10 @@ from tscam.thresholds import Chosen
 from tscam.torch_predictor import TorchPredictor
 from tscam.training.learner import Learner, NotFiniteError
 from tscam.training.pictures import Batch, EpochOrder, read
-from tscam.training.progress import EpochRow, Pace, Progress
-from tscam.training.results import draw_results
-from tscam.training.run_folder import RunFolder
-from tscam.training.samples import write_samples
+from tscam.training.run.progress import EpochRow, Pace, Progress
+from tscam.training.run.run_folder import RunFolder
+from tscam.training.run.run_results import draw_results
+from tscam.training.run.samples import write_samples
 from tscam.training.schedule import learning_rate_factor
 from tscam.training.selection import PROTOCOL, score_epoch
 from tscam.training.splits import Splits

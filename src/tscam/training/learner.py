@@ -18,9 +18,9 @@ from tscam.memory import free_unused, is_out_of_memory
 from tscam.model import LocalizationModel
 from tscam.processes import Processes
 from tscam.torch_predictor import autocast
+from tscam.training.batch_norms import RunningStatistics
 from tscam.training.optimizer import create_optimizer, freeze
 from tscam.training.pictures import Batch, normalized
-from tscam.training.statistics import RunningStatistics
 
 _NOTHING_FITS = "not even one picture at once fits into memory; take a smaller --image-size or --backbone"
 

@@ -20,10 +20,10 @@ from tscam.torch_predictor import find_device
 from tscam.training.epochs import Epochs
 from tscam.training.learner import Learner
 from tscam.training.pictures import EpochOrder, TrainingPictures, end_readers, reader_deaths_named, training_batches
-from tscam.training.progress import Progress
-from tscam.training.run_folder import RunFolder, require_merely_begun, settings_of_run
+from tscam.training.run.progress import Progress
+from tscam.training.run.run_folder import RunFolder, require_merely_begun, settings_of_run
+from tscam.training.run.state import was_saved
 from tscam.training.splits import Splits, read_splits
-from tscam.training.state import was_saved
 from tscam.training.trackers import open_tracker, require_tracker
 
 OnProgress = Callable[[Progress], None]

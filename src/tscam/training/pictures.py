@@ -19,11 +19,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 from torch.utils.data import Dataset as TorchDataset
 
-from tscam.augmentation import resized, training_view
 from tscam.datasets import Dataset
 from tscam.errors import ConfigError, ImageError, TrainingError, one_line
 from tscam.image import InputFormat, read_image
 from tscam.loading import read_ahead
+from tscam.training.augmentation import resized, training_view
 
 
 class Batch(NamedTuple):

@@ -13,7 +13,7 @@ from tscam.metrics.threshold import ThresholdPolicy, best_threshold
 from tscam.predictor import Predictor
 from tscam.processes import Processes
 from tscam.tasks import PredictedMaps, judged
-from tscam.training.progress import EpochRow
+from tscam.training.run.progress import EpochRow
 
 # The rules that epochs are compared by.
 PROTOCOL = TS_CAM

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tscam.config import EvaluateConfig, LocalizeConfig
-from tscam.demo_pictures import draw_pictures
 from tscam.evaluation import evaluate
 from tscam.localizer import localize
 from tscam.recipe import train_config
 from tscam.training.loop import train
-from tscam.training.progress import Progress
+from tscam.training.run.progress import Progress
+from tscam.verbs.demo_pictures import draw_pictures
 from tscam.writing import claim_output
 
 _DRAWN_A_CLASS = 2  # pictures that are shown with maps and boxes

@@ -19,8 +19,8 @@ from tscam.config import TrainConfig
 from tscam.errors import TrainingError
 from tscam.model import LocalizationModel
 from tscam.recipe import to_yaml, train_config
-from tscam.training.progress import EpochRow
-from tscam.training.state import State, load_state, save_state
+from tscam.training.run.progress import EpochRow
+from tscam.training.run.state import State, load_state, save_state
 from tscam.writing import (
     LOCK,
     claim_output,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tscam.errors import TrainingError, one_line
-from tscam.training.progress import EpochRow
+from tscam.training.run.progress import EpochRow
 from tscam.training.selection import PROTOCOL
 from tscam.writing import write_bytes_atomically
 

@@ -12,8 +12,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Column
 
 if TYPE_CHECKING:
-    from tscam.training.progress import EpochRow
-    from tscam.training.progress import Progress as TrainingProgress
+    from tscam.training.run.progress import EpochRow
+    from tscam.training.run.progress import Progress as TrainingProgress
 
 _LINE_EVERY_S = 10.0  # between plain lines
 

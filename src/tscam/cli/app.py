@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
+from tscam.cli.flags import Flags, RecipeFlags, fill_from_recipe, refuse_what_would_be_guessed
 from tscam.config import EvaluateConfig, ExplainConfig, LocalizeConfig, TrainConfig
 from tscam.errors import StoppedError, TscamError
-from tscam.flags import Flags, RecipeFlags, fill_from_recipe, refuse_what_would_be_guessed
 from tscam.recipe import to_yaml
 from tscam.system.resources import Precision
 
@@ -40,8 +40,8 @@ def demo(*, out: Path | None = None) -> None:
     out
         Folder of the result, new; `tscam-demo` or the next free name when not given.
     """
-    from tscam.demo import run_demo
-    from tscam.terminal import training
+    from tscam.cli.terminal import training
+    from tscam.verbs.demo import run_demo
 
     with training() as (on_progress, _):
         result = run_demo(out, on_progress=on_progress)
@@ -60,8 +60,8 @@ def check(data: Path, /, *, dataset: str | None = None) -> None:
     dataset
         Its reader; looked at when not given.
     """
+    from tscam.cli.terminal import counting
     from tscam.datasets import check_dataset
-    from tscam.terminal import counting
 
     with counting("pictures") as on_progress:
         found = check_dataset(data, name=dataset, on_progress=on_progress)
@@ -90,7 +90,7 @@ def train(
     if print_config:
         print(to_yaml(config), end="")
         return
-    from tscam.terminal import training
+    from tscam.cli.terminal import training
     from tscam.training.loop import train
 
     with training() as (on_progress, on_note):
@@ -107,7 +107,7 @@ def resume(run: Path, /) -> None:
     run
         Folder of the run: what `--out` was.
     """
-    from tscam.terminal import training
+    from tscam.cli.terminal import training
     from tscam.training.loop import resume
 
     with training() as (on_progress, on_note):
@@ -122,7 +122,7 @@ def _speaks() -> bool:
 
 def _end_training(run: Path) -> None:
     if _speaks():
-        from tscam.training.results import describe_run
+        from tscam.training.run.run_results import describe_run
 
         print(describe_run(run))
         print(run)
@@ -138,8 +138,8 @@ def evaluate(model: Path | None = None, /, *, config: Annotated[EvaluateConfig, 
         A model folder, a run folder (its best weights), the authors' .pth file, or hf-hub:user/name[@revision]; none
         with --maps.
     """
+    from tscam.cli.terminal import counting
     from tscam.evaluation import evaluate
-    from tscam.terminal import counting
 
     with counting("evaluating") as on_progress:
         found = evaluate(model, config, on_progress=on_progress)
@@ -179,8 +179,8 @@ def localize(pictures: list[Path], /, *, model: Path, config: Annotated[Localize
     model
         A model folder, a run folder (its best weights), the authors' .pth file, or hf-hub:user/name[@revision].
     """
+    from tscam.cli.terminal import counting
     from tscam.localizer import localize
-    from tscam.terminal import counting
 
     with counting("localizing") as on_progress:
         out = localize(pictures, model=model, config=config, on_progress=on_progress)
@@ -276,7 +276,7 @@ def benchmark(
     threads
         Of the processor; all when not given.
     """
-    from tscam.benchmark import benchmark
+    from tscam.verbs.benchmark import benchmark
 
     print(
         benchmark(
@@ -297,7 +297,7 @@ def list_names(kind: Literal["methods", "backbones", "datasets", "recipes", "for
     pattern
         Only those that fit, such as `'deit*'`.
     """
-    from tscam.listing import lines_of
+    from tscam.verbs.list import lines_of
 
     lines = lines_of(kind, pattern=pattern)
     if not lines:
@@ -320,7 +320,3 @@ def main() -> None:
         sys.exit(128 + fault.signal if isinstance(fault, StoppedError) else 2)
     except KeyboardInterrupt:
         sys.exit(130)
-
-
-if __name__ == "__main__":
-    main()
