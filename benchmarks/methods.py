@@ -31,7 +31,7 @@ from cyclopts import App
 from torch.profiler import profile
 
 import tscam
-from tscam.boxes import boxes_above, localization_map
+from tscam.boxes import find_boxes
 from tscam.checkpoint import load_model, save_model
 from tscam.config import EvaluateConfig, MethodArgs, TrainConfig
 from tscam.datasets import read_dataset
@@ -261,8 +261,8 @@ def _cost(reading: Reading, data: Path, *, batch_size: int, turns: int, device: 
     pixels = np.stack([of_view for of_view, _ in views])
 
     def localize() -> None:
-        for found in predictor.predict(pixels, top_k=1):
-            boxes_above(localization_map(found.maps[0], size_wh=form.size_wh), threshold=spec.threshold)
+        for found, (_, view) in zip(predictor.predict(pixels, top_k=1), views, strict=True):
+            find_boxes(found.maps[0], view, threshold=spec.threshold)
 
     process_mib, batch_mib = peak_mib(localize, where), _allocated_mib(localize)  # before there is a second network
     settings: dict[str, Any] = dict(spec.backbone_args)

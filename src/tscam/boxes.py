@@ -1,4 +1,8 @@
-"""Raw map → localization map → boxes. OpenCV's contours define the result; knows nothing of networks or pictures."""
+"""Raw map → localization map → boxes. OpenCV's contours define the result; knows nothing of networks.
+
+`find_boxes` is the one way from a raw map to boxes in picture pixels. Its steps stand beside it for tests and for
+`boxes_by_level`, which judges a map at every threshold at once.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,16 +13,45 @@ import cv2
 import numpy as np
 from jaxtyping import Float, Float32, Int, UInt8
 
+from tscam.errors import ConfigError
+from tscam.geometry import View
+
 # Maps are cut to bytes before they are compared with a threshold.
 LEVELS = 256
+
+# Points (x, y) of an outline, as OpenCV gives them.
+Contour = Int[np.ndarray, "_ 1 2"]
+
+
+def find_boxes(raw: Float[np.ndarray, "h w"], view: View, *, threshold: float) -> Float[np.ndarray, "n 4"]:
+    """Boxes around the regions of a raw map that lie above the threshold, largest region first.
+
+    Args:
+        raw: map of one class, on the patch grid or any other grid that covers the whole view.
+        view: size of the network's input, in which regions are searched for, and size of the picture.
+        threshold: fraction of the map's maximum above which is object.
+
+    Returns:
+        Boxes in picture pixels, not rounded, inside the picture; none for a flat map.
+    """
+    map_ = localization_map(raw, size_wh=view.view_wh)
+    return view.to_picture(boxes_above(map_, threshold=threshold))
+
+
+def require_threshold(threshold: float | None) -> None:
+    """Refuse a threshold that is not a fraction; None passes.
+
+    Raises:
+        ConfigError: outside (0, 1).
+    """
+    if threshold is not None and not 0 < threshold < 1:
+        raise ConfigError(f"threshold {threshold:g}; expected a fraction of the map's maximum, between 0 and 1")
 
 
 def localization_map(
     raw: Float[np.ndarray, "h w"], *, size_wh: tuple[int, int], interpolation: int = cv2.INTER_LINEAR
 ) -> Float[np.ndarray, "H W"]:
-    """The raw map of a class at view size, then min-max normalized to [0, 1]; float32.
-
-    A flat map has no maximum to speak of and becomes zeros.
+    """The raw map of a class at view size, then min-max normalized to [0, 1]; float32. A flat map becomes zeros.
 
     Args:
         size_wh: width and height of the view, in pixels.
@@ -52,28 +85,26 @@ def mask_above(map_: Float[np.ndarray, "H W"], *, threshold: float) -> UInt8[np.
 def boxes_above(map_: Float[np.ndarray, "H W"], *, threshold: float) -> Float[np.ndarray, "n 4"]:
     """Boxes around the regions of a localization map above the threshold, in view pixels, largest region first.
 
-    The size of a region is the area of its contour polygon, and equal ones keep OpenCV's order. Holes count as regions,
-    as in the original; they are never larger than what is around them. A map of zeros, which is what
-    `localization_map` makes of a flat one, gives no box.
+    The size of a region is the area of its contour polygon; regions of equal size keep OpenCV's order. Holes count as
+    regions, as in the original; they are never larger than the region around them. A map of zeros, which
+    `localization_map` returns for a flat one, gives no box.
 
     Source:
         Gao et al., ICCV 2021 (`get_bboxes`); Choe et al., CVPR 2020, use the same contours.
     """
-    contours, _ = cv2.findContours(mask_above(map_, threshold=threshold), cv2.RETR_TREE, cv2.CHAIN_APPROX_SIMPLE)
-    largest_first = sorted(contours, key=cv2.contourArea, reverse=True)
-    boxes = [(x, y, x + width, y + height) for x, y, width, height in map(cv2.boundingRect, largest_first)]
-    return np.array(boxes, dtype=float).reshape(-1, 4)
+    largest_first = sorted(_contours(mask_above(map_, threshold=threshold)), key=cv2.contourArea, reverse=True)
+    return _bounding_boxes(largest_first).astype(float)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LevelBoxes:
-    """The boxes of a map at all levels. Of the levels only those that occur as values of the map differ: the rows.
+    """The boxes of a map at all levels. Two levels differ only where a value of the map lies between them: a row each.
 
     Attributes:
-        row_of_level: for each level 0…255 its row. In the last row nothing is above, and it has no box.
-        boxes: those of all rows but the last, one row after another, in OpenCV's order; view pixels.
-        starts: where each row's boxes start.
-        largest: of each row the place of the region of largest area, the first of equal ones, among `boxes`.
+        row_of_level: the row of each level 0…255. Nothing lies above the last row, which has no box.
+        boxes: boxes of all rows but the last, one row after another, in OpenCV's order; view pixels.
+        starts: index in `boxes` of each row's first box.
+        largest: index in `boxes` of each row's region of largest area, the first of equal ones.
     """
 
     row_of_level: Int[np.ndarray, " 256"]
@@ -88,35 +119,44 @@ def to_bytes(
     """A map of values in [0, 1], times 255 and cut to whole numbers.
 
     Args:
-        precision: of the product; now and then it decides on which side of a whole number that lies.
+        precision: of the product; now and then it decides on which side of a whole number the product lies.
     """
     return (map_.astype(precision) * np.dtype(precision).type(255)).astype(np.uint8)
 
 
 def boxes_by_level(levels: UInt8[np.ndarray, "H W"]) -> LevelBoxes:
-    """The boxes that `boxes_above` finds at every level of a map in bytes: what counts at level t is above t.
+    """The boxes that `boxes_above` finds at every level of a map in bytes: values above t are object at level t.
 
-    Contours are looked for once for each value that occurs, not once for each threshold.
+    Contours are searched for once for each value that occurs, not once for each threshold.
     """
     values = np.flatnonzero(np.bincount(levels.ravel(), minlength=LEVELS))
     occurring = np.union1d([0], values)
-    rectangles: list[Sequence[int]] = []  # x, y, width, height
+    contours: list[Contour] = []
     starts, largest = [], []
     for level in occurring[:-1].tolist():
-        above = (levels > level).view(np.uint8)
-        contours, _ = cv2.findContours(above, cv2.RETR_TREE, cv2.CHAIN_APPROX_SIMPLE)
-        starts.append(len(rectangles))
-        areas = [cv2.contourArea(contour) for contour in contours] if len(contours) > 1 else [0.0]
-        largest.append(len(rectangles) + areas.index(max(areas)))
-        rectangles += map(cv2.boundingRect, contours)
-    boxes = np.array(rectangles, dtype=np.int64).reshape(-1, 4)
-    boxes[:, 2:] += boxes[:, :2]
+        regions = _contours((levels > level).view(np.uint8))
+        starts.append(len(contours))
+        areas = [cv2.contourArea(region) for region in regions] if len(regions) > 1 else [0.0]
+        largest.append(len(contours) + areas.index(max(areas)))
+        contours += regions
     return LevelBoxes(
         row_of_level=np.searchsorted(occurring, np.arange(LEVELS), side="right") - 1,
-        boxes=boxes,
+        boxes=_bounding_boxes(contours),
         starts=np.array(starts, dtype=np.int64),
         largest=np.array(largest, dtype=np.int64),
     )
+
+
+def _contours(mask: UInt8[np.ndarray, "H W"]) -> Sequence[Contour]:
+    """Outlines of regions, which may touch at corners, and of their holes, in OpenCV's order."""
+    contours: Sequence[Contour] = cv2.findContours(mask, cv2.RETR_TREE, cv2.CHAIN_APPROX_SIMPLE)[0]
+    return contours
+
+
+def _bounding_boxes(contours: Sequence[Contour]) -> Int[np.ndarray, "n 4"]:
+    boxes = np.array([cv2.boundingRect(contour) for contour in contours], dtype=np.int64).reshape(-1, 4)
+    boxes[:, 2:] += boxes[:, :2]  # OpenCV's rectangles are x, y, width, height.
+    return boxes
 
 
 @cache

@@ -13,8 +13,9 @@ from safetensors.torch import save_file
 
 from tscam.authors import infer_spec
 from tscam.backbones.tensors import SUFFIXES, read_tensors, require_same_layout
+from tscam.boxes import require_threshold
 from tscam.card import Card, published_card
-from tscam.config import MethodArgs, require_threshold
+from tscam.config import MethodArgs
 from tscam.errors import ConfigError, OutputError, WeightsError, one_line
 from tscam.hub import PREFIX, fetch, is_on_hub, upload
 from tscam.model import LocalizationModel, ModelSpec

@@ -216,7 +216,7 @@ class EvaluateConfig:
 
     def __post_init__(self) -> None:
         if isinstance(self.threshold, float):
-            require_threshold(self.threshold)
+            _require_threshold(self.threshold)
         _require(len(self.protocol) > 0, "protocol: none; expected one or more, such as ts-cam max-box-acc-v2")
         _require(self.batch_size > 0, f"batch_size {self.batch_size}; expected more than 0")
         _require(self.workers >= 0, f"workers {self.workers}; expected 0 or more")
@@ -255,7 +255,7 @@ class LocalizeConfig:
     overwrite: bool = False
 
     def __post_init__(self) -> None:
-        require_threshold(self.threshold)
+        _require_threshold(self.threshold)
         _require(self.top_k > 0, f"top_k {self.top_k}; expected 1 or more")
         _require(self.batch_size > 0, f"batch_size {self.batch_size}; expected more than 0")
         _require(self.workers >= 0, f"workers {self.workers}; expected 0 or more")
@@ -282,17 +282,14 @@ class ExplainConfig:
     overwrite: bool = False
 
     def __post_init__(self) -> None:
-        require_threshold(self.threshold)
+        _require_threshold(self.threshold)
 
 
-def require_threshold(threshold: float | None) -> None:
-    """Refuses a threshold that is not a fraction.
+def _require_threshold(threshold: float | None) -> None:
+    if threshold is not None:
+        from tscam.boxes import require_threshold  # Here, so that `--help` does not wait for NumPy and OpenCV.
 
-    Raises:
-        ConfigError: outside (0, 1).
-    """
-    if threshold is not None and not 0 < threshold < 1:
-        raise ConfigError(f"threshold {threshold:g}; expected a fraction of the map's maximum, between 0 and 1")
+        require_threshold(threshold)
 
 
 def _is_whole(value: object) -> bool:

@@ -13,11 +13,11 @@ from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 
 from tscam.errors import DataError
+from tscam.geometry import Box, scale_box
 from tscam.image import read_image
 from tscam.localization import Localization, LocalizedObject
 
 Colour = tuple[int, int, int]
-Box = tuple[float, float, float, float]
 Edges = tuple[int, int, int, int]  # A box in whole pixels of a panel, half-open.
 
 # Bright enough for black letters, apart from one another, and seldom in nature: a class takes one by its number.
@@ -59,7 +59,10 @@ def draw(localization: Localization, *, picture: Image.Image | None = None) -> I
     if not localization.objects:
         return sheet([_without_objects(shown, name, localization.reason or "no object found")], columns=1)
     scaled = _scaled(shown)  # Once, for all panels: the picture may be large.
-    objects = [replace(found, box=_resized(found.box, shown.size, scaled.size)) for found in localization.objects]
+    objects = [
+        replace(found, box=scale_box(found.box, from_wh=shown.size, to_wh=scaled.size))
+        for found in localization.objects
+    ]
     colours = _class_colours(objects)
     overview = _captioned(_overview(scaled, objects, colours), name)
     panels = [overview]
@@ -91,9 +94,9 @@ def draw_panel(
     if map is not None:
         panel = _blended(panel, map)
     if box is not None:
-        _outline(panel, _on_panel(_resized(box, picture.size, panel.size), panel), colour)
+        _outline(panel, _on_panel(scale_box(box, from_wh=picture.size, to_wh=panel.size), panel), colour)
     for true_box in true_boxes:
-        _dashes(panel, _on_panel(_resized(true_box, picture.size, panel.size), panel))
+        _dashes(panel, _on_panel(scale_box(true_box, from_wh=picture.size, to_wh=panel.size), panel))
     return _captioned(panel, caption, mark=None if box is None else colour)
 
 
@@ -194,11 +197,6 @@ def _overview(panel: Image.Image, objects: Sequence[LocalizedObject], colours: d
     for found, edges in zip(objects, corners, strict=True):
         plates.append(_label_plate(panel, _clean(found.label), edges, colours[found.class_id], plates))
     return panel
-
-
-def _resized(box: Box, from_wh: tuple[int, int], to_wh: tuple[int, int]) -> Box:
-    x, y = to_wh[0] / from_wh[0], to_wh[1] / from_wh[1]
-    return box[0] * x, box[1] * y, box[2] * x, box[3] * y
 
 
 def _on_panel(box: Box, panel: Image.Image) -> Edges:

@@ -11,13 +11,13 @@ from PIL import Image
 from torch import Tensor
 
 from tscam.attention import attention_map, rollout
-from tscam.boxes import boxes_above, localization_map
+from tscam.boxes import find_boxes, require_threshold
 from tscam.checkpoint import load_model
-from tscam.config import ExplainConfig, require_threshold
-from tscam.drawing import CLASS_COLOURS, Box, draw_panel, percent, sheet
+from tscam.config import ExplainConfig
+from tscam.drawing import CLASS_COLOURS, draw_panel, percent, sheet
 from tscam.errors import ConfigError, OutputError, WeightsError, did_you_mean, one_line
 from tscam.features import Features, Record
-from tscam.geometry import View
+from tscam.geometry import Box, View, scale_box, scale_boxes, to_box
 from tscam.image import preprocess, read_image
 from tscam.localization import grid_map
 from tscam.methods import Method, create_method, methods_of
@@ -96,14 +96,16 @@ class Explanation:
         scale = side / max(self.picture.size)
         width, height = (max(1, round(edge * scale)) for edge in self.picture.size)
         shown = self.picture.resize((width, height), Image.Resampling.LANCZOS)
-        dashed = [] if true_boxes is None else [_stretched(box, self.picture, shown) for box in true_boxes.tolist()]
+        picture_wh, shown_wh = self.picture.size, shown.size
+        truths = np.empty((0, 4)) if true_boxes is None else true_boxes
+        dashed = [to_box(box) for box in scale_boxes(truths, from_wh=picture_wh, to_wh=shown_wh)]
         panels = [draw_panel(shown, true_boxes=dashed, caption=f"{self.name}\n{self._subject(page)}")]
         for seen in maps:
             panels.append(
                 draw_panel(
                     shown,
                     map=grid_map(seen.map),
-                    box=None if seen.box is None else _stretched(seen.box, self.picture, shown),
+                    box=None if seen.box is None else scale_box(seen.box, from_wh=picture_wh, to_wh=shown_wh),
                     true_boxes=dashed,
                     caption=seen.caption,
                     colour=CLASS_COLOURS[(seen.class_id or 0) % len(CLASS_COLOURS)],
@@ -193,11 +195,10 @@ class Explainer:
         return self._boxed(network.spec.method, _map(network, network.method, pixels, class_id), class_id, view)
 
     def _boxed(self, caption: str, map_: Float[np.ndarray, "h w"], class_id: int, view: View) -> SeenMap:
-        found = boxes_above(localization_map(map_, size_wh=view.view_wh), threshold=self.threshold)
-        if not len(found):
+        boxes = find_boxes(map_, view, threshold=self.threshold)
+        if not len(boxes):
             return SeenMap(caption=f"{caption}, no box", map=map_, class_id=class_id)
-        x0, y0, x1, y1 = view.to_picture(found[:1])[0].tolist()
-        return SeenMap(caption=caption, map=map_, class_id=class_id, box=(x0, y0, x1, y1))
+        return SeenMap(caption=caption, map=map_, class_id=class_id, box=to_box(boxes[0]))
 
 
 def explain(picture: Path, *, model: Path, config: ExplainConfig) -> Path:
@@ -284,13 +285,6 @@ def _class_id(network: LocalizationModel, label: str | int | np.integer | None) 
         return names.index(label)
     hint = did_you_mean(label, names) or ";"
     raise ConfigError(f"no class named {label!r}{hint} the model has {len(names)}, such as {names[0]!r}")
-
-
-def _stretched(box: Sequence[float], picture: Image.Image, shown: Image.Image) -> Box:
-    """A box in pixels of a picture as one in pixels of the same picture at another size."""
-    x, y = shown.width / picture.width, shown.height / picture.height
-    x0, y0, x1, y1 = box
-    return x0 * x, y0 * y, x1 * x, y1 * y
 
 
 def _write(path: Path, page: Image.Image) -> None:

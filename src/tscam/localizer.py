@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from tscam.boxes import boxes_above, localization_map
+from tscam.boxes import find_boxes, require_threshold
 from tscam.checkpoint import load_model
-from tscam.config import LocalizeConfig, MethodArgs, require_threshold
+from tscam.config import LocalizeConfig, MethodArgs
 from tscam.drawing import draw
 from tscam.errors import DataError, ImageError, OutputError, one_line
 from tscam.formats import formats, write_annotations
-from tscam.geometry import View
+from tscam.geometry import View, to_box
 from tscam.image import PICTURE_SUFFIXES, preprocess, read_image
 from tscam.loading import Progress, batches, read_ahead
 from tscam.localization import Localization, LocalizedObject, grid_map, read_localizations
@@ -81,15 +81,14 @@ class Localizer:
         probabilities, names = prediction.probabilities, self.predictor.label_names
         objects = []
         for class_id, raw in zip(prediction.classes.tolist(), prediction.maps, strict=True):
-            boxes = boxes_above(localization_map(raw, size_wh=view.view_wh), threshold=threshold)
+            boxes = find_boxes(raw, view, threshold=threshold)
             if len(boxes):
-                x0, y0, x1, y1 = view.to_picture(boxes[:1])[0].tolist()
                 objects.append(
                     LocalizedObject(
                         label=names[class_id],
                         class_id=class_id,
                         score=float(probabilities[class_id]),
-                        box=(x0, y0, x1, y1),
+                        box=to_box(boxes[0]),
                         map=grid_map(raw),
                     )
                 )

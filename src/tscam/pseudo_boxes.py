@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
-from tscam.boxes import boxes_above, localization_map
+from tscam.boxes import find_boxes, localization_map
 from tscam.datasets import Dataset
 from tscam.geometry import View
 from tscam.image import read_image
@@ -60,6 +60,5 @@ def _box(task: Task, picture: Image.Image) -> Float[np.ndarray, "1 4"]:
     else:
         map_ = localization_map(read_map(task.map), size_wh=side)
     mask = pseudo_mask(np.asarray(picture.resize(side, Image.Resampling.BILINEAR)), map_)
-    found = boxes_above(mask.astype(np.float32), threshold=0.5)
-    whole = np.array([[0.0, 0.0, *side]])
-    return View(picture_wh=task.picture_wh, view_wh=side).to_picture(found[:1] if len(found) else whole)
+    boxes = find_boxes(mask.astype(np.float32), View(picture_wh=task.picture_wh, view_wh=side), threshold=0.5)
+    return boxes[:1] if len(boxes) else np.array([[0.0, 0.0, *task.picture_wh]])

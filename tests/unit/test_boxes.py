@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tscam.boxes import boxes_above, localization_map, mask_above
+from tscam.boxes import boxes_above, find_boxes, localization_map, mask_above, require_threshold
+from tscam.errors import ConfigError
+from tscam.geometry import View
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -98,6 +100,41 @@ def test_known_rectangles_come_back_exactly_and_the_largest_first() -> None:
     map_[10:38, 4:31] = 0.9  # 27×28
     map_[20:33, 40:47] = 1.0  # 7×13: the highest, not the largest
     assert boxes_above(map_, threshold=0.5).tolist() == [[4, 10, 31, 38], [40, 20, 47, 33], [50, 2, 60, 5]]
+
+
+def test_boxes_of_a_raw_map_are_in_pixels_of_the_picture_and_the_largest_first() -> None:
+    raw = np.full((4, 6), -3.0, dtype=np.float32)
+    raw[0, 5] = 9.0
+    raw[2:4, 0:3] = 7.0
+    # A grid as large as the view is not interpolated: a cell is one view pixel, 50 × 20 pixels of the picture.
+    boxes = find_boxes(raw, View(picture_wh=(300, 80), view_wh=(6, 4)), threshold=0.5)
+    assert boxes.tolist() == [[0, 40, 150, 80], [250, 0, 300, 20]]
+
+
+def test_regions_are_searched_for_in_the_view_and_not_on_the_grid() -> None:
+    raw = np.array([[0.0, 0.0, 1.0, 0.0]], dtype=np.float32)
+    # Between cells the map is bilinear: at 8 view pixels it is 0, 0, 0, .25, .75, .75, .25, 0, and its maximum .75.
+    boxes = find_boxes(raw, View(picture_wh=(80, 30), view_wh=(8, 1)), threshold=0.5)
+    assert boxes.tolist() == [[40, 0, 60, 30]]
+    assert find_boxes(raw, View(picture_wh=(80, 30), view_wh=(8, 1)), threshold=0.2).tolist() == [[30, 0, 70, 30]]
+
+
+def test_a_flat_raw_map_gives_no_box() -> None:
+    assert find_boxes(np.full((5, 7), 2.5), View(picture_wh=(310, 200), view_wh=(31, 20)), threshold=0.2).shape == (
+        0,
+        4,
+    )
+
+
+@pytest.mark.parametrize("threshold", [0.0, 1.0, -0.5, 2.0, float("nan")])
+def test_a_threshold_that_is_no_fraction_is_refused(threshold: float) -> None:
+    with pytest.raises(ConfigError, match=rf"^threshold {threshold:g}; expected a fraction of the map's maximum"):
+        require_threshold(threshold)
+
+
+def test_no_threshold_and_a_fraction_pass() -> None:
+    for threshold in (None, 0.1, 0.999):
+        require_threshold(threshold)
 
 
 def test_a_single_pixel_is_a_box_of_one_by_one() -> None:

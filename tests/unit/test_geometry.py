@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tscam.geometry import View, box_area, box_intersection, box_iou
+from tscam.geometry import View, box_area, box_intersection, box_iou, scale_box, scale_boxes, to_box
 
 BOXES = np.array([[0.0, 0.0, 4.0, 2.0], [1.0, 1.0, 3.0, 5.0], [10.0, 10.0, 11.0, 13.0]])
 
@@ -58,6 +58,21 @@ def test_iou_of_whole_pixels_is_that_of_their_sets(first: list[tuple[int, ...]],
             union = covered_pixels(box) | covered_pixels(other)
             shared = covered_pixels(box) & covered_pixels(other)
             assert values[i, j] == pytest.approx(len(shared) / len(union) if union else 0.0)
+
+
+def test_a_box_scales_by_widths_and_heights_and_is_not_clipped() -> None:
+    boxes = np.array([[10.0, 10.0, 40.0, 20.0], [-10.0, 0.0, 110.0, 50.0]])
+    scaled = scale_boxes(boxes, from_wh=(100, 50), to_wh=(200, 25))
+    assert scaled.tolist() == [[20.0, 5.0, 80.0, 10.0], [-20.0, 0.0, 220.0, 25.0]]
+    assert scale_box((10.0, 10.0, 40.0, 20.0), from_wh=(100, 50), to_wh=(200, 25)) == (20.0, 5.0, 80.0, 10.0)
+
+
+def test_a_row_becomes_a_tuple_of_python_numbers() -> None:
+    box = to_box(np.array([1, 2, 3, 4], dtype=np.int16))
+    assert box == (1.0, 2.0, 3.0, 4.0)
+    assert {type(edge) for edge in box} == {float}
+    with pytest.raises(ValueError, match="unpack"):
+        to_box([1.0, 2.0, 3.0])
 
 
 def test_x_scales_by_widths_and_y_by_heights() -> None:

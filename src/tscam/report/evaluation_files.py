@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from tscam.errors import DataError
+from tscam.geometry import Box, to_box
 from tscam.metrics.statistics import Score
 from tscam.metrics.summary import Group, Threshold
 from tscam.results import METRICS, PICTURES
@@ -95,11 +96,11 @@ class PictureLine:
     picture_wh: tuple[int, int]
     label: int
     top_class: int | None
-    truths: tuple[tuple[float, ...], ...]
+    truths: tuple[Box, ...]
     fault: str
     map: UInt8[np.ndarray, "h w"]
     iou: float
-    box: tuple[float, ...] | None
+    box: Box | None
     outcome: str | None
     lead: float
 
@@ -198,11 +199,11 @@ def _picture(line: dict[str, Any], protocol: str, lead: str) -> PictureLine:
         picture_wh=(line["picture"][0], line["picture"][1]),
         label=line["label"],
         top_class=line["top_classes"][0] if line["top_classes"] else None,
-        truths=tuple(tuple(map(float, box)) for box in line["truths"]),
+        truths=tuple(map(to_box, line["truths"])),
         fault=line["fault"],
         map=levels,
         iou=float(judged["iou"]),
-        box=tuple(map(float, judged["box"])) if "box" in judged else None,
+        box=to_box(judged["box"]) if "box" in judged else None,
         outcome=judged.get("outcome"),
         lead=float(judged[lead]),
     )

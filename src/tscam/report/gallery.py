@@ -9,8 +9,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from tscam.drawing import CLASS_COLOURS, Box, draw_panel
+from tscam.drawing import CLASS_COLOURS, draw_panel
 from tscam.errors import ImageError
+from tscam.geometry import scale_box
 from tscam.image import printable, read_image
 from tscam.metrics.ts_cam import OUTCOMES, Outcome
 from tscam.report.evaluation_files import PictureLine, ProtocolPart
@@ -173,20 +174,17 @@ def _panel(path: Path, picture: PictureLine, protocol: ProtocolPart) -> Image.Im
     """
     small = read_image(path, least_side=_SIDE)
     small.thumbnail((_SIDE, _SIDE), Image.Resampling.LANCZOS)
+    view_wh = protocol.view_wh
     is_right = picture.outcome == Outcome.RIGHT if picture.outcome else picture.lead >= 0.5
     return draw_panel(
         small,
         map=picture.map,
-        box=_resized(picture.box, protocol.view_wh, small.size) if picture.box and protocol.view_wh else None,
-        true_boxes=[_resized(box, picture.picture_wh, small.size) for box in picture.truths],
+        box=None
+        if picture.box is None or view_wh is None
+        else scale_box(picture.box, from_wh=view_wh, to_wh=small.size),
+        true_boxes=[scale_box(box, from_wh=picture.picture_wh, to_wh=small.size) for box in picture.truths],
         colour=_RIGHT if is_right else _NOT,
     )
-
-
-def _resized(box: tuple[float, ...], from_wh: tuple[int, int], to_wh: tuple[int, int]) -> Box:
-    x, y = to_wh[0] / from_wh[0], to_wh[1] / from_wh[1]
-    x0, y0, x1, y1 = box
-    return x0 * x, y0 * y, x1 * x, y1 * y
 
 
 def _class_name(class_id: int, class_names: tuple[str, ...]) -> str:

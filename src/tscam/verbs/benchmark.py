@@ -15,9 +15,10 @@ import torch
 from jaxtyping import Float
 
 from tscam.backbones import list_backbones
-from tscam.boxes import boxes_above, localization_map
+from tscam.boxes import find_boxes
 from tscam.checkpoint import load_model
 from tscam.errors import ConfigError
+from tscam.geometry import View
 from tscam.hub import is_on_hub
 from tscam.model import LocalizationModel, create_model
 from tscam.system.resources import Precision
@@ -47,7 +48,7 @@ class Benchmark:
         classifier: (a) the timm model as it is.
         localization: (b) logits and the maps of the five most likely classes.
         ratio: (b) / (a), of the fastest rounds.
-        boxes_ms: (c) milliseconds an image from six maps to boxes in view pixels, on one thread (fastest of 200).
+        boxes_ms: (c) milliseconds an image from six maps to boxes in picture pixels, on one thread (fastest of 200).
     """
 
     subject: str
@@ -173,13 +174,13 @@ def _example_maps(model: LocalizationModel) -> Float[np.ndarray, "k h w"]:
 
 
 def _boxes_ms(maps: Float[np.ndarray, "k h w"], *, size_wh: tuple[int, int], threshold: float) -> float:
-    threads = cv2.getNumThreads()
+    view, threads = View(picture_wh=size_wh, view_wh=size_wh), cv2.getNumThreads()
     cv2.setNumThreads(1)
     times = []
     for _ in range(200):
         started = time.perf_counter()
         for raw in maps:
-            boxes_above(localization_map(raw, size_wh=size_wh), threshold=threshold)
+            find_boxes(raw, view, threshold=threshold)
         times.append(time.perf_counter() - started)
     cv2.setNumThreads(threads)
     return 1000 * min(times)

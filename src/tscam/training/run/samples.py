@@ -9,8 +9,9 @@ import numpy as np
 from PIL import Image
 
 from tscam.datasets import Dataset
-from tscam.drawing import CLASS_COLOURS, Box, draw_panel, sheet
+from tscam.drawing import CLASS_COLOURS, draw_panel, sheet
 from tscam.errors import ImageError
+from tscam.geometry import scale_box, scale_boxes, to_box
 from tscam.image import read_image
 from tscam.localization import Localization
 from tscam.localizer import Localizer
@@ -80,12 +81,13 @@ def _tile(dataset: Dataset, index: int, localization: Localization) -> Image.Ima
         return _captioned(picture, f"✗ {reason}\n{truth}", is_right=False)
     found = localization.objects[0]
     is_right = found.class_id == label
-    scale = picture.width / localization.width, picture.height / localization.height
+    picture_wh = localization.width, localization.height
+    true_boxes = np.empty((0, 4)) if dataset.boxes is None else dataset.boxes[index]
     panel = draw_panel(
         picture,
         map=found.map,
-        box=_scaled(found.box, scale),
-        true_boxes=[] if dataset.boxes is None else [_scaled(box, scale) for box in dataset.boxes[index].tolist()],
+        box=scale_box(found.box, from_wh=picture_wh, to_wh=picture.size),
+        true_boxes=[to_box(box) for box in scale_boxes(true_boxes, from_wh=picture_wh, to_wh=picture.size)],
         colour=_RIGHT if is_right else _WRONG,
     )
     percent = math.floor(100 * found.score)  # Not rounded: nothing but certainty is 100.
@@ -109,11 +111,6 @@ def _thumbnail(localization: Localization) -> Image.Image:
     scale = _SIDE / max(picture.size)
     size = [max(math.ceil(_SIDE / 8), round(side * scale)) for side in picture.size]
     return picture.resize((size[0], size[1]), Image.Resampling.LANCZOS, reducing_gap=3.0)
-
-
-def _scaled(box: Sequence[float], scale: tuple[float, float]) -> Box:
-    x0, y0, x1, y1 = box
-    return x0 * scale[0], y0 * scale[1], x1 * scale[0], y1 * scale[1]
 
 
 def _header(lines: Sequence[str]) -> Image.Image:
