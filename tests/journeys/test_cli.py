@@ -46,6 +46,13 @@ print("imported:", sorted(heavy & set(sys.modules)))
     assert "fraction of the map's maximum" in " ".join(answer.out.replace("│", " ").split())
 
 
+@pytest.mark.parametrize("module", ["tscam", "tscam.cli"])
+def test_python_runs_the_command_line_as_a_module(module: str, tmp_path: Path) -> None:
+    answer = run_python("-m", module, "--help", cwd=tmp_path)
+    assert (answer.code, answer.err) == (0, "")
+    assert answer.out.startswith("Usage: tscam COMMAND\n")
+
+
 def test_the_package_is_imported_without_the_network() -> None:
     script = (
         "import sys, tscam; dir(tscam); print(sorted({'torch', 'cv2', 'numpy'} & set(sys.modules)), tscam.TscamError)"

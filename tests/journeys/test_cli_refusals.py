@@ -296,8 +296,9 @@ def test_labels_of_another_number_are_not_taken(tmp_path: Path, tscam: Call) -> 
     assert not (tmp_path / "out").exists()
 
 
-def test_a_mistake_in_a_process_of_its_own_is_one_line_too(tmp_path: Path) -> None:
-    answer = run_python("-m", "tscam.cli", "check", "gone", cwd=tmp_path)
+@pytest.mark.parametrize("module", ["tscam", "tscam.cli"])
+def test_a_mistake_in_a_process_of_its_own_is_one_line_too(module: str, tmp_path: Path) -> None:
+    answer = run_python("-m", module, "check", "gone", cwd=tmp_path)
     assert_refused(answer, "gone: no such folder; --data takes the folder of a data set")
 
 
