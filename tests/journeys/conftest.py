@@ -1,12 +1,15 @@
-"""What the journeys share: the command line run in this process, and a folder with a run trained on tiny data."""
+"""Fixtures of the journeys: the command line in this process, a run trained on tiny data, and a page in a browser."""
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser, Page
 
 pytest.register_assert_rewrite("command_line")  # It asserts, and a failure shall show what was compared.
 
+from browser import PageRecord, chromium, find_chromium  # noqa: E402
 from command_line import TINY, Answer, Call  # noqa: E402
 from data_sets import write_folder, write_wsol  # noqa: E402
 from journeys.place import Place  # noqa: E402
@@ -14,6 +17,12 @@ from tiny_models import save_ramps, tiny_model  # noqa: E402
 from tscam.cli import main  # noqa: E402
 from tscam.recipe import train_config  # noqa: E402
 from tscam.training.loop import train  # noqa: E402
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what needs a browser before anything is made for it; in one place, so that pytest reports one line."""
+    if isinstance(item, pytest.Function) and "browser" in item.fixturenames:
+        find_chromium()
 
 
 @pytest.fixture
@@ -64,3 +73,21 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for split in ("val", "test"):
             save_ramps(folder / data, folder / maps, split)
     return folder
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as started:
+        yield started
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """An empty tab that shares nothing with those of other tests."""
+    with browser.new_context() as context:
+        yield context.new_page()
+
+
+@pytest.fixture
+def record(page: Page) -> PageRecord:
+    return PageRecord(page)
