@@ -32,16 +32,18 @@ from torch.profiler import profile
 
 import tscam
 from tscam.boxes import find_boxes
-from tscam.checkpoint import load_model, save_model
+from tscam.checkpoints.loader import load_model
+from tscam.checkpoints.model_folder import save_model
 from tscam.config import EvaluateConfig, MethodArgs, TrainConfig
 from tscam.datasets import read_dataset
 from tscam.errors import ConfigError
 from tscam.image import preprocess, read_image
 from tscam.metrics.statistics import difference
 from tscam.model import LocalizationModel, create_model
+from tscam.predictors.pytorch import PyTorchPredictor
 from tscam.recipe import read_recipe
 from tscam.results import METRICS, PICTURES
-from tscam.torch_predictor import TorchPredictor, find_device
+from tscam.system.processes import find_device
 from tscam.verbs.benchmark import peak_mib
 from tscam.writing import write_json, write_text_atomically
 
@@ -255,7 +257,7 @@ def _cost(reading: Reading, data: Path, *, batch_size: int, turns: int, device: 
     cv2.setNumThreads(1)
     where = find_device(device)
     model = load_model(reading.model, method=reading.method, method_args=reading.args)
-    predictor, spec = TorchPredictor(model, device=device), model.spec
+    predictor, spec = PyTorchPredictor(model, device=device), model.spec
     dataset, form = read_dataset(data), predictor.input_format
     views = [preprocess(read_image(dataset.path(index)), to=form) for index in range(batch_size)]
     pixels = np.stack([of_view for of_view, _ in views])

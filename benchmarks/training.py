@@ -27,9 +27,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from tscam.config import TrainConfig
 from tscam.datasets import read_dataset
 from tscam.model import LocalizationModel, create_model
-from tscam.processes import ALONE
+from tscam.predictors.pytorch import autocast
+from tscam.system.processes import ALONE, find_device
 from tscam.system.resources import Precision
-from tscam.torch_predictor import autocast, find_device
 from tscam.training.learner import Learner
 from tscam.training.pictures import Batch, EpochOrder, TrainingPictures, normalized, read, training_batches
 from tscam.training.run.progress import Pace

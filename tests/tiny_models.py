@@ -9,12 +9,17 @@ import torch
 from torch import Tensor
 
 from data_sets import draw_picture
-from tscam.checkpoint import load_model, save_model
+from tscam.checkpoints.loader import load_model
+from tscam.checkpoints.model_folder import save_model
 from tscam.datasets import read_dataset
 from tscam.errors import WeightsError
 from tscam.localization import Localization
 from tscam.model import LocalizationModel, create_model
+from tscam.predictor import ModelFacts
 from tscam.score_maps import map_path, write_map
+
+# Facts of predictors that only tests have.
+STAND_IN = ModelFacts(model="a stand-in", backbone="none", method="none", method_args={}, view_wh=(32, 32))
 
 
 def tiny_model(folder: Path, *, label_names: Sequence[str] = ("cat", "dog", "emu")) -> Path:

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from tscam.config import TrainConfig
 from tscam.model import LocalizationModel, create_model
-from tscam.processes import ALONE
+from tscam.system.processes import ALONE
 from tscam.training.learner import Learner
 from tscam.training.pictures import Batch
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tscam import backbones, datasets, formats, methods, metrics
-    from tscam.checkpoint import push_to_hub
     from tscam.config import EvaluateConfig, LocalizeConfig, TrainConfig
     from tscam.drawing import draw
     from tscam.errors import TscamError
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from tscam.model import create_model
     from tscam.recipe import train_config
     from tscam.training.loop import resume, train
+    from tscam.verbs.publish import push_to_hub
 
 __all__ = [
     "EvaluateConfig",
@@ -59,7 +59,7 @@ _HOME = {
     "evaluate": "evaluation",
     "load": "localizer",
     "localize": "localizer",
-    "push_to_hub": "checkpoint",
+    "push_to_hub": "verbs.publish",
     "resume": "training.loop",
     "train": "training.loop",
     "train_config": "recipe",

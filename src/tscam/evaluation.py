@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from tscam.checkpoint import load_model, metrics_of
+from tscam.checkpoints.source import ModelSource, resolve
 from tscam.config import EvaluateConfig, TrainConfig
 from tscam.datasets import Dataset, read_dataset, write_wsol_metadata
 from tscam.errors import ConfigError, DataError
@@ -19,13 +18,13 @@ from tscam.metrics.protocol import BoxProtocol, PixelProtocol, protocols
 from tscam.metrics.summary import ProtocolResult, summarize
 from tscam.metrics.threshold import Kind, ThresholdPolicy, threshold_policy
 from tscam.predictor import Predictor
-from tscam.processes import ALONE, Processes, is_member, joined, local_rank
+from tscam.predictors import open_predictor
 from tscam.report import write_report
 from tscam.results import write_results
 from tscam.spool import Spool
+from tscam.system.processes import ALONE, Processes, joined, own_device
 from tscam.tasks import PredictedMaps, SavedMaps, Tasks, judged, require_judgeable, require_readable
 from tscam.thresholds import Chosen, choose_on, chosen_by, held_out_pictures, needs_held_out, policy_of
-from tscam.torch_predictor import TorchPredictor, find_device
 from tscam.writing import claim_output, literal, locked, require_claimable
 
 _ONE_FOR_ALL = ThresholdPolicy(kind="model")
@@ -61,7 +60,7 @@ class Evaluation:
         return "\n\n".join(blocks)
 
 
-def evaluate(model: Path | None, config: EvaluateConfig, *, on_progress: Progress | None = None) -> Evaluation:
+def evaluate(model: str | Path | None, config: EvaluateConfig, *, on_progress: Progress | None = None) -> Evaluation:
     """Scores a model, or saved maps, on a data set with boxes or masks.
 
     Writes what `tscam.results` says, and the page of `tscam.report`.
@@ -72,7 +71,6 @@ def evaluate(model: Path | None, config: EvaluateConfig, *, on_progress: Progres
     Raises:
         TscamError: model, data or place are not fit; nothing is written then.
     """
-    inputs = [path for path in (config.data, model, config.maps) if path is not None]
     policy = None if config.threshold is None else threshold_policy(config.threshold)
     asked = tuple(protocols[name] for name in dict.fromkeys(config.protocol))
     if policy is not None and all(protocol.threshold == "best" for protocol in asked):
@@ -82,8 +80,13 @@ def evaluate(model: Path | None, config: EvaluateConfig, *, on_progress: Progres
         )
     dataset = read_dataset(config.data, name=config.dataset, split=config.split)
     with ExitStack() as held:
-        processes = held.enter_context(joined(find_device(_own_device(config.device))))
-        tasks, facts, own = _tasks(model, config, dataset)
+        processes = held.enter_context(joined(own_device(config.device)))
+        if (model is None) == (config.maps is None):
+            given = "neither a MODEL nor" if config.maps is None else "both a MODEL and"
+            raise ConfigError(f"{given} --maps given; evaluate scores one or the other")
+        source = None if model is None else resolve(model)
+        inputs = [config.data, *([source.path] if source else []), *([config.maps] if config.maps else [])]
+        tasks, facts, own = _tasks(source, config, dataset)
         faults = require_judgeable(dataset, tasks, allow_missing=config.allow_missing, **_needs(asked))
         kind, threads = needs_held_out(asked, policy), max(config.workers, 1)
         needing = tuple(each for each in asked if each.threshold != "best" and policy_of(each, policy).kind == kind)
@@ -165,20 +168,6 @@ def evaluate_to(
     return Evaluation(results=results, images=dataset.image_ids, faults=named, out=out, selection=selection)
 
 
-def facts_of(predictor: TorchPredictor, model: Path) -> dict[str, object]:
-    """What `metrics.json` says of a model; how its epoch was chosen stands there where the model's folder says it."""
-    spec, metrics = predictor.model.spec, metrics_of(model)
-    selection = {"selection": str(metrics["selection"])} if "selection" in metrics else {}
-    return {
-        "model": str(model),
-        "backbone": spec.backbone,
-        "method": spec.method,
-        "method_args": dict(spec.method_args),
-        "view": list(predictor.input_format.size_wh),
-        **selection,
-    }
-
-
 def require_same_classes(predictor: Predictor, dataset: Dataset) -> None:
     """Refuses a data set of other classes than the model's; where those of one are mere numbers they fit by count.
 
@@ -202,13 +191,6 @@ def _has_names(classes: tuple[str, ...]) -> bool:
     return any(name != str(number) for number, name in enumerate(classes))
 
 
-def _own_device(given: str | None) -> str | None:
-    """Of several processes under torchrun, each has a GPU of its own where there are any."""
-    if is_member() and given in (None, "cuda") and torch.cuda.is_available():
-        return f"cuda:{local_rank()}"
-    return given
-
-
 def _held_out(config: EvaluateConfig, kind: Kind, needing: Protocols, tasks: Tasks, *, scored: str) -> Dataset:
     """Pictures to choose a threshold on: those that training holds out by default."""
     found = held_out_pictures(
@@ -224,12 +206,9 @@ def _held_out(config: EvaluateConfig, kind: Kind, needing: Protocols, tasks: Tas
 
 
 def _tasks(
-    model: Path | None, config: EvaluateConfig, dataset: Dataset
+    model: ModelSource | None, config: EvaluateConfig, dataset: Dataset
 ) -> tuple[Tasks, dict[str, object], tuple[float, str]]:
     """What makes the maps, what is said of it, and its threshold with where that comes from."""
-    if (model is None) == (config.maps is None):
-        given = "neither a MODEL nor" if config.maps is None else "both a MODEL and"
-        raise ConfigError(f"{given} --maps given; evaluate scores one or the other")
     if config.maps is not None:
         if config.save_maps:
             raise ConfigError("--save-maps beside --maps: the maps are there already; leave it out")
@@ -238,14 +217,13 @@ def _tasks(
         facts: dict[str, object] = {"maps": str(config.maps)}
         return SavedMaps(folder=config.maps), facts, (dataset.threshold, f"published for data sets like {dataset.name}")
     assert model is not None
-    predictor = TorchPredictor(
-        load_model(model, method=config.method, method_args=config.method_args),
-        device=_own_device(config.device),
+    predictor = open_predictor(
+        model, method=config.method, method_args=config.method_args, device=own_device(config.device),
         precision=config.precision,
-    )
+    )  # fmt: skip
     require_same_classes(predictor, dataset)
     tasks = PredictedMaps(predictor=predictor, batch_size=config.batch_size, workers=config.workers)
-    return tasks, facts_of(predictor, model), (predictor.threshold, "stored with the model")
+    return tasks, predictor.facts.to_json(), (predictor.threshold, "stored with the model")
 
 
 def _needs(asked: Protocols) -> dict[str, bool]:

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from tscam.attention import attention_map, rollout
 from tscam.boxes import find_boxes, require_threshold
-from tscam.checkpoint import load_model
+from tscam.checkpoints.loader import load_model
+from tscam.checkpoints.source import ModelSource, resolve
 from tscam.config import ExplainConfig
 from tscam.drawing import CLASS_COLOURS, draw_panel, percent, sheet
 from tscam.errors import ConfigError, OutputError, WeightsError, did_you_mean, one_line
@@ -23,7 +24,7 @@ from tscam.localization import grid_map
 from tscam.methods import Method, create_method, methods_of
 from tscam.methods.attention import Attention
 from tscam.model import LocalizationModel
-from tscam.torch_predictor import find_device
+from tscam.system.processes import find_device
 from tscam.writing import claim_output
 
 PAGES = ("layers", "coupling", "classes", "methods")
@@ -136,15 +137,16 @@ class Explainer:
 
     def __init__(
         self,
-        model: str | Path,
+        model: str | Path | ModelSource,
         *,
         methods: Sequence[str] = (),
         threshold: float | None = None,
         device: str | None = None,
     ) -> None:
         require_threshold(threshold)
-        self._model = model
-        self._network = load_model(Path(model)).to(find_device(device)).eval()
+        source = resolve(model)
+        self._model = source.name
+        self._network = load_model(source).to(find_device(device)).eval()
         self._compared = _readers(self._network, methods)
         self.threshold = threshold or self._network.spec.threshold
 
@@ -201,7 +203,7 @@ class Explainer:
         return SeenMap(caption=caption, map=map_, class_id=class_id, box=to_box(boxes[0]))
 
 
-def explain(picture: Path, *, model: Path, config: ExplainConfig) -> Path:
+def explain(picture: Path, *, model: str | Path, config: ExplainConfig) -> Path:
     """Draws what a model sees in a picture; returns the absolute path of the output folder.
 
     `layers.png`: the attention map of each layer, their sum, and the rollout. `coupling.png`: semantic map, attention
@@ -212,9 +214,10 @@ def explain(picture: Path, *, model: Path, config: ExplainConfig) -> Path:
     Raises:
         TscamError: picture, model, label, a method or the place are not fit; nothing is written then.
     """
-    explainer = Explainer(model, methods=config.methods, threshold=config.threshold, device=config.device)
+    source = resolve(model)
+    explainer = Explainer(source, methods=config.methods, threshold=config.threshold, device=config.device)
     seen = explainer(picture, label=config.label)
-    out = claim_output(config.out, overwrite=config.overwrite, inputs=(picture, model))
+    out = claim_output(config.out, overwrite=config.overwrite, inputs=(picture, source.path))
     for page in PAGES:
         if getattr(seen, page):
             _write(out / f"{page}.png", seen.draw(page, side=_PRINTED_SIDE))

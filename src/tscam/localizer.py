@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from tscam.boxes import find_boxes, require_threshold
-from tscam.checkpoint import load_model
+from tscam.checkpoints.source import ModelSource, resolve
 from tscam.config import LocalizeConfig, MethodArgs
 from tscam.drawing import draw
 from tscam.errors import DataError, ImageError, OutputError, one_line
@@ -19,8 +19,8 @@ from tscam.image import PICTURE_SUFFIXES, preprocess, read_image
 from tscam.loading import Progress, batches, read_ahead
 from tscam.localization import Localization, LocalizedObject, grid_map, read_localizations
 from tscam.predictor import Prediction, Predictor
+from tscam.predictors import open_predictor
 from tscam.system.resources import Precision
-from tscam.torch_predictor import TorchPredictor
 from tscam.writing import claim_output, write_csv
 
 
@@ -98,7 +98,7 @@ class Localizer:
 
 
 def load(
-    model: str | Path,
+    model: str | Path | ModelSource,
     *,
     method: str | None = None,
     method_args: MethodArgs | None = None,
@@ -121,13 +121,12 @@ def load(
         WeightsError: the model cannot be read.
         ConfigError: no such method, option or device.
     """
-    network = load_model(Path(model), method=method, method_args=method_args)
-    predictor = TorchPredictor(network, device=device, precision=precision)
+    predictor = open_predictor(model, method=method, method_args=method_args, device=device, precision=precision)
     return Localizer(predictor, batch_size=batch_size, workers=workers)
 
 
 def localize(
-    pictures: Sequence[Path], *, model: Path, config: LocalizeConfig, on_progress: Progress | None = None
+    pictures: Sequence[Path], *, model: str | Path, config: LocalizeConfig, on_progress: Progress | None = None
 ) -> Path:
     """Localizes picture files and folders of them, and writes what was found.
 
@@ -143,11 +142,12 @@ def localize(
     for name in config.to:
         formats[name]
     paths = find_pictures(pictures)
+    source = resolve(model)
     localizer = load(
-        model, method=config.method, method_args=config.method_args, device=config.device, precision=config.precision,
+        source, method=config.method, method_args=config.method_args, device=config.device, precision=config.precision,
         batch_size=config.batch_size, workers=config.workers,
     )  # fmt: skip
-    out = claim_output(config.out, overwrite=config.overwrite, inputs=(*paths, model))
+    out = claim_output(config.out, overwrite=config.overwrite, inputs=(*paths, source.path))
     lines = out / "localizations.jsonl"
     bad: list[tuple[str, str]] = []
     try:

@@ -3,6 +3,7 @@
 A PyTorch model and an ONNX model are both predictors, so boxes, metrics, annotation files and pictures are the same.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -33,9 +34,50 @@ class Prediction:
         return exponentials / exponentials.sum()
 
 
+# The name of a model that was not read from files.
+IN_MEMORY = "in memory"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelFacts:
+    """Facts about a predictor's model that the files of a result state.
+
+    Attributes:
+        model: the model as the user named it, or `IN_MEMORY`.
+        backbone, method: names in their registries.
+        method_args: options of the method.
+        view_wh: width and height of the view, in pixels.
+        selection: how the model's epoch was chosen, in words; empty where its files do not say.
+    """
+
+    model: str
+    backbone: str
+    method: str
+    method_args: Mapping[str, tuple[int, ...] | bool]
+    view_wh: tuple[int, int]
+    selection: str = ""
+
+    def to_json(self) -> dict[str, object]:
+        """Return the facts as JSON values, under the names of `metrics.json`; an unknown selection is left out."""
+        selection = {"selection": self.selection} if self.selection else {}
+        return {
+            "model": self.model,
+            "backbone": self.backbone,
+            "method": self.method,
+            "method_args": dict(self.method_args),
+            "view": list(self.view_wh),
+            **selection,
+        }
+
+
 @runtime_checkable
 class Predictor(Protocol):
     """Pixels → predictions."""
+
+    @property
+    def facts(self) -> ModelFacts:
+        """Facts about the model, for the files of a result."""
+        ...
 
     @property
     def input_format(self) -> InputFormat:

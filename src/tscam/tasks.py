@@ -20,8 +20,8 @@ from tscam.loading import Progress, batches, in_processes, read_ahead
 from tscam.metrics.picture import JudgedPicture
 from tscam.metrics.protocol import PixelProtocol
 from tscam.predictor import Prediction, Predictor
-from tscam.processes import ALONE, Processes
 from tscam.score_maps import map_path
+from tscam.system.processes import ALONE, Processes
 
 TOP_K = 5
 _NAMED_AT_MOST = 5

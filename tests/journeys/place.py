@@ -23,10 +23,10 @@ class Place:
         recipe = recipe or self.run.parent / "tiny.yaml"
         return ["train", recipe, "--data", self.data, "--out", self.out, *flags]
 
-    def evaluate(self, *flags: str | Path, model: Path | None = None) -> list[str | Path]:
+    def evaluate(self, *flags: str | Path, model: str | Path | None = None) -> list[str | Path]:
         return ["evaluate", model or self.run, "--data", self.data, "--out", self.out, *flags]
 
-    def localize(self, *flags: str | Path, model: Path | None = None, of: str = "test") -> list[str | Path]:
+    def localize(self, *flags: str | Path, model: str | Path | None = None, of: str = "test") -> list[str | Path]:
         return ["localize", self.data / of, "--model", model or self.run, "--out", self.out, *flags]
 
     def explain(self, *flags: str | Path) -> list[str | Path]:

@@ -167,15 +167,15 @@ MISTAKES: dict[str, tuple[Callable[[Place], list[str | Path]], str]] = {
         "not a model folder, it has no readable config.json",
     ),
     "a name on the hub that is none": (
-        lambda at: at.evaluate(model=Path("hf-hub:foxes@v1")),
+        lambda at: at.evaluate(model="hf-hub:foxes@v1"),
         "hf-hub:foxes@v1: not the name of a model on the hub; expected hf-hub:user/name or with @revision",
     ),
     "a model of the hub that evaluation cannot have": (
-        lambda at: at.evaluate(model=Path("hf-hub:nobody/nothing")),
+        lambda at: at.evaluate(model="hf-hub:nobody/nothing"),
         "hf-hub:nobody/nothing: the hub cannot be reached, and the cache does not hold it; connect (or unset HF_HUB_",
     ),
     "a model of the hub that localization cannot have": (
-        lambda at: at.localize(model=Path("hf-hub:nobody/nothing@v1")),
+        lambda at: at.localize(model="hf-hub:nobody/nothing@v1"),
         "hf-hub:nobody/nothing@v1: the hub cannot be reached",
     ),
     "a model of the hub that cannot be explained": (

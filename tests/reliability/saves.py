@@ -6,7 +6,8 @@ from pathlib import Path
 
 import torch
 
-from tscam.checkpoint import load_model, save_model
+from tscam.checkpoints.loader import load_model
+from tscam.checkpoints.model_folder import save_model
 from tscam.model import LocalizationModel, create_model
 from tscam.training.run.state import load_state, save_state
 

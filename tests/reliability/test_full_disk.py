@@ -9,7 +9,7 @@ import pytest
 from faults import Fault, command_line, in_child
 from reliability.disks import Disk, limited_disk, small_disk
 from reliability.runs import EVERY_STEP, Bench, go_on, outcome, recipe_of
-from tscam.checkpoint import load_model
+from tscam.checkpoints.loader import load_model
 from tscam.training.run.state import load_state
 
 # What is being written when there is no space any more.

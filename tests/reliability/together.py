@@ -9,12 +9,12 @@ import torch
 
 from faults import Fault, kill, watch
 from scoring import score
-from tscam.checkpoint import load_model
+from tscam.checkpoints.loader import load_model
 from tscam.config import TrainConfig
 from tscam.datasets import read_dataset
-from tscam.processes import joined
+from tscam.predictors.pytorch import PyTorchPredictor
 from tscam.system.launch import launch
-from tscam.torch_predictor import TorchPredictor
+from tscam.system.processes import joined
 from tscam.training.loop import train
 from tscam.training.run.progress import Progress
 
@@ -22,8 +22,8 @@ from tscam.training.run.progress import Progress
 def scores(model: Path, data: Path, counts: Sequence[int]) -> list[list[str]]:
     """What this process has of each of the first so many pictures of a data set, as text."""
     dataset = read_dataset(data, split="test")
-    predictor = TorchPredictor(load_model(model), device="cpu")
-    with joined(torch.device("cpu")) as processes:
+    predictor = PyTorchPredictor(load_model(model), device="cpu")
+    with joined("cpu") as processes:
         return [
             score(
                 predictor, dataset.subset(range(count), split="test"), threshold=0.1, batch_size=4, processes=processes
@@ -34,7 +34,7 @@ def scores(model: Path, data: Path, counts: Sequence[int]) -> list[list[str]]:
 
 def left_alone() -> list[float]:
     """The second of two dies, and the first one asks for a sum."""
-    with joined(torch.device("cpu")) as processes:
+    with joined("cpu") as processes:
         processes.wait()
         if not processes.is_main:
             kill()

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from reference.figures import arrays, largest_difference, seeded_weights, table
 from tiny_models import assert_same, names, refusal
-from tscam.checkpoint import convert_weights, load_model
+from tscam.checkpoints.loader import load_model
 from tscam.errors import ConfigError, OutputError
+from tscam.verbs.publish import convert_weights
 
 Weights = dict[str, Tensor]
 

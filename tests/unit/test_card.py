@@ -8,7 +8,7 @@ from huggingface_hub import ModelCard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tscam.card import THIS_MODEL, Card, published_card
+from tscam.checkpoints.card import THIS_MODEL, Card, published_card
 from tscam.errors import ConfigError
 
 METRICS = {

@@ -10,14 +10,14 @@ from PIL import Image
 
 from data_sets import write_cub, write_folder, write_imagenet
 from scoring import score
-from tiny_models import naive_area, naive_iou, naive_shared, with_second_boxes
+from tiny_models import STAND_IN, naive_area, naive_iou, naive_shared, with_second_boxes
 from tscam.datasets import Dataset, read_dataset
 from tscam.errors import DataError
 from tscam.evaluation import require_same_classes
 from tscam.image import InputFormat, preprocess, read_image
 from tscam.metrics.ts_cam import OUTCOMES
 from tscam.predictor import Prediction, Predictor
-from tscam.processes import Processes
+from tscam.system.processes import Processes
 from tscam.tasks import PredictedMaps, SavedMaps, require_judgeable
 
 VIEW_WH = (40, 32)
@@ -31,6 +31,7 @@ Rectangle = tuple[Span, Span]  # rows and columns of the grid, half-open
 class KnownPredictor:
     """Knows every picture by its pixels: its logits are given, the map of a class is high in a given rectangle."""
 
+    facts = STAND_IN
     input_format = InputFormat(size_hw=(VIEW_WH[1], VIEW_WH[0]))
     threshold = 0.5
 

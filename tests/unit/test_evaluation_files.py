@@ -9,7 +9,8 @@ from PIL import Image
 
 from data_sets import write_folder, write_imagenet
 from tiny_models import naive_iou, tiny_model, with_second_boxes
-from tscam.checkpoint import load_model, save_model
+from tscam.checkpoints.loader import load_model
+from tscam.checkpoints.model_folder import save_model
 from tscam.config import EvaluateConfig
 from tscam.datasets import read_dataset
 from tscam.errors import DataError, OutputError

@@ -17,8 +17,8 @@ from tscam.evaluation import evaluate, evaluate_to
 from tscam.judging import Judge, Task
 from tscam.metrics.protocol import protocols
 from tscam.metrics.threshold import threshold_policy
-from tscam.processes import ALONE, Processes
 from tscam.score_maps import map_path, write_map
+from tscam.system.processes import ALONE, Processes
 from tscam.tasks import SavedMaps, judged
 from tscam.thresholds import Chosen
 

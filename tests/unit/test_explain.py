@@ -11,7 +11,8 @@ from torch import Tensor
 
 from tiny_models import drawn, tiny_model
 from tscam.boxes import boxes_above, localization_map
-from tscam.checkpoint import load_model, save_model
+from tscam.checkpoints.loader import load_model
+from tscam.checkpoints.model_folder import save_model
 from tscam.config import ExplainConfig
 from tscam.drawing import CLASS_COLOURS, draw_panel, sheet
 from tscam.errors import ConfigError, ImageError, OutputError, TscamError, WeightsError

@@ -10,7 +10,8 @@ from PIL import Image
 import tscam
 from data_sets import draw_picture
 from tiny_models import names, tiny_model
-from tscam.checkpoint import load_model, save_model
+from tscam.checkpoints.loader import load_model
+from tscam.checkpoints.model_folder import save_model
 from tscam.config import ExplainConfig
 from tscam.errors import ConfigError, ImageError
 from tscam.explain import Explainer, Explanation, explain

@@ -10,9 +10,11 @@ import pytest
 import tscam
 from fake_hub import FakeHub, Repository, running_hub
 from tiny_models import assert_same, drawn, names, tiny_model
-from tscam.checkpoint import load_model, push_to_hub
+from tscam.checkpoints.hub import fetch, is_on_hub
+from tscam.checkpoints.loader import load_model
+from tscam.checkpoints.source import resolve
 from tscam.errors import ConfigError, OutputError, TscamError, WeightsError
-from tscam.hub import fetch, is_on_hub
+from tscam.verbs.publish import push_to_hub
 
 NAME = "hf-hub:user/name"
 
@@ -44,7 +46,7 @@ def test_what_was_pushed_is_loaded_again_bit_for_bit_and_finds_the_same(
     address = push_to_hub(model, "user/name")
     assert address.endswith("/user/name")
     assert hub.repositories["user/name"].commits == 1
-    assert_same(load_model(Path(NAME)), load_model(model).tensors())
+    assert_same(load_model(NAME), load_model(model).tensors())
     pictures = [str(path) for path in drawn(tmp_path, 2)]
     here, there = tscam.load(model)(pictures), tscam.load(NAME)(pictures)
     assert [found.to_json() for found in there] == [found.to_json() for found in here]
@@ -110,7 +112,7 @@ def test_without_a_network_the_refusal_comes_at_once(
 def test_weights_of_another_package_are_not_even_fetched(hub: FakeHub) -> None:
     files = {"config.json": b'{"architecture": "vit_base"}', "model.safetensors": bytes(99)}
     hub.repositories["user/name"] = Repository(files)
-    said = refused(WeightsError, lambda: load_model(Path(NAME)))
+    said = refused(WeightsError, lambda: load_model(NAME))
     assert said == f"{NAME}: not a model of tscam, its config.json has no section `tscam`"
     assert set(hub.fetched) == {"config.json"}
 
@@ -118,7 +120,7 @@ def test_weights_of_another_package_are_not_even_fetched(hub: FakeHub) -> None:
 @pytest.mark.parametrize("config", [b"", b"[]", b"\xff", b'{"tscam": 3}', b"[" * 100_000, b"null"])
 def test_a_config_that_is_none_is_refused(config: bytes, hub: FakeHub) -> None:
     hub.repositories["user/name"] = Repository({"config.json": config})
-    assert "not a model of tscam" in refused(WeightsError, lambda: load_model(Path(NAME)))
+    assert "not a model of tscam" in refused(WeightsError, lambda: load_model(NAME))
 
 
 def test_what_the_hub_does_not_give_is_named(hub: FakeHub, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,10 +160,14 @@ def test_a_name_that_the_client_refuses_is_one_line(hub: FakeHub) -> None:
     assert hub.fetched == []
 
 
-def test_a_name_on_the_hub_survives_being_a_path() -> None:
-    assert is_on_hub(Path("hf-hub:user/name@v1"))
-    assert str(Path("hf-hub:user/name@v1")) == "hf-hub:user/name@v1"
-    assert not is_on_hub(Path("runs/hf-hub"))
+def test_a_name_on_the_hub_is_text_and_never_a_path(hub: FakeHub) -> None:
+    assert is_on_hub("hf-hub:user/name@v1")
+    assert not is_on_hub("runs/hf-hub")
+    said = refused(WeightsError, lambda: resolve(Path(NAME)))
+    assert said.startswith(
+        f"{NAME}: no such file or folder; a MODEL is a model folder, a run folder, or a .pth file, or"
+    )
+    assert hub.asked == []
 
 
 # Up
@@ -215,12 +221,13 @@ def test_what_is_no_whole_model_folder_never_reaches_the_hub(hub: FakeHub, model
     (tmp_path / "empty").mkdir()
     (tmp_path / "theirs.pth").touch()
     not_a_folder = "not a folder; what is published is a model folder or a run folder"
-    for given, said in {
+    refusals: dict[str | Path, str] = {
         tmp_path / "empty": "not a model folder, it has no readable config.json",
         tmp_path / "theirs.pth": not_a_folder,
         tmp_path / "missing": not_a_folder,
-        Path(NAME): not_a_folder,
-    }.items():
+        NAME: not_a_folder,
+    }
+    for given, said in refusals.items():
         assert said in refused(WeightsError, partial(push_to_hub, given, "user/name"))
     for name in ("user", "hf-hub:user/name", "user/name@v1", "../name"):
         said = refused(ConfigError, partial(push_to_hub, model, name))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tiny_models import as_lines, drawn
+from tiny_models import STAND_IN, as_lines, drawn
 from tscam.errors import ConfigError
 from tscam.image import InputFormat
 from tscam.localization import Localization
@@ -21,6 +21,7 @@ Rectangle = tuple[tuple[int, int], tuple[int, int]]  # rows and columns of the g
 class SamePlacePredictor:
     """Sees the same in every picture: maps that are high in given rectangles, of a grid of 4 × 8 on 48 × 32 pixels."""
 
+    facts = STAND_IN
     input_format = InputFormat(size_hw=(32, 48))
     label_names = ("cat", "dog", "emu")
     threshold = 0.25
@@ -49,6 +50,7 @@ class SamePlacePredictor:
 class BrightnessPredictor:
     """The map of every class is the mean brightness of each patch, on a grid of 8 × 8."""
 
+    facts = STAND_IN
     input_format = InputFormat(size_hw=(64, 64))
     label_names = ("cat", "dog")
     threshold = 0.3

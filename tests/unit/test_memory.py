@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tscam.memory import free_unused, is_out_of_memory
+from tscam.system.memory import free_unused, is_out_of_memory
 
 
 def test_what_the_cpus_allocator_really_raises_is_lack_of_memory() -> None:

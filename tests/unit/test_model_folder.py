@@ -14,10 +14,11 @@ import yaml
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-import tscam.checkpoint
+import tscam.checkpoints.model_folder
 from reference.figures import seeded_weights
 from tiny_models import assert_same, names, refusal
-from tscam.checkpoint import load_model, save_model
+from tscam.checkpoints.loader import load_model
+from tscam.checkpoints.model_folder import save_model
 from tscam.errors import OutputError
 from tscam.model import LocalizationModel, create_model
 
@@ -126,7 +127,7 @@ def test_a_write_that_fails_leaves_the_old_folder_and_nothing_half_written(
         path.write_bytes(b"half of the wei")
         raise fault
 
-    monkeypatch.setattr(tscam.checkpoint, "save_file", fail_halfway)
+    monkeypatch.setattr(tscam.checkpoints.model_folder, "save_file", fail_halfway)
     with pytest.raises(OutputError, match=r"model: the model cannot be written \(.*No space left on device") as caught:
         save_model(seeded_model(seed=2), tmp_path / "model")
     assert "\n" not in str(caught.value)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tscam.processes import ALONE, Processes, is_member, joined, local_rank
+from tscam.system.processes import ALONE, Processes, is_member, joined, local_rank
 
 CPU = torch.device("cpu")
 
@@ -34,7 +34,7 @@ def test_the_environment_says_whether_a_process_is_one_of_several(monkeypatch: p
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     monkeypatch.delenv("LOCAL_RANK", raising=False)
     assert (is_member(), local_rank()) == (False, 0)
-    with joined(CPU) as processes:
+    with joined("cpu") as processes:
         assert processes is ALONE
     monkeypatch.setenv("WORLD_SIZE", "1")
     assert not is_member()

@@ -12,7 +12,8 @@ from tscam.errors import ConfigError
 from tscam.image import InputFormat
 from tscam.model import LocalizationModel, create_model
 from tscam.predictor import Prediction, Predictor
-from tscam.torch_predictor import TorchPredictor, find_device
+from tscam.predictors.pytorch import PyTorchPredictor
+from tscam.system.processes import find_device
 
 TINY: dict[str, Any] = {"embed_dim": 24, "depth": 2, "num_heads": 2}
 
@@ -39,7 +40,7 @@ def assert_same(ours: list[Prediction], theirs: list[Prediction]) -> None:
 
 def test_a_prediction_of_each_picture_is_what_the_model_says_of_it() -> None:
     model, pixels, labels = seeded_model().eval(), seeded_pixels(), np.array([6, 0, 3])
-    predictor = TorchPredictor(model, device="cpu")
+    predictor = PyTorchPredictor(model, device="cpu")
     predictions = predictor.predict(pixels, top_k=2, labels=labels)
     with torch.no_grad():
         logits, classes, maps = model.localize(torch.from_numpy(pixels), top_k=2, labels=torch.from_numpy(labels))
@@ -55,19 +56,19 @@ def test_a_prediction_of_each_picture_is_what_the_model_says_of_it() -> None:
 
 
 def test_stochastic_depth_is_off_in_prediction_whatever_state_the_model_was_in() -> None:
-    predictor = TorchPredictor(seeded_model(drop_path=0.5).train(), device="cpu")
+    predictor = PyTorchPredictor(seeded_model(drop_path=0.5).train(), device="cpu")
     pixels = seeded_pixels()
     assert_same(predictor.predict(pixels, top_k=2), predictor.predict(pixels, top_k=2))
 
 
 def test_probabilities_are_the_softmax_of_the_logits() -> None:
-    prediction = TorchPredictor(seeded_model(), device="cpu").predict(seeded_pixels(pictures=1), top_k=1)[0]
+    prediction = PyTorchPredictor(seeded_model(), device="cpu").predict(seeded_pixels(pictures=1), top_k=1)[0]
     expected = torch.from_numpy(prediction.logits).softmax(dim=0).numpy()
     np.testing.assert_allclose(prediction.probabilities, expected, rtol=0, atol=1e-6)
 
 
 def test_what_is_found_in_a_picture_does_not_depend_on_the_batch_it_is_in() -> None:
-    predictor, pixels = TorchPredictor(seeded_model(), device="cpu"), seeded_pixels()
+    predictor, pixels = PyTorchPredictor(seeded_model(), device="cpu"), seeded_pixels()
     alone = [predictor.predict(pixels[index : index + 1], top_k=3)[0] for index in range(3)]
     for one, other in zip(alone, predictor.predict(pixels, top_k=3), strict=True):
         assert one.classes.tolist() == other.classes.tolist()
@@ -75,7 +76,7 @@ def test_what_is_found_in_a_picture_does_not_depend_on_the_batch_it_is_in() -> N
 
 
 def test_read_only_mirrored_and_double_arrays_are_taken_as_any_other_and_left_as_they_are() -> None:
-    predictor, pixels = TorchPredictor(seeded_model(), device="cpu"), seeded_pixels()
+    predictor, pixels = PyTorchPredictor(seeded_model(), device="cpu"), seeded_pixels()
     expected = predictor.predict(pixels, top_k=2)
     read_only = pixels.copy()
     read_only.flags.writeable = False
@@ -88,8 +89,8 @@ def test_read_only_mirrored_and_double_arrays_are_taken_as_any_other_and_left_as
 
 def test_bf16_is_near_fp32_and_comes_back_as_float32() -> None:
     model, pixels = seeded_model(), seeded_pixels()
-    exact = TorchPredictor(model, device="cpu").predict(pixels, top_k=7)
-    rough = TorchPredictor(model, device="cpu", precision="bf16").predict(pixels, top_k=7)
+    exact = PyTorchPredictor(model, device="cpu").predict(pixels, top_k=7)
+    rough = PyTorchPredictor(model, device="cpu", precision="bf16").predict(pixels, top_k=7)
     for one, other in zip(rough, exact, strict=True):
         assert one.logits.dtype == one.maps.dtype == np.float32
         by_class, exact_by_class = one.maps[one.classes.argsort()], other.maps[other.classes.argsort()]
@@ -111,31 +112,31 @@ def narrow_model(*, room: int) -> NarrowModel:
 @pytest.mark.parametrize("room", [1, 2, 4, 5])
 def test_a_batch_that_memory_does_not_hold_is_predicted_in_halves(room: int) -> None:
     pixels, labels = seeded_pixels(pictures=5), np.array([6, 0, 3, 1, 1])
-    whole = TorchPredictor(seeded_model(), device="cpu").predict(pixels, top_k=2, labels=labels)
-    tight = TorchPredictor(narrow_model(room=room), device="cpu").predict(pixels, top_k=2, labels=labels)
+    whole = PyTorchPredictor(seeded_model(), device="cpu").predict(pixels, top_k=2, labels=labels)
+    tight = PyTorchPredictor(narrow_model(room=room), device="cpu").predict(pixels, top_k=2, labels=labels)
     assert [prediction.classes[-1] for prediction in tight] == labels.tolist()
     for one, other in zip(tight, whole, strict=True):
         assert one.classes.tolist() == other.classes.tolist()
         np.testing.assert_allclose(one.maps, other.maps, rtol=0, atol=1e-5)
-    unlabelled = TorchPredictor(narrow_model(room=room), device="cpu").predict(pixels, top_k=2)
+    unlabelled = PyTorchPredictor(narrow_model(room=room), device="cpu").predict(pixels, top_k=2)
     assert [prediction.classes.tolist() for prediction in unlabelled] == [one.classes[:2].tolist() for one in whole]
 
 
 def test_no_memory_for_one_picture_is_the_error_that_it_is() -> None:
-    predictor = TorchPredictor(narrow_model(room=0), device="cpu")
+    predictor = PyTorchPredictor(narrow_model(room=0), device="cpu")
     for pictures in (1, 5):
         with pytest.raises(torch.OutOfMemoryError):
             predictor.predict(seeded_pixels(pictures=pictures), top_k=1)
 
 
 def test_another_fault_is_not_met_by_halves() -> None:
-    predictor = TorchPredictor(narrow_model(room=5), device="cpu")
+    predictor = PyTorchPredictor(narrow_model(room=5), device="cpu")
     with pytest.raises(ConfigError, match="image size 47"):
         predictor.predict(seeded_pixels(pictures=4)[:, :, :47], top_k=1)
 
 
 def test_the_predictor_speaks_for_its_model() -> None:
-    predictor = TorchPredictor(seeded_model(), device="cpu")
+    predictor = PyTorchPredictor(seeded_model(), device="cpu")
     assert predictor.label_names == tuple("abcdefg")
     assert predictor.threshold == 0.1
     assert predictor.input_format == InputFormat(size_hw=(48, 80), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
@@ -143,13 +144,13 @@ def test_the_predictor_speaks_for_its_model() -> None:
 
 def test_pixels_of_broken_patches_are_refused() -> None:
     with pytest.raises(ConfigError, match="image size 47 is not a multiple of the patch, 16 pixels; take 32 or 48"):
-        TorchPredictor(seeded_model(), device="cpu").predict(seeded_pixels()[:, :, :47], top_k=1)
+        PyTorchPredictor(seeded_model(), device="cpu").predict(seeded_pixels()[:, :, :47], top_k=1)
 
 
 @pytest.mark.parametrize("name", ["gpu", "", "cuda:99", "cuda:-1", "cuda:one", "hpu"])
 def test_a_device_that_is_not_there_is_refused_with_those_that_are(name: str) -> None:
     with pytest.raises(ConfigError, match=f"no device '{name}' here; there is cpu") as caught:
-        TorchPredictor(seeded_model(), device=name)
+        PyTorchPredictor(seeded_model(), device=name)
     assert "\n" not in str(caught.value)
 
 

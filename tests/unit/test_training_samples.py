@@ -7,13 +7,13 @@ import pytest
 from PIL import Image
 
 from data_sets import write_folder
-from tiny_models import tiny_model
-from tscam.checkpoint import load_model
+from tiny_models import STAND_IN, tiny_model
+from tscam.checkpoints.loader import load_model
 from tscam.datasets import Dataset, read_dataset
 from tscam.errors import OutputError
 from tscam.image import InputFormat
 from tscam.predictor import Prediction
-from tscam.torch_predictor import TorchPredictor
+from tscam.predictors.pytorch import PyTorchPredictor
 from tscam.training.run.samples import spread, write_samples
 
 CYAN, ORANGE = (0, 224, 255), (255, 158, 40)
@@ -23,6 +23,7 @@ TILE, GUTTER = 360, 16
 class LeftHalfPredictor:
     """Takes everything for a cat that fills the left half of the picture, on a grid of 4 × 6."""
 
+    facts = STAND_IN
     input_format = InputFormat(size_hw=(32, 48))
     label_names = ("cat", "dog", "emu")
     threshold = 0.5
@@ -124,7 +125,7 @@ def test_a_data_set_without_boxes_has_no_dashes(tmp_path: Path) -> None:
 
 
 def test_two_sheets_of_one_model_are_the_same_file(tmp_path: Path, dataset: Dataset) -> None:
-    predictor = TorchPredictor(load_model(tiny_model(tmp_path / "model")), device="cpu")
+    predictor = PyTorchPredictor(load_model(tiny_model(tmp_path / "model")), device="cpu")
     for name in ("a.jpg", "b.jpg"):
         write_samples(tmp_path / "samples" / name, predictor, dataset, threshold=0.3)
     assert (tmp_path / "samples" / "a.jpg").read_bytes() == (tmp_path / "samples" / "b.jpg").read_bytes()

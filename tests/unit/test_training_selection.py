@@ -10,11 +10,11 @@ from data_sets import write_folder, write_imagenet
 from scoring import Scored, score
 from tiny_models import tiny_model
 from tiny_runs import kept, rows, settings
-from tscam.checkpoint import load_model
+from tscam.checkpoints.loader import load_model
 from tscam.config import TrainConfig
 from tscam.datasets import Dataset, read_dataset
-from tscam.processes import ALONE
-from tscam.torch_predictor import TorchPredictor
+from tscam.predictors.pytorch import PyTorchPredictor
+from tscam.system.processes import ALONE
 from tscam.training.loop import train
 from tscam.training.run.progress import EpochRow
 from tscam.training.selection import THRESHOLDS, score_epoch
@@ -23,8 +23,8 @@ from tscam.training.splits import read_splits
 ROW = EpochRow(epoch=3, train_loss=0.5, learning_rate=1e-3)
 
 
-def predictor_of(model: Path) -> TorchPredictor:
-    return TorchPredictor(load_model(model), device="cpu")
+def predictor_of(model: Path) -> PyTorchPredictor:
+    return PyTorchPredictor(load_model(model), device="cpu")
 
 
 def scored(
@@ -39,12 +39,12 @@ def scored(
     return row, told
 
 
-def evaluated(predictor: TorchPredictor, dataset: Dataset, *, threshold: float) -> Scored:
+def evaluated(predictor: PyTorchPredictor, dataset: Dataset, *, threshold: float) -> Scored:
     """What evaluation says."""
     return score(predictor, dataset, threshold=threshold)
 
 
-def best_threshold(predictor: TorchPredictor, dataset: Dataset) -> tuple[float, list[float]]:
+def best_threshold(predictor: PyTorchPredictor, dataset: Dataset) -> tuple[float, list[float]]:
     """The threshold of best GT-known Loc, of equal ones the nearest to the data set's; and the score of each."""
     found = [evaluated(predictor, dataset, threshold=threshold).percent("gt_known_loc") for threshold in THRESHOLDS]
     best = [threshold for threshold, score in zip(THRESHOLDS, found, strict=True) if score == max(found)]

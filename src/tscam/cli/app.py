@@ -129,7 +129,7 @@ def _end_training(run: Path) -> None:
 
 
 @app.command
-def evaluate(model: Path | None = None, /, *, config: Annotated[EvaluateConfig, Flags]) -> None:
+def evaluate(model: str | None = None, /, *, config: Annotated[EvaluateConfig, Flags]) -> None:
     """Score a model, or saved maps, on a data set with boxes or masks, under one protocol or several.
 
     Parameters
@@ -169,7 +169,7 @@ def compare(first: Path, second: Path, /, *, out: Path | None = None) -> None:
 
 
 @app.command
-def localize(pictures: list[Path], /, *, model: Path, config: Annotated[LocalizeConfig, Flags]) -> None:
+def localize(pictures: list[Path], /, *, model: str, config: Annotated[LocalizeConfig, Flags]) -> None:
     """Find the objects of pictures.
 
     Parameters
@@ -190,7 +190,7 @@ def localize(pictures: list[Path], /, *, model: Path, config: Annotated[Localize
 
 
 @app.command
-def explain(picture: Path, /, *, model: Path, config: Annotated[ExplainConfig, Flags]) -> None:
+def explain(picture: Path, /, *, model: str, config: Annotated[ExplainConfig, Flags]) -> None:
     """Draw what a model sees in a picture: attention layer by layer, semantic and coupled map, classes, methods.
 
     Parameters
@@ -206,7 +206,7 @@ def explain(picture: Path, /, *, model: Path, config: Annotated[ExplainConfig, F
 
 
 @app.command
-def convert_weights(model: Path, /, *, out: Path, labels: Path | None = None, overwrite: bool = False) -> None:
+def convert_weights(model: str, /, *, out: Path, labels: Path | None = None, overwrite: bool = False) -> None:
     """Turn a checkpoint of the TS-CAM authors into a model folder.
 
     Parameters
@@ -220,13 +220,13 @@ def convert_weights(model: Path, /, *, out: Path, labels: Path | None = None, ov
     overwrite
         Replace what is in `out`.
     """
-    from tscam.checkpoint import convert_weights
+    from tscam.verbs.publish import convert_weights
 
     print(convert_weights(model, out=out, labels=labels, overwrite=overwrite))
 
 
 @app.command
-def push(model: Path, repo: str, /, *, private: bool = False, license: str | None = None) -> None:
+def push(model: str, repo: str, /, *, private: bool = False, license: str | None = None) -> None:
     """Publish a model on the Hugging Face hub, in one commit. Log in first: `hf auth login`.
 
     Parameters
@@ -240,7 +240,7 @@ def push(model: Path, repo: str, /, *, private: bool = False, license: str | Non
     license
         Of the model, as the hub calls it: apache-2.0, cc-by-nc-4.0 …; what its card says when not given.
     """
-    from tscam.checkpoint import push_to_hub
+    from tscam.verbs.publish import push_to_hub
 
     print(push_to_hub(model, repo, private=private, license=license))
 

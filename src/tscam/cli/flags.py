@@ -18,6 +18,8 @@ Flags = Parameter(name="*")
 RecipeFlags = Parameter(name="*", show_default=False)
 
 
+_MODELS = ("MODEL", "--model")
+
 # In bytes, of a file, on Linux, macOS and Windows alike.
 _LONGEST_NAME = 255
 
@@ -43,6 +45,8 @@ def refuse_what_would_be_guessed(_: App, __: tuple[str, ...], arguments: Argumen
     """
     for argument in arguments:
         kinds = {argument.hint, *get_args(argument.hint)}
+        if argument.name in _MODELS:
+            kinds.add(Path)  # a name on the hub is no path, but the same names are refused
         for given in (token.value for token in argument.tokens):
             if Path in kinds and not given.strip():
                 raise ConfigError(f"{argument.name} is empty; name a file or folder")

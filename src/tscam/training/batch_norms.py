@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from tscam.processes import Processes
+from tscam.system.processes import Processes
 
 
 class RunningStatistics:

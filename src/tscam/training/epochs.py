@@ -8,18 +8,18 @@ from typing import Any
 
 from torch.utils.data import DataLoader
 
-from tscam.checkpoint import load_model
 from tscam.config import TrainConfig
 from tscam.datasets import has_boxes
 from tscam.errors import ImageError, StoppedError, TrainingError
-from tscam.evaluation import evaluate_to, facts_of
+from tscam.evaluation import evaluate_to
 from tscam.metrics.threshold import ThresholdPolicy
-from tscam.processes import Processes
+from tscam.predictors import open_predictor
+from tscam.predictors.pytorch import PyTorchPredictor
 from tscam.results import METRICS
+from tscam.system.processes import Processes
 from tscam.system.stopping import StopRequest
 from tscam.tasks import PredictedMaps
 from tscam.thresholds import Chosen
-from tscam.torch_predictor import TorchPredictor
 from tscam.training.learner import Learner, NotFiniteError
 from tscam.training.pictures import Batch, EpochOrder, read
 from tscam.training.run.progress import EpochRow, Pace, Progress
@@ -199,9 +199,7 @@ class Epochs:
         self.processes.wait()  # until the first one has written the weights
         if test is None:
             return
-        chosen = TorchPredictor(
-            load_model(self.run.best), device=str(self.learner.device), precision=self.config.precision
-        )
+        chosen = open_predictor(self.run.best, device=str(self.learner.device), precision=self.config.precision)
         how: dict[str, Any] = {"processes": self.processes, "on_progress": self._scoring}
         reading: dict[str, Any] = {"batch_size": self._scoring_batch, "workers": self.config.workers}
         if has_boxes(test):
@@ -209,14 +207,14 @@ class Epochs:
             of_model = Chosen(policy=_OF_MODEL, value=chosen.threshold, explained="stored with the model")
             evaluate_to(
                 out, tasks, test, asked=(PROTOCOL,), chosen={PROTOCOL.name: of_model},
-                facts=facts_of(chosen, self.run.best), **how,
+                facts=chosen.facts.to_json(), **how,
             )  # fmt: skip
             return
         row = EpochRow(epoch=0, train_loss=0.0, learning_rate=0.0)
         row = score_epoch(row, chosen, test, choose_threshold=False, **reading, **how)
         if self.processes.is_main:
             of_data = {"split": test.split, "pictures": len(test), "top1_cls": row.top1_cls}
-            write_json(out / METRICS, facts_of(chosen, self.run.best) | of_data, indent=2)
+            write_json(out / METRICS, chosen.facts.to_json() | of_data, indent=2)
 
     def _save(self) -> None:
         """Keeps the state, if it is worth it.
@@ -276,9 +274,9 @@ class Epochs:
     def _scoring_batch(self) -> int:
         return min(self.config.batch_size, 32)
 
-    def _predictor(self) -> TorchPredictor:
+    def _predictor(self) -> PyTorchPredictor:
         model = self.learner.kept_model
-        return TorchPredictor(model, device=str(self.learner.device), precision=self.config.precision)
+        return PyTorchPredictor(model, device=str(self.learner.device), precision=self.config.precision)
 
     def _rate_factor(self, step: int) -> float:
         """In the middle of a step of the epoch, from 0: neither a warm-up's first nor a cosine's last one is lost."""

@@ -14,10 +14,10 @@ from torch import Tensor
 
 from tscam.config import TrainConfig
 from tscam.errors import TrainingError
-from tscam.memory import free_unused, is_out_of_memory
 from tscam.model import LocalizationModel
-from tscam.processes import Processes
-from tscam.torch_predictor import autocast
+from tscam.predictors.pytorch import autocast
+from tscam.system.memory import free_unused, is_out_of_memory
+from tscam.system.processes import Processes
 from tscam.training.batch_norms import RunningStatistics
 from tscam.training.optimizer import create_optimizer, freeze
 from tscam.training.pictures import Batch, normalized

@@ -13,10 +13,9 @@ from tscam.config import TrainConfig
 from tscam.datasets import Dataset, require_usable
 from tscam.errors import TrainingError
 from tscam.model import LocalizationModel, ModelSpec
-from tscam.processes import Processes, is_member, joined, local_rank
 from tscam.system.launch import launch
+from tscam.system.processes import Processes, find_device, is_member, joined, own_device
 from tscam.system.stopping import stop_requests
-from tscam.torch_predictor import find_device
 from tscam.training.epochs import Epochs
 from tscam.training.learner import Learner
 from tscam.training.pictures import EpochOrder, TrainingPictures, end_readers, reader_deaths_named, training_batches
@@ -91,7 +90,7 @@ def _dispatch(on_progress: OnProgress, on_note: OnNote) -> Callable[[Progress | 
 def _run(config: TrainConfig, *, begins: _Begins, on_progress: OnProgress, on_note: OnNote) -> Path:
     device, is_new = _device(config), begins != "where it was left"
     with ExitStack() as open_things:
-        processes = open_things.enter_context(joined(device))
+        processes = open_things.enter_context(joined(str(device)))
         if not processes.is_main:  # Under torchrun each process has listeners of its own.
             on_progress = on_note = _say_nothing
         splits = read_splits(config)
@@ -145,10 +144,8 @@ def _say_nothing(_: object) -> None:
 
 
 def _device(config: TrainConfig) -> torch.device:
-    """This process's own."""
-    number = config.gpus[local_rank()] if config.gpus else local_rank()
-    is_open = config.device in (None, "cuda")
-    device = find_device(f"cuda:{number}" if config.gpus or (is_open and torch.cuda.is_available()) else config.device)
+    """Return the device of this process; a GPU becomes PyTorch's current one."""
+    device = find_device(own_device(config.device, gpus=config.gpus))
     if device.index is not None:
         torch.cuda.set_device(device)
     return device

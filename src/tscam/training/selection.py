@@ -11,7 +11,7 @@ from tscam.metrics.curves import curve_of
 from tscam.metrics.protocol import TS_CAM
 from tscam.metrics.threshold import ThresholdPolicy, best_threshold
 from tscam.predictor import Predictor
-from tscam.processes import Processes
+from tscam.system.processes import Processes
 from tscam.tasks import PredictedMaps, judged
 from tscam.training.run.progress import EpochRow
 

@@ -16,13 +16,13 @@ from jaxtyping import Float
 
 from tscam.backbones import list_backbones
 from tscam.boxes import find_boxes
-from tscam.checkpoint import load_model
+from tscam.checkpoints.hub import is_on_hub
+from tscam.checkpoints.loader import load_model
 from tscam.errors import ConfigError
 from tscam.geometry import View
-from tscam.hub import is_on_hub
 from tscam.model import LocalizationModel, create_model
+from tscam.system.processes import find_device
 from tscam.system.resources import Precision
-from tscam.torch_predictor import find_device
 
 # Of (a) and (b) in turn. The fastest counts, as in Python's timeit: what else the machine does can only add time.
 _ROUNDS = 15
@@ -103,7 +103,7 @@ def benchmark(
     if model.split(".")[0] in list_backbones() or not (is_on_hub(model) or Path(model).exists()):
         ours = create_model(model, label_names=num_classes, image_size=image_size)
     else:
-        ours = load_model(Path(model))
+        ours = load_model(model)
     spec = ours.spec
     classes, (height, width) = len(spec.label_names), spec.image_hw
     settings: dict[str, Any] = {"img_size": spec.image_hw, **spec.backbone_args}

@@ -14,7 +14,7 @@ from typing import Any
 from torch import Tensor
 
 from tscam.backbones.creation import pretrained_source
-from tscam.checkpoint import save_model
+from tscam.checkpoints.model_folder import save_model
 from tscam.config import TrainConfig
 from tscam.errors import TrainingError
 from tscam.model import LocalizationModel

@@ -19,19 +19,19 @@ _REVISION = r"\w(?:[\w-]|[./](?=[\w-]))*"  # no `..`: it names a file in the cac
 _TIMEOUT = 10.0  # seconds until the cache has to do
 
 
-def is_on_hub(model: str | Path) -> bool:
-    """Is this the name of a model on the hub, and not a path?"""
-    return str(model).startswith(PREFIX)
+def is_on_hub(name: str) -> bool:
+    """True for the name of a model on the hub, False for a path."""
+    return name.startswith(PREFIX)
 
 
-def fetch(model: str | Path) -> Path:
+def fetch(name: str) -> Path:
     """The folder of the hub's cache with `config.json` and `model.safetensors` of a model, both of one commit.
 
     Nothing else of the repository is fetched. What the cache holds is not fetched again, and is taken as it is where
     the hub cannot be reached or `HF_HUB_OFFLINE` is set.
 
     Args:
-        model: `hf-hub:user/name`, or `hf-hub:user/name@revision` with a branch, a tag or a commit.
+        name: `hf-hub:user/name`, or `hf-hub:user/name@revision` with a branch, a tag or a commit.
 
     Raises:
         WeightsError: another syntax; no such repository or revision; a gated one; not a model of this package; the hub
@@ -39,7 +39,6 @@ def fetch(model: str | Path) -> Path:
     """
     from huggingface_hub import hf_hub_download  # here: it takes a third of a second that a local model need not wait
 
-    name = model if isinstance(model, str) else model.as_posix()
     named = re.fullmatch(f"{PREFIX}({_REPO})(?:@({_REVISION}))?", name, re.ASCII)
     if named is None:
         raise WeightsError(f"{name}: not the name of a model on the hub; expected {PREFIX}user/name or with @revision")

@@ -6,46 +6,75 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
-from tscam.errors import ConfigError, WeightsError
+from tscam.checkpoints.loader import load_model
+from tscam.checkpoints.model_folder import read_metrics
+from tscam.checkpoints.source import ModelSource
+from tscam.config import MethodArgs
+from tscam.errors import WeightsError
 from tscam.image import InputFormat
-from tscam.memory import free_unused, is_out_of_memory
 from tscam.model import LocalizationModel
-from tscam.predictor import Prediction
+from tscam.predictor import IN_MEMORY, ModelFacts, Prediction
+from tscam.system.memory import free_unused, is_out_of_memory
+from tscam.system.processes import find_device
 from tscam.system.resources import Precision
 
 
-class TorchPredictor:
-    """A `Predictor` made of a localization model on one device.
+class PyTorchPredictor:
+    """A `Predictor` of a localization model on one device.
 
     Args:
+        model: is moved to the device and set to evaluation.
         device: as PyTorch names it (`cpu`, `cuda`, `cuda:1`); None takes the GPU where there is one.
         precision: of the matrix products.
+        name, selection: facts about the model that it does not know itself.
 
     Raises:
-        ConfigError: the device is not there.
+        ConfigError: no such device here.
     """
 
-    def __init__(self, model: LocalizationModel, *, device: str | None = None, precision: Precision = "fp32") -> None:
+    def __init__(
+        self,
+        model: LocalizationModel,
+        *,
+        device: str | None = None,
+        precision: Precision = "fp32",
+        name: str = IN_MEMORY,
+        selection: str = "",
+    ) -> None:
         self.device = find_device(device)
         self.precision = precision
-        self.model = model.to(self.device).eval()
+        self._model = model.to(self.device).eval()
+        self._name = name
+        self._selection = selection
+
+    @property
+    def facts(self) -> ModelFacts:
+        spec = self._model.spec
+        return ModelFacts(
+            model=self._name,
+            backbone=spec.backbone,
+            method=spec.method,
+            method_args=dict(spec.method_args),
+            view_wh=self.input_format.size_wh,
+            selection=self._selection,
+        )
 
     @property
     def input_format(self) -> InputFormat:
-        return self.model.input_format
+        return self._model.input_format
 
     @property
     def label_names(self) -> tuple[str, ...]:
-        return self.model.spec.label_names
+        return self._model.spec.label_names
 
     @property
     def threshold(self) -> float:
-        return self.model.spec.threshold
+        return self._model.spec.threshold
 
     def predict(
         self, pixels: Float[np.ndarray, "b 3 H W"], *, top_k: int, labels: Int[np.ndarray, " b"] | None = None
     ) -> list[Prediction]:
-        """As `Predictor.predict`; where memory does not suffice, in two halves, down to one picture.
+        """As `Predictor.predict`; a batch that does not fit into memory is halved, down to one picture.
 
         Raises:
             WeightsError: the logits are not finite.
@@ -67,11 +96,11 @@ class TorchPredictor:
         self, pixels: Float[np.ndarray, "b 3 H W"], *, top_k: int, labels: Int[np.ndarray, " b"] | None
     ) -> list[Prediction]:
         asked = None if labels is None else torch.as_tensor(labels, device=self.device)
-        graphless = torch.no_grad() if self.model.needs_gradient else torch.inference_mode()
+        graphless = torch.no_grad() if self._model.needs_gradient else torch.inference_mode()
         with graphless, autocast(self.device, self.precision):
             own = np.require(pixels, np.float32, ["C", "W"])  # copied only where PyTorch could not take it as it is
             on_device = torch.from_numpy(own).to(self.device, non_blocking=True)
-            found = self.model.localize(on_device, top_k=top_k, labels=asked)
+            found = self._model.localize(on_device, top_k=top_k, labels=asked)
         logits, classes, maps = (tensor.detach().cpu() for tensor in found)
         if not logits.isfinite().all():
             raise WeightsError("the model's class scores are not finite; its weights are spoilt, or need fp32")
@@ -83,25 +112,27 @@ class TorchPredictor:
         ]
 
 
+def open_pytorch(
+    model: ModelSource | LocalizationModel,
+    *,
+    method: str | None = None,
+    method_args: MethodArgs | None = None,
+    device: str | None = None,
+    precision: Precision = "fp32",
+) -> PyTorchPredictor:
+    """Open a PyTorch model for prediction, as `predictors.open_predictor` describes it."""
+    if isinstance(model, LocalizationModel):
+        network = model.with_method(method or model.spec.method, method_args or None)
+        return PyTorchPredictor(network, device=device, precision=precision)
+    network = load_model(model, method=method, method_args=method_args)
+    metrics = read_metrics(model.weights) if model.weights.is_dir() else {}
+    return PyTorchPredictor(
+        network, device=device, precision=precision, name=model.name, selection=str(metrics.get("selection", ""))
+    )
+
+
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
     """The context in which matrix products are of that precision; weights stay float32."""
     if precision == "fp32":
         return nullcontext()
     return torch.autocast(device.type, dtype=torch.bfloat16 if precision == "bf16" else torch.float16)
-
-
-def find_device(name: str | None) -> torch.device:
-    """The device of that name; None takes the GPU where there is one, else the CPU.
-
-    Raises:
-        ConfigError: no such device here.
-    """
-    if name is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device).item()  # it is there, and it computes
-    except (RuntimeError, AssertionError, ImportError) as fault:
-        have = ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
-        raise ConfigError(f"no device {name!r} here; there is {', '.join(have)}") from fault
-    return device

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from torch import Tensor
 
-from tscam.errors import WeightsError
-from tscam.model import ModelSpec
+from tscam.backbones.tensors import SUFFIXES, read_tensors
+from tscam.errors import ConfigError, WeightsError
+from tscam.model import LocalizationModel, ModelSpec
 
 # Their DeiT models by width of a token; all have 12 blocks, patches of 16 pixels and heads of 64 channels.
 _DEIT = {192: "deit_tiny_patch16_224", 384: "deit_small_patch16_224", 768: "deit_base_patch16_224"}
@@ -19,6 +20,25 @@ _VIEW = (224, 224)
 
 # Published thresholds by number of classes: ILSVRC's 1000; CUB's for all others.
 _THRESHOLD, _THRESHOLDS = 0.10, {1000: 0.12}
+
+
+def read_authors_file(path: Path) -> LocalizationModel:
+    """Read the model of a checkpoint of TS-CAM on DeiT or Conformer, or of VGG16-CAM.
+
+    Raises:
+        WeightsError: of another kind, another model's, or damaged.
+    """
+    if path.suffix not in SUFFIXES:
+        raise WeightsError(
+            f"{path}: unknown ending {path.suffix!r}; a MODEL is a folder or ends in {', '.join(SUFFIXES)}"
+        )
+    tensors = read_tensors(path)
+    try:
+        model = LocalizationModel(infer_spec(tensors, path))
+    except ConfigError as fault:
+        raise WeightsError(f"{path}: {fault}") from fault
+    model.load_tensors(tensors, source=str(path))
+    return model
 
 
 def infer_spec(tensors: Mapping[str, Tensor], path: Path) -> ModelSpec:

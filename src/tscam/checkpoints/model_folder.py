@@ -1,0 +1,166 @@
+"""The model folder: `model.safetensors`, `config.json` and a card, read and written. Nothing in them is ever run."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+
+from tscam.backbones.tensors import read_tensors, require_same_layout
+from tscam.boxes import require_threshold
+from tscam.checkpoints.card import Card
+from tscam.errors import ConfigError, OutputError, WeightsError, one_line
+from tscam.model import LocalizationModel, ModelSpec
+from tscam.writing import flush_file, replace_folder
+
+FORMAT_VERSION = 1
+
+
+def read_model_folder(folder: Path) -> LocalizationModel:
+    """Read the model of a model folder.
+
+    Raises:
+        WeightsError: not a model folder, of another version, or damaged.
+    """
+    path = folder / "config.json"
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+        version = config["tscam"]["format_version"]
+        if version != FORMAT_VERSION:
+            raise WeightsError(f"{path}: format {version!r}, this tscam reads {FORMAT_VERSION}; update tscam")
+        spec = _to_spec(config)
+    except OSError as fault:
+        raise WeightsError(f"{folder}: not a model folder, it has no readable config.json") from fault
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as fault:
+        raise WeightsError(f"{path}: not the config of a model folder ({one_line(fault)})") from fault
+    weights = folder / "model.safetensors"
+    tensors = read_tensors(weights)
+    try:
+        require_threshold(spec.threshold)
+        with torch.device("meta"):  # A config may ask for any size; memory is taken only for what the weights fit.
+            require_same_layout(tensors, LocalizationModel(spec).tensors(), source=str(weights))
+        model = LocalizationModel(spec)
+    except ConfigError as fault:
+        raise WeightsError(f"{path}: {fault}") from fault
+    _require_same_view(config, model, path)
+    model.load_tensors(tensors, source=str(weights))
+    return model
+
+
+def read_metrics(folder: Path) -> dict[str, object]:
+    """Return the scores that a model folder states, with how they were measured and how the epoch was chosen.
+
+    Raises:
+        WeightsError: its config cannot be read.
+    """
+    config = folder / "config.json"
+    try:
+        return dict(json.loads(config.read_text(encoding="utf-8"))["tscam"].get("metrics", {}))
+    except (OSError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as fault:
+        raise WeightsError(f"{config}: not the config of a model folder ({one_line(fault)})") from fault
+
+
+def save_model(
+    model: LocalizationModel, folder: Path, *, metrics: Mapping[str, object] | None = None, base_model: str = ""
+) -> None:
+    """Writes a model folder: `model.safetensors`, `config.json`, `README.md`. A folder there is replaced as a whole.
+
+    Args:
+        metrics: what the model reached, with its protocol; stored as it is.
+        base_model: repository on the hub that its start weights came from, for the card.
+
+    Raises:
+        OutputError: it cannot be written; what was there before stays.
+    """
+    fresh = folder.with_name(f".{folder.name}.new")
+    try:
+        shutil.rmtree(fresh, ignore_errors=True)
+        fresh.mkdir(parents=True)
+        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.tensors().items()}
+        save_file(weights, fresh / "model.safetensors", metadata={"format": "pt"})
+        config = json.dumps(_to_config(model, metrics or {}), indent=2, ensure_ascii=False)
+        (fresh / "config.json").write_text(config + "\n", encoding="utf-8")
+        # safetensors makes files that their owner alone may read.
+        shutil.copymode(fresh / "config.json", fresh / "model.safetensors")
+        (fresh / "README.md").write_text(_card(model, metrics or {}, base_model).text(), encoding="utf-8")
+        for path in fresh.iterdir():
+            flush_file(path)
+        replace_folder(folder, fresh)
+    except (OSError, SafetensorError) as fault:
+        raise OutputError(f"{folder}: the model cannot be written ({one_line(fault)}); free space there") from fault
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _to_config(model: LocalizationModel, metrics: Mapping[str, object]) -> dict[str, object]:
+    spec, input_format = model.spec, model.input_format
+    return {
+        "architecture": spec.backbone,
+        "num_classes": len(spec.label_names),
+        "num_features": model.backbone.num_features,
+        "global_pool": "",
+        "label_names": list(spec.label_names),
+        "model_args": dict(spec.backbone_args),
+        "pretrained_cfg": {
+            "input_size": [3, *spec.image_hw],
+            "interpolation": "bilinear",
+            "mean": list(input_format.mean),
+            "std": list(input_format.std),
+            "crop_pct": 1.0,
+        },
+        "tscam": {
+            "format_version": FORMAT_VERSION,
+            "method": spec.method,
+            "method_args": dict(spec.method_args),
+            "head": model.method.head_kind or model.backbone.head,
+            "threshold": spec.threshold,
+            "metrics": dict(metrics),
+        },
+    }
+
+
+def _require_same_view(config: dict[str, Any], model: LocalizationModel, path: Path) -> None:
+    """Refuses a config that asks for what this package would not do: other pixels give other boxes."""
+    ours: Any = _to_config(model, {})
+    view = [("pretrained_cfg", key) for key in ("mean", "std", "interpolation", "crop_pct")]
+    for section, key in [*view, ("tscam", "head")]:
+        if config[section].get(key) != ours[section][key]:
+            given, wanted = config[section].get(key), ours[section][key]
+            raise WeightsError(f"{path}: {key} is {given!r}; with this model only {wanted!r} can be used")
+    if config.get("num_classes") != ours["num_classes"]:
+        raise WeightsError(f"{path}: num_classes is not the number of label_names, {ours['num_classes']}")
+
+
+def _to_spec(config: dict[str, Any]) -> ModelSpec:
+    _, height, width = config["pretrained_cfg"]["input_size"]
+    if not isinstance(config["label_names"], list):
+        raise TypeError("label_names is not a list")
+    return ModelSpec(
+        backbone=str(config["architecture"]),
+        method=str(config["tscam"]["method"]),
+        label_names=tuple(str(name) for name in config["label_names"]),
+        image_hw=(int(height), int(width)),
+        backbone_args=dict(config["model_args"]),
+        method_args={
+            option: tuple(value) if isinstance(value, list) else value
+            for option, value in config["tscam"].get("method_args", {}).items()
+        },
+        threshold=float(config["tscam"]["threshold"]),
+    )
+
+
+def _card(model: LocalizationModel, metrics: Mapping[str, object], base_model: str) -> Card:
+    spec = model.spec
+    return Card(
+        method=spec.method,
+        backbone=spec.backbone,
+        label_names=spec.label_names,
+        image_hw=spec.image_hw,
+        threshold=spec.threshold,
+        metrics=metrics,
+        base_model=base_model,
+    )

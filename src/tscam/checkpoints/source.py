@@ -1,0 +1,59 @@
+"""What names a model is resolved once, here: a folder, a run, a weight file or a name on the hub. No PyTorch.
+
+A name on the hub is text that begins with `hf-hub:`; it is never a `Path`.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tscam.checkpoints.hub import PREFIX, fetch, is_on_hub
+from tscam.errors import ConfigError, WeightsError, one_line
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSource:
+    """A stored model and where its files are on this machine.
+
+    Attributes:
+        name: the model as the user named it.
+        path: the file or folder of that name; for a model on the hub, the folder of the hub's cache.
+        weights: what is read: the best weights of a run, else `path`.
+    """
+
+    name: str
+    path: Path
+    weights: Path
+
+
+def resolve(model: str | Path | ModelSource) -> ModelSource:
+    """Find the files of a model. Those of a model on the hub are fetched.
+
+    Args:
+        model: a model folder, a run folder, a weight file, or `hf-hub:user/name[@revision]` as text. A source that is
+            resolved already is returned as it is.
+
+    Raises:
+        ConfigError: the name is empty, or no system has such names.
+        WeightsError: nothing of that name; or the hub does not give it.
+    """
+    if isinstance(model, ModelSource):
+        return model
+    name = str(model)
+    if isinstance(model, str) and is_on_hub(name):
+        folder = fetch(name)
+        return ModelSource(name=name, path=folder, weights=folder)
+    if not name.strip():
+        raise ConfigError(f"MODEL is empty; name a folder, a .pth file, or {PREFIX}user/name")
+    path = Path(model)
+    try:
+        is_folder, is_file = path.is_dir(), path.is_file()
+    except OSError as fault:
+        raise ConfigError(f"{name}: no name of a MODEL ({one_line(fault)}); choose another one") from fault
+    if is_folder:
+        best = path / "weights" / "best"
+        return ModelSource(name=name, path=path, weights=best if best.is_dir() else path)
+    if is_file:
+        return ModelSource(name=name, path=path, weights=path)
+    raise WeightsError(
+        f"{name}: no such file or folder; a MODEL is a model folder, a run folder, or a .pth file, or {PREFIX}user/name"
+    )
