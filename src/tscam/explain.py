@@ -10,19 +10,19 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from tscam.attention import attention_map, rollout
+from tscam.backbones.features import Features, Record, Request
 from tscam.boxes import find_boxes, require_threshold
 from tscam.checkpoints.loader import load_model
 from tscam.checkpoints.source import ModelSource, resolve
 from tscam.config import ExplainConfig
 from tscam.drawing import CLASS_COLOURS, draw_panel, percent, sheet
 from tscam.errors import ConfigError, OutputError, WeightsError, did_you_mean, one_line
-from tscam.features import Features, Record
 from tscam.geometry import Box, View, scale_box, scale_boxes, to_box
 from tscam.image import preprocess, read_image
 from tscam.localization import grid_map
 from tscam.methods import Method, create_method, methods_of
 from tscam.methods.attention import Attention
+from tscam.methods.attention_maps import attention_map, rollout
 from tscam.model import LocalizationModel
 from tscam.system.processes import find_device
 from tscam.writing import claim_output
@@ -167,7 +167,7 @@ class Explainer:
         pixels = torch.from_numpy(array)[None].to(next(network.parameters()).device)
         asked = _class_id(network, label)
         with torch.no_grad():
-            features = network.backbone(pixels, records=_ATTENTION & network.backbone.serves)
+            features = network.backbone(pixels, Request(records=_ATTENTION & network.backbone.supports))
             logits, likely, maps = network.localize(pixels, top_k=_CLASSES)
         if not (logits.isfinite().all() and maps.isfinite().all()):
             raise WeightsError(f"{self._model}: scores or maps that are not finite; take weights of an earlier epoch")
@@ -246,8 +246,8 @@ def _coupled(method: Method, features: Features, class_id: int) -> tuple[SeenMap
 
 
 def _map(network: LocalizationModel, method: Method, pixels: Tensor, class_id: int) -> Float[np.ndarray, "h w"]:
-    with torch.set_grad_enabled(Record.GRADIENT in method.records):
-        features = network.backbone(pixels, records=method.records | method.training_records)
+    with torch.set_grad_enabled(method.requests.needs_gradient):
+        features = network.backbone(pixels, method.requests | method.training_requests)
         return _array(method.maps(features, torch.tensor([[class_id]], device=pixels.device))[0, 0])
 
 

@@ -12,7 +12,6 @@ from tscam.backbones.base import ModelArgs, StartWeights
 from tscam.backbones.tensors import require_same_layout
 from tscam.config import MethodArgs
 from tscam.errors import ConfigError, WeightsError
-from tscam.features import Record
 from tscam.image import InputFormat
 from tscam.methods import create_method, methods, methods_of
 
@@ -65,9 +64,10 @@ class LocalizationModel(nn.Module):
         """Logits. Nothing is recorded but what the method needs in training.
 
         Args:
-            draws: for stochastic depth, as `Backbone.forward` takes them.
+            draws: for stochastic depth, as in `Request`.
         """
-        return self.method.logits(self.backbone(pixels, records=self.method.training_records, draws=draws))
+        request = replace(self.method.training_requests, draws=draws)
+        return self.method.logits(self.backbone(pixels, request))
 
     def localize(
         self, pixels: Float[Tensor, "b 3 H W"], *, top_k: int, labels: Int[Tensor, " b"] | None = None
@@ -78,7 +78,7 @@ class LocalizationModel(nn.Module):
         A method that needs gradients enables them for itself, which it cannot in inference mode.
         """
         with torch.set_grad_enabled(self.needs_gradient or torch.is_grad_enabled()):
-            features = self.backbone(pixels, records=self.method.records | self.method.training_records)
+            features = self.backbone(pixels, self.method.requests | self.method.training_requests)
             logits = self.method.logits(features)
             chosen = logits.topk(min(top_k, logits.shape[1]), dim=1).indices
             if labels is not None:
@@ -87,8 +87,8 @@ class LocalizationModel(nn.Module):
 
     @property
     def needs_gradient(self) -> bool:
-        """Are its maps made from gradients?"""
-        return Record.GRADIENT in self.method.records
+        """True if maps are computed from gradients."""
+        return self.method.requests.needs_gradient
 
     def with_method(self, name: str, args: MethodArgs | None = None) -> "LocalizationModel":
         """The same weights read by another method, or by the same one with other options.

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from reference.figures import seeded_weights
 from tscam.backbones import create_backbone, list_backbones
 from tscam.backbones.base import Backbone
+from tscam.backbones.features import Record, Request
 from tscam.errors import ConfigError
-from tscam.features import Record
 
 TINY: dict[str, Any] = {"embed_dim": 24, "depth": 2, "num_heads": 2}
 
@@ -92,7 +92,7 @@ def test_tokens_and_class_rows_are_timms(name: str, grid: tuple[int, int]) -> No
     pixels = pixels_of(*grid, patch=patch)
     matrices = Matrices(theirs)
     with torch.inference_mode():
-        features = backbone(pixels, records=Record.CLASS_ATTENTION | Record.ATTENTION | Record.POOLED)
+        features = backbone(pixels, Request(records=Record.CLASS_ATTENTION | Record.ATTENTION | Record.POOLED))
         expected = theirs.forward_features(pixels)
         pooled = theirs.forward_head(expected, pre_logits=True)
         expected = theirs.fc_norm(expected)
@@ -122,8 +122,8 @@ def test_recording_changes_no_token_and_what_is_not_asked_for_is_not_there(name:
     backbone, _ = seeded_pair(name, image_hw=(2 * patch, 3 * patch))
     pixels = pixels_of(2, 3, patch=patch)
     with torch.inference_mode():
-        silent = backbone(pixels, records=Record.NOTHING)
-        recorded = backbone(pixels, records=Record.CLASS_ATTENTION)
+        silent = backbone(pixels, Request())
+        recorded = backbone(pixels, Request(records=Record.CLASS_ATTENTION))
     assert silent.class_attention is None
     assert torch.equal(silent.patch_tokens, recorded.patch_tokens)
     assert torch.equal(silent.prefix_tokens, recorded.prefix_tokens)
@@ -148,7 +148,7 @@ def test_what_an_architecture_may_add_is_walked_as_timm_walks_it(name: str, more
     pixels = pixels_of(2, 3, patch=16)
     matrices = Matrices(theirs)
     with torch.inference_mode():
-        features = backbone(pixels, records=Record.CLASS_ATTENTION)
+        features = backbone(pixels, Request(records=Record.CLASS_ATTENTION))
         expected = theirs.fc_norm(theirs.forward_features(pixels))
     torch.testing.assert_close(features.patch_tokens.flatten(1, 2), expected[:, 1:], rtol=0, atol=1e-5)
     assert features.class_attention is not None
@@ -160,7 +160,7 @@ def test_a_model_that_norms_after_pooling_has_its_tokens_normed() -> None:
     backbone, theirs = seeded_pair("vit_small_patch16_224", image_hw=(32, 48), global_pool="avg")
     pixels = pixels_of(2, 3, patch=16)
     with torch.inference_mode():
-        features = backbone(pixels, records=Record.NOTHING)
+        features = backbone(pixels, Request())
         expected = theirs.fc_norm(theirs.forward_features(pixels))
     torch.testing.assert_close(features.patch_tokens.flatten(1, 2), expected[:, 1:], rtol=0, atol=1e-5)
 
@@ -191,7 +191,7 @@ def test_stochastic_depth_drops_what_timm_drops_and_nothing_in_evaluation() -> N
     pixels = torch.randn(16, 3, 32, 48, generator=torch.Generator().manual_seed(1))
 
     def tokens(draws: Tensor | None) -> Tensor:
-        kept: Tensor = backbone(pixels, records=Record.CLASS_ATTENTION, draws=draws).patch_tokens.flatten(1, 2)
+        kept: Tensor = backbone(pixels, Request(records=Record.CLASS_ATTENTION, draws=draws)).patch_tokens.flatten(1, 2)
         return kept
 
     watched = Dropped(theirs)
@@ -221,7 +221,7 @@ def test_a_branch_is_dropped_where_its_draw_lies_below_its_rate_and_by_no_genera
     def tokens(attention: float, mlp: float) -> Tensor:
         """With these draws for the second block; the first one has a rate of 0."""
         draws = torch.tensor([[0.0, 0.0, attention, mlp]]).expand(2, 4)
-        kept: Tensor = backbone(pixels, records=Record.NOTHING, draws=draws).patch_tokens
+        kept: Tensor = backbone(pixels, Request(draws=draws)).patch_tokens
         return kept
 
     with torch.inference_mode():
@@ -300,7 +300,7 @@ def test_parts_of_another_kind_are_refused_rather_than_walked_as_plain_ones(name
 def test_a_view_of_another_size_than_the_positions_of_one_grid_is_refused() -> None:
     backbone = create_backbone("beit_base_patch16_224", image_hw=(32, 48), args=TINY)
     with pytest.raises(ConfigError, match="a view of 48×32 pixels; this backbone's positions are those of 32×48, give"):
-        backbone(torch.zeros(1, 3, 48, 32), records=Record.NOTHING)
+        backbone(torch.zeros(1, 3, 48, 32), Request())
 
 
 @pytest.mark.parametrize(
@@ -316,7 +316,7 @@ def test_a_view_of_broken_patches_is_refused_when_built_and_when_seen(image_hw: 
         create_backbone("deit_tiny_patch16_224", image_hw=image_hw, args=TINY)
     backbone = create_backbone("deit_tiny_patch16_224", image_hw=(48, 80), args=TINY)
     with pytest.raises(ConfigError, match=message):
-        backbone(torch.zeros(1, 3, *image_hw), records=Record.NOTHING)
+        backbone(torch.zeros(1, 3, *image_hw), Request())
 
 
 @pytest.mark.parametrize(

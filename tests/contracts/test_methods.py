@@ -53,7 +53,7 @@ def test_logits_and_maps_are_finite_and_not_flat(name: str, backbone: str) -> No
 def test_the_map_of_a_class_does_not_depend_on_the_others_chosen(name: str, backbone: str) -> None:
     model = seeded_model(name, backbone)
     with torch.set_grad_enabled(model.needs_gradient):
-        features = model.backbone(pixels_for(model), records=model.method.records | model.method.training_records)
+        features = model.backbone(pixels_for(model), model.method.requests | model.method.training_requests)
         together = model.method.maps(features, torch.tensor([[0, 1, 2, 3, 4, 5, 6], [6, 5, 4, 3, 2, 1, 0]]))
         for place in range(CLASSES):
             alone = model.method.maps(features, torch.tensor([[place], [6 - place]]))
@@ -102,5 +102,4 @@ def test_the_gradient_of_the_loss_reaches_backbone_and_head(name: str, backbone:
 @every_method
 def test_a_method_asks_for_no_more_than_backbones_serve(name: str) -> None:
     model = seeded_model(name, BACKBONES[0])
-    asked = model.method.records | model.method.training_records
-    assert asked & model.backbone.serves == asked
+    assert (model.method.requests | model.method.training_requests).records in model.backbone.supports

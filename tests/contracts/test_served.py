@@ -18,9 +18,9 @@ from torch.overrides import TorchFunctionMode
 
 import tscam.backbones.served
 from tscam.backbones import backbone_families, create_backbone, list_backbones
+from tscam.backbones.features import Record, Request
 from tscam.backbones.served import Served, served
 from tscam.errors import ConfigError
-from tscam.features import Record
 from tscam.methods import methods
 from tscam.model import create_model
 
@@ -61,8 +61,8 @@ def find(name: str) -> Served:
             if "parts, which are not served; take another" not in str(refusal):
                 raise
             return Served.NOT
-        records = backbone.serves & ~Record.GRADIENT
-        features = backbone(torch.zeros(1, 3, side, side), records=records)
+        records = backbone.supports & ~Record.GRADIENT
+        features = backbone(torch.zeros(1, 3, side, side), Request(records=records))
     rows, columns = features.grid
     assert features.patch_tokens.shape == (1, rows, columns, backbone.num_features)
     assert min(rows, columns) > 1

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from reference.figures import arrays, largest_difference, seeded_weights, table
-from tscam.features import Features, Record
+from tscam.backbones.features import Features, Record, Request
 from tscam.methods.head import PatchHead
 from tscam.model import LocalizationModel, create_model
 from tscam.training.optimizer import create_optimizer
@@ -34,7 +34,9 @@ def small_model() -> LocalizationModel:
 
 def small_features(model: LocalizationModel) -> Features:
     with torch.inference_mode():
-        features: Features = model.eval().backbone(torch.from_numpy(SMALL["input"]), records=Record.CLASS_ATTENTION)
+        features: Features = model.eval().backbone(
+            torch.from_numpy(SMALL["input"]), Request(records=Record.CLASS_ATTENTION)
+        )
     return features
 
 

@@ -10,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from tiny_models import drawn, tiny_model
+from tscam.backbones.features import Record, Request
 from tscam.boxes import boxes_above, localization_map
 from tscam.checkpoints.loader import load_model
 from tscam.checkpoints.model_folder import save_model
@@ -17,7 +18,6 @@ from tscam.config import ExplainConfig
 from tscam.drawing import CLASS_COLOURS, draw_panel, sheet
 from tscam.errors import ConfigError, ImageError, OutputError, TscamError, WeightsError
 from tscam.explain import explain
-from tscam.features import Record
 from tscam.geometry import View
 from tscam.image import preprocess, read_image
 from tscam.localization import grid_map
@@ -81,7 +81,7 @@ def test_the_layers_page_has_a_panel_a_layer_their_sum_and_the_rollout(place: Pa
     network = load_model(place / "model").eval()
     pixels, _, shown = seen_by(network, place)
     with torch.no_grad():
-        features = network.backbone(pixels, records=Record.CLASS_ATTENTION | Record.ATTENTION)
+        features = network.backbone(pixels, Request(records=Record.CLASS_ATTENTION | Record.ATTENTION))
     assert features.class_attention is not None
     assert features.attention is not None
     rows = features.class_attention[:, 0].mean(dim=1)[:, 1:].reshape(2, 4, 4)
@@ -100,7 +100,7 @@ def test_the_other_pages_have_the_maps_and_boxes_of_the_class_that_was_named(pla
     pixels, view, shown = seen_by(network, place)
     with torch.no_grad():
         logits, order, maps = network.localize(pixels, top_k=3)
-        features = network.backbone(pixels, records=Record.CLASS_ATTENTION)
+        features = network.backbone(pixels, Request(records=Record.CLASS_ATTENTION))
         semantic = network.method.head(features.patch_tokens.permute(0, 3, 1, 2))[0, 1]  # the dense convolution
     assert features.class_attention is not None
     attention = features.class_attention.mean(dim=2).sum(dim=0)[0, 1:].reshape(4, 4)

@@ -10,12 +10,12 @@ from PIL import Image
 import tscam
 from data_sets import draw_picture
 from tiny_models import names, tiny_model
+from tscam.backbones.features import Record, Request
 from tscam.checkpoints.loader import load_model
 from tscam.checkpoints.model_folder import save_model
 from tscam.config import ExplainConfig
 from tscam.errors import ConfigError, ImageError
 from tscam.explain import Explainer, Explanation, explain
-from tscam.features import Record
 from tscam.image import preprocess, read_image
 from tscam.model import create_model
 
@@ -40,7 +40,7 @@ def test_layers_are_head_means_of_the_class_token_s_row_then_their_sum_then_the_
     network = load_model(place / "model").eval()
     pixels = torch.from_numpy(preprocess(read_image(place / "picture.png"), to=network.input_format)[0])[None]
     with torch.no_grad():
-        features = network.backbone(pixels, records=Record.CLASS_ATTENTION | Record.ATTENTION)
+        features = network.backbone(pixels, Request(records=Record.CLASS_ATTENTION | Record.ATTENTION))
     assert features.class_attention is not None
     assert features.attention is not None
     layers = features.class_attention[:, 0].mean(dim=1)[:, 1:].reshape(2, 4, 4).numpy()

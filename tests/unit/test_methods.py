@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from tscam.attention import attention_map
 from tscam.backbones.base import Backbone, Classifier
+from tscam.backbones.features import Features, Record, Request
 from tscam.errors import ConfigError
-from tscam.features import Features, Record
 from tscam.methods import Method, create_method, methods
+from tscam.methods.attention_maps import attention_map
 from tscam.methods.ts_cam import couple
 
 # Sizes that differ wherever they can: swapped axes then fail.
@@ -36,7 +36,7 @@ def features(*, prefix: int = 1) -> Features:
 class Bare(Backbone):
     """What a method needs to know of a backbone, and nothing more."""
 
-    serves = Record.CLASS_ATTENTION | Record.ATTENTION | Record.POOLED | Record.GRADIENT
+    supports = Record.CLASS_ATTENTION | Record.ATTENTION | Record.POOLED | Record.GRADIENT
     num_features, num_blocks, num_heads = CHANNELS, LAYERS, HEADS
 
 
@@ -254,7 +254,7 @@ def test_an_option_out_of_range_is_refused_with_the_range(name: str, options: di
 
 
 class WithoutClassToken(Bare):
-    serves = Record.POOLED | Record.GRADIENT
+    supports = Record.POOLED | Record.GRADIENT
 
 
 @pytest.mark.parametrize("name", ["attention", "rollout", "training-free", "ts-cam"])
@@ -278,8 +278,8 @@ def test_a_method_that_reads_attention_is_refused_where_there_is_none_and_told_w
     ],
 )
 def test_what_a_method_asks_the_backbone_to_keep(name: str, records: Record, in_training: Record) -> None:
-    assert methods[name].records == records
-    assert methods[name].training_records == in_training
+    assert methods[name].requests == Request(records=records)
+    assert methods[name].training_requests == Request(records=in_training)
 
 
 def test_cam_needs_no_attention_to_be_there() -> None:

@@ -11,8 +11,8 @@ from torch.utils._pytree import tree_leaves
 
 from reference.figures import seeded_weights
 from tscam.backbones.base import Backbone
+from tscam.backbones.features import Record, Request
 from tscam.errors import ConfigError, WeightsError
-from tscam.features import Record
 from tscam.image import InputFormat
 from tscam.methods import Method, methods
 from tscam.model import LocalizationModel, create_model
@@ -111,7 +111,7 @@ def test_no_row_of_attention_is_computed_unless_it_is_asked_for() -> None:
 
     def softmaxes(records: Record) -> list[tuple[int, ...]]:
         with torch.no_grad(), Watcher() as watcher:
-            model.backbone(pixels, records=records)
+            model.backbone(pixels, Request(records=records))
         return watcher.operations("_softmax")
 
     assert softmaxes(Record.NOTHING) == []
@@ -126,7 +126,7 @@ def test_the_most_likely_classes_come_first_and_the_label_last_each_with_its_own
     model, pixels, labels = seeded_model(classes=7), seeded_pixels(pictures=2), torch.tensor([6, 2])
     with torch.no_grad():
         logits, classes, maps = model.localize(pixels, top_k=3, labels=labels)
-        features = model.backbone(pixels, records=Record.CLASS_ATTENTION)
+        features = model.backbone(pixels, Request(records=Record.CLASS_ATTENTION))
         every_map = model.method.maps(features, torch.arange(7).expand(2, 7))
     for picture in range(2):
         best_first = sorted(range(7), key=lambda class_id: -logits[picture, class_id].item())
@@ -189,8 +189,6 @@ def test_another_method_does_not_change_the_model_it_was_asked_of() -> None:
 
 class WithAScale(Method):
     """A method with a parameter that others do not have."""
-
-    records = Record.NOTHING
 
     def __init__(self, backbone: Backbone, num_classes: int) -> None:
         super().__init__(backbone, num_classes)

@@ -13,8 +13,8 @@ from torchvision.models import vgg16
 
 from reference.figures import seeded_weights
 from tscam.backbones import create_backbone
+from tscam.backbones.features import Request
 from tscam.errors import ConfigError, WeightsError
-from tscam.features import Record
 from tscam.model import LocalizationModel, create_model
 
 Weights = dict[str, Tensor]
@@ -61,7 +61,7 @@ def test_conformers_score_is_the_sum_of_its_two_heads() -> None:
     model = conformer(5).eval()
     pixels = torch.randn(2, 3, 32, 48, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
-        features = model.backbone(pixels, records=Record.NOTHING)
+        features = model.backbone(pixels, Request())
         of_patches = model.method.head(features.patch_tokens.permute(0, 3, 1, 2)).mean(dim=(2, 3))
         assert model.method.branch_head is not None
         of_maps = model.method.branch_head(features.branch)
@@ -145,7 +145,7 @@ def test_a_cnns_tokens_are_timms_last_map_and_every_weight_has_a_layer(name: str
     backbone = create_backbone(name, image_hw=(96, 160), weights=tmp_path / "w.safetensors").eval()
     pixels = torch.randn(2, 3, 96, 160, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
-        features = backbone(pixels, records=Record.NOTHING)
+        features = backbone(pixels, Request())
         map_ = theirs.forward_features(pixels)
     assert features.grid == map_.shape[2:] == (3, 5)
     assert map_.std() > 1e-4

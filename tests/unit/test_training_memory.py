@@ -12,8 +12,8 @@ from torch import Tensor
 from data_sets import write_folder
 from tiny_models import NarrowModel
 from tiny_runs import learner_of, losses, rows, seeded_batch, seeded_model, settings, steps
+from tscam.backbones.features import Features
 from tscam.errors import TrainingError
-from tscam.features import Features
 from tscam.methods import methods
 from tscam.methods.ts_cam import TsCam
 from tscam.model import LocalizationModel

@@ -3,13 +3,14 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import ClassVar, Literal, Protocol, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from tscam.backbones.features import Features, Record, Request
 from tscam.errors import ConfigError, did_you_mean
-from tscam.features import Features, Record
 from tscam.registry import Registry
 
 # Arguments of an architecture, such as `embed_dim`; they stand in a model folder as they are.
@@ -33,40 +34,46 @@ class Classifier:
 
 
 class Backbone(nn.Module):
-    """Pixels → features. A subclass sets the attributes and writes `forward`."""
+    """Pixels → features. A subclass writes `forward` and `layer_of`, and sets the attributes that differ from here.
 
-    published_prefix: ClassVar[str]  # what its parameters' names have in front of their published names
-    head: ClassVar[HeadKind] = "conv3x3"  # what turns its tokens into class scores
+    Attributes:
+        published_prefix: prefix of its parameters' names that their published names lack.
+        published_heads: published names of heads by our names, where they differ.
+        head: the head that turns its tokens into class scores.
+        supports: records that it can return.
+        num_features: channels of a token.
+        branch_features: channels of a convolutional branch that is classified beside the tokens; 0 without one.
+        num_blocks, num_heads: attention blocks, and heads of each; 0 without attention.
+        num_layers: layers that the learning rate may differ between: the embedding, each block, and all after them.
+        patch_hw: height and width of a patch in pixels.
+        drop_rates: stochastic depth: rate of each residual branch.
+        undecayed: names of parameters without weight decay, whatever their shape.
+        mean, std: of the pixels of pretraining: R G B, in [0, 1].
+        classifier: the classifier that came with the start weights.
+    """
 
-    serves: Record  # what it can record
-    published_heads: Mapping[str, str]  # our name of a head → its published one, where they differ
-    num_features: int  # channels of a token
-    branch_features: int = 0  # channels of the convolutional branch that is classified beside the tokens, if any
-    num_blocks: int  # of attention; 0 without
-    num_heads: int  # of each
-    patch_hw: tuple[int, int]  # height and width of a patch in pixels
-    num_layers: int  # the embedding, each block, and what follows them
-    drop_rates: tuple[float, ...]  # stochastic depth: rate of each residual branch
-    undecayed: frozenset[str]  # names of its parameters that are not decayed, whatever their shape
-    mean: tuple[float, float, float]  # of the pixels it was pretrained on: R G B, in [0, 1]
-    std: tuple[float, float, float]
-    classifier: Classifier | None  # that came with its start weights
+    published_prefix: ClassVar[str] = ""
+    head: ClassVar[HeadKind] = "conv3x3"
 
-    def forward(
-        self, pixels: Float[Tensor, "b 3 H W"], *, records: Record, draws: Float[Tensor, "b branches"] | None = None
-    ) -> Features:
-        """The features of a batch of views; only what `records` names is kept of the attention.
+    published_heads: Mapping[str, str] = MappingProxyType({})
+    supports: Record = Record.GRADIENT
+    num_features: int
+    branch_features: int = 0
+    num_blocks: int = 0
+    num_heads: int = 0
+    num_layers: int
+    patch_hw: tuple[int, int]
+    drop_rates: tuple[float, ...] = ()
+    undecayed: frozenset[str] = frozenset()
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)  # ImageNet's
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    classifier: Classifier | None = None
 
-        Args:
-            draws: for stochastic depth, uniform numbers in [0, 1): a picture's residual branch is dropped where its
-                number lies below the branch's rate. They are the caller's, so that training depends on no generator's
-                state. None drops nothing.
+    def forward(self, pixels: Float[Tensor, "b 3 H W"], request: Request) -> Features:
+        """The features of a batch of views, with the records of the request.
 
         Raises:
             ConfigError: a side of the view is not a multiple of the patch.
-
-        Source:
-            Huang et al., ECCV 2016; a branch that is kept is divided by its chance, as in timm.
         """
         raise NotImplementedError
 

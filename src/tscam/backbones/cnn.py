@@ -21,10 +21,10 @@ from tscam.backbones.base import (
     backbone_families,
 )
 from tscam.backbones.creation import create_timm, require_architecture
+from tscam.backbones.features import Features, Request
 from tscam.backbones.tensors import read_tensors, require_same_layout
-from tscam.backbones.walk import Recorder
+from tscam.backbones.walk import Walk
 from tscam.errors import ConfigError, one_line
-from tscam.features import Features, Record
 
 # timm's files whose models are served; each gives a map `[b d h w]` before its classifier.
 _MODULES = (
@@ -44,14 +44,10 @@ class CnnBackbone(Backbone):
 
     def __init__(self, cnn: Any, *, image_hw: tuple[int, int], classifier: Classifier | None = None) -> None:
         super().__init__()
-        self.serves = Record.GRADIENT
         self.cnn = cnn
         settings = cnn.pretrained_cfg
         self.published_heads = {"head": settings["classifier"]}
         self.mean, self.std = settings["mean"], settings["std"]
-        self.num_blocks = self.num_heads = 0
-        self.drop_rates = ()
-        self.undecayed = frozenset()
         self.classifier = classifier
         self._layers = group_parameters(cnn, cnn.group_matcher(coarse=False), reverse=True)
         self.num_layers = max(self._layers.values()) + 2
@@ -59,20 +55,12 @@ class CnnBackbone(Backbone):
         self.num_features = map_.shape[1]
         self.patch_hw = (image_hw[0] // map_.shape[2], image_hw[1] // map_.shape[3])
 
-    def forward(
-        self,
-        pixels: Float[Tensor, "b 3 H W"],
-        *,
-        records: Record,
-        draws: Float[Tensor, "b branches"] | None = None,  # noqa: ARG002  No branch is dropped.
-    ) -> Features:
-        recorder = Recorder(records=records, awaits_leaf=Record.GRADIENT in records)
-        with recorder.before_leaf():
+    def forward(self, pixels: Float[Tensor, "b 3 H W"], request: Request) -> Features:
+        walk = Walk(request)
+        with walk.before_leaf():
             map_ = self.cnn.forward_features(pixels)
-        tokens = recorder.leaf_of(map_.flatten(2).transpose(1, 2))
-        return Features(
-            patch_tokens=tokens.unflatten(1, map_.shape[2:]), prefix_tokens=tokens[:, :0], leaf=recorder.leaf
-        )
+        tokens = walk.as_leaf(map_.flatten(2).transpose(1, 2))
+        return walk.features(patch_tokens=tokens.unflatten(1, map_.shape[2:]), prefix_tokens=tokens[:, :0])
 
     def layer_of(self, parameter: str) -> int:
         return int(self._layers[parameter.removeprefix("cnn.")])

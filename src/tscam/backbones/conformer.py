@@ -15,18 +15,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tscam.backbones.base import Backbone, BackboneFamily, Classifier, ModelArgs, StartWeights, backbone_families
+from tscam.backbones.features import Features, Record, Request
 from tscam.backbones.tensors import read_tensors, require_same_layout
-from tscam.backbones.walk import (
-    Heads,
-    Recorder,
-    drop_rates,
-    finish_attention,
-    heads_of,
-    keep_some,
-    require_whole_patches,
-)
+from tscam.backbones.walk import Heads, Walk, drop_rates, heads_of, require_whole_patches
 from tscam.errors import ConfigError, WeightsError
-from tscam.features import Features, Record
 
 _PATCH = 16
 _STEM = 64  # channels
@@ -70,22 +62,14 @@ class TransformerBlock(nn.Module):
         self.attn = Attention(width, num_heads=heads, qkv_bias=True)
         self.mlp = Mlp(width, hidden_features=4 * width)
 
-    def forward(
-        self,
-        tokens: Float[Tensor, "b t d"],
-        recorder: Recorder,
-        draws: Float[Tensor, "b branches"] | None,
-        number: int,
-        rate: float,
-    ) -> Float[Tensor, "b t d"]:
-        """The walk of any Vision Transformer; `number` is that of the block, from 0, and `rate` of its branches."""
+    def forward(self, tokens: Float[Tensor, "b t d"], walk: Walk, *, index: int) -> Float[Tensor, "b t d"]:
+        """The tokens after the block, whose index counts from 0."""
         attn: Any = self.attn
-        normed = recorder.leaf_of(self.norm1(tokens))
+        normed = walk.enter_attention(self.norm1(tokens), block=index)
         query, key, value = heads_of(attn, attn.qkv(normed))
-        heads = Heads(query=query, key=key, value=value, scale=attn.scale)
-        recorder.see(heads)
-        tokens = tokens + keep_some(finish_attention(attn, normed, heads), draws, 2 * number, rate)
-        return tokens + keep_some(self.mlp(self.norm2(tokens)), draws, 2 * number + 1, rate)
+        attended = walk.attend(attn, normed, Heads(query=query, key=key, value=value, scale=attn.scale))
+        tokens = tokens + walk.drop_path(attended, index=2 * index)
+        return tokens + walk.drop_path(self.mlp(self.norm2(tokens)), index=2 * index + 1)
 
 
 class Squeeze(nn.Module):
@@ -135,22 +119,19 @@ class ConformerBackbone(Backbone):
         Peng et al., ICCV 2021, as the TS-CAM authors use it: no position embeddings, patches of 16 pixels.
     """
 
-    published_prefix = ""
+    supports = Record.CLASS_ATTENTION | Record.ATTENTION | Record.POOLED | Record.GRADIENT
+    patch_hw = (_PATCH, _PATCH)
+    undecayed = frozenset({"cls_token"})
 
     def __init__(
         self, *, base: int = 64, width: int = 384, depth: int = 12, heads: int = 6, drop_path: float = 0.0
     ) -> None:
         super().__init__()
         self.published_heads = {"head": "trans_cls_head", "branch_head": "conv_cls_head"}
-        self.serves = Record.CLASS_ATTENTION | Record.ATTENTION | Record.POOLED | Record.GRADIENT
         self.num_features, self.num_blocks, self.num_heads = width, depth, heads
         self.branch_features = 16 * base
-        self.patch_hw = (_PATCH, _PATCH)
         self.num_layers = depth + 2
         self.drop_rates = tuple(rate for rate in drop_rates(drop_path, depth) for _ in ("attention", "mlp"))
-        self.undecayed = frozenset({"cls_token"})
-        self.mean, self.std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-        self.classifier = None
 
         self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
         self.conv1, self.bn1 = _Convolution(3, _STEM, 7, stride=2, padding=3), nn.BatchNorm2d(_STEM)
@@ -171,32 +152,26 @@ class ConformerBackbone(Backbone):
         self.apply(_start)
         nn.init.trunc_normal_(self.cls_token, std=0.02)
 
-    def forward(
-        self, pixels: Float[Tensor, "b 3 H W"], *, records: Record, draws: Float[Tensor, "b branches"] | None = None
-    ) -> Features:
+    def forward(self, pixels: Float[Tensor, "b 3 H W"], request: Request) -> Features:
         height, width = pixels.shape[2:]
         require_whole_patches((height, width), self.patch_hw)
         grid = (height // _PATCH, width // _PATCH)
-        recorder = Recorder(records=records)
-        with recorder.before_leaf():
+        walk = Walk(request, num_blocks=self.num_blocks, drop_rates=self.drop_rates)
+        with walk.before_leaf():
             stem = F.max_pool2d(self.bn1(self.conv1(pixels)).relu(), 3, stride=2, padding=1)
             maps, _ = self.conv_1(stem)
             patches = self.trans_patch_conv(stem).flatten(2).transpose(1, 2)
             tokens = torch.cat([self.cls_token.expand(len(pixels), -1, -1), patches], dim=1)
-            tokens = self.trans_1(tokens, recorder, draws, 0, self.drop_rates[0])
-            for number in range(2, self.num_blocks):
-                maps, tokens = self._step(number, maps, tokens, grid, recorder, draws)
-        recorder.awaits_leaf = Record.GRADIENT in records
-        maps, tokens = self._step(self.num_blocks, maps, tokens, grid, recorder, draws)
+            tokens = self.trans_1(tokens, walk, index=0)
+            for index in range(1, self.num_blocks - 1):
+                maps, tokens = self._joint_block(maps, tokens, walk, index=index, grid=grid)
+        maps, tokens = self._joint_block(maps, tokens, walk, index=self.num_blocks - 1, grid=grid)
         tokens = self.trans_norm(tokens)
-        return Features(
+        return walk.features(
             patch_tokens=tokens[:, 1:].unflatten(1, grid),
             prefix_tokens=tokens[:, :1],
-            class_attention=recorder.class_attention,
-            attention=recorder.attention,
-            pooled=tokens[:, 0] if Record.POOLED in records else None,
+            pooled=tokens[:, 0] if walk.requests(Record.POOLED) else None,
             branch=maps.mean(dim=(2, 3)),
-            leaf=recorder.leaf,
         )
 
     def start_head(self, head: nn.Module) -> None:
@@ -210,20 +185,20 @@ class ConformerBackbone(Backbone):
             return self.num_layers - 1
         return 1 if parameter.startswith(("conv_1.", "trans_1.")) else 0
 
-    def _step(
+    def _joint_block(
         self,
-        number: int,
         maps: Float[Tensor, "b c h w"],
         tokens: Float[Tensor, "b t d"],
+        walk: Walk,
+        *,
+        index: int,
         grid: tuple[int, int],
-        recorder: Recorder,
-        draws: Float[Tensor, "b branches"] | None,
     ) -> tuple[Float[Tensor, "b e y x"], Float[Tensor, "b t d"]]:
-        block: Any = self.get_submodule(f"conv_trans_{number}")
+        block: Any = self.get_submodule(f"conv_trans_{index + 1}")
         maps, inner = block.cnn_block(maps)
         # The class token is in both, and so enters the block doubled, as in the authors' code.
         told = block.squeeze_block(inner, tokens[:, :1]) + tokens
-        tokens = block.trans_block(told, recorder, draws, number - 1, self.drop_rates[2 * (number - 1)])
+        tokens = block.trans_block(told, walk, index=index)
         maps, _ = block.fusion_block(maps, block.expand_block(tokens, grid))
         return maps, tokens
 

@@ -15,10 +15,10 @@ from torch import Tensor
 
 from tscam.backbones.base import Backbone, BackboneFamily, Classifier, ModelArgs, StartWeights
 from tscam.backbones.creation import create_timm, require_architecture
+from tscam.backbones.features import Features, Record, Request
 from tscam.backbones.tensors import read_tensors, require_same_layout
-from tscam.backbones.walk import Heads, Recorder, drop_rates, finish_attention, keep_some, require_whole_patches
+from tscam.backbones.walk import Heads, Walk, drop_rates, require_whole_patches
 from tscam.errors import ConfigError, WeightsError, one_line
-from tscam.features import Features, Record
 
 _HEADS = ("head.", "head_dist.")  # of the classifier that is left behind
 
@@ -38,10 +38,9 @@ class TimmTransformer(Backbone):
     def __init__(self, vit: Any, *, drop_path: float = 0.0, classifier: Classifier | None = None) -> None:
         super().__init__()
         self.vit = vit
-        self.published_heads = {}
-        self.serves = Record.POOLED | Record.GRADIENT
+        self.supports = Record.POOLED | Record.GRADIENT
         if vit.cls_token is not None:
-            self.serves |= Record.CLASS_ATTENTION | Record.ATTENTION
+            self.supports |= Record.CLASS_ATTENTION | Record.ATTENTION
         self.num_features = vit.num_features
         self.patch_hw = vit.patch_embed.patch_size
         self.num_blocks = depth = len(vit.blocks)
@@ -52,48 +51,30 @@ class TimmTransformer(Backbone):
         self.mean, self.std = vit.pretrained_cfg["mean"], vit.pretrained_cfg["std"]
         self.classifier = classifier
 
-    def forward(
-        self, pixels: Float[Tensor, "b 3 H W"], *, records: Record, draws: Float[Tensor, "b branches"] | None = None
-    ) -> Features:
-        grid = self._grid(pixels)
+    def forward(self, pixels: Float[Tensor, "b 3 H W"], request: Request) -> Features:
+        grid, last = self._grid(pixels), self.num_blocks - 1
         vit: Any = self.vit  # whose blocks and norms are plain modules to a type checker
-        recorder = Recorder(records=records)
-        with recorder.before_leaf():
+        walk = Walk(request, num_blocks=self.num_blocks, drop_rates=self.drop_rates)
+        with walk.before_leaf():
             tokens, positions = self._embed(pixels)
-            for number in range(len(vit.blocks) - 1):
-                tokens = self._block(number, tokens, positions[number], recorder, draws)
-        recorder.awaits_leaf = Record.GRADIENT in records
-        tokens = self._block(len(vit.blocks) - 1, tokens, positions[-1], recorder, draws)
-        tokens = vit.norm(tokens)
-        pooled = vit.forward_head(tokens, pre_logits=True) if Record.POOLED in records else None
+            for index in range(last):
+                tokens = self._block(tokens, walk, index=index, position=positions[index])
+        tokens = vit.norm(self._block(tokens, walk, index=last, position=positions[last]))
+        pooled = vit.forward_head(tokens, pre_logits=True) if walk.requests(Record.POOLED) else None
         tokens = vit.fc_norm(tokens)  # This or the norm before is the identity: some models norm after pooling.
         prefix = vit.num_prefix_tokens
-        return Features(
-            patch_tokens=tokens[:, prefix:].unflatten(1, grid),
-            prefix_tokens=tokens[:, :prefix],
-            class_attention=recorder.class_attention,
-            attention=recorder.attention,
-            pooled=pooled,
-            leaf=recorder.leaf,
-        )
+        patches = tokens[:, prefix:].unflatten(1, grid)
+        return walk.features(patch_tokens=patches, prefix_tokens=tokens[:, :prefix], pooled=pooled)
 
     def _block(
-        self,
-        number: int,
-        tokens: Float[Tensor, "b t d"],
-        position: Tensor | None,
-        recorder: Recorder,
-        draws: Float[Tensor, "b branches"] | None,
+        self, tokens: Float[Tensor, "b t d"], walk: Walk, *, index: int, position: Tensor | None
     ) -> Float[Tensor, "b t d"]:
-        block: Any = self.vit.blocks[number]
-        first, second = 2 * number, 2 * number + 1
-        normed = recorder.leaf_of(block.norm1(tokens))
-        heads = self._heads(block.attn, normed, position)
-        recorder.see(heads)
-        attended = self._scaled(block, 1, finish_attention(block.attn, normed, heads))
-        tokens = tokens + keep_some(attended, draws, first, self.drop_rates[first])
-        expanded = self._scaled(block, 2, block.mlp(block.norm2(tokens)))
-        return tokens + keep_some(expanded, draws, second, self.drop_rates[second])
+        block: Any = self.vit.blocks[index]
+        normed = walk.enter_attention(block.norm1(tokens), block=index)
+        attended = walk.attend(block.attn, normed, self._heads(block.attn, normed, position))
+        tokens = tokens + walk.drop_path(self._scaled(block, 1, attended), index=2 * index)
+        expanded = block.mlp(block.norm2(tokens))
+        return tokens + walk.drop_path(self._scaled(block, 2, expanded), index=2 * index + 1)
 
     def layer_of(self, parameter: str) -> int:
         block = re.match(r"vit\.blocks\.(\d+)\.", parameter)

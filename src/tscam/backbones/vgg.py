@@ -9,10 +9,10 @@ from torchvision.models.vgg import cfgs, make_layers
 
 from tscam.backbones.base import Backbone, BackboneFamily, ModelArgs, StartWeights, backbone_families
 from tscam.backbones.creation import create_timm
+from tscam.backbones.features import Features, Request
 from tscam.backbones.tensors import read_tensors, require_same_layout
-from tscam.backbones.walk import Recorder, require_whole_patches
+from tscam.backbones.walk import Walk, require_whole_patches
 from tscam.errors import ConfigError
-from tscam.features import Features, Record
 
 _NAME = "vgg16_cam"
 _TIMM_NAME = "vgg16.tv_in1k"  # torchvision's weights
@@ -27,40 +27,25 @@ class VggCamBackbone(Backbone):
         Zhou et al., CVPR 2016; the layers are those of the CAM baseline of Gao et al., ICCV 2021.
     """
 
-    published_prefix = ""
     head = "linear"
+    num_features = 1024
+    num_layers = len(_CONVOLUTIONS) + 1
+    patch_hw = (_STRIDE, _STRIDE)
 
     def __init__(self) -> None:
         super().__init__()
-        self.serves = Record.GRADIENT
         self.published_heads = {"head": "fc"}
         self.features: Any = make_layers(cfgs["D"])[:-1]
-        self.num_features = 1024
         self.conv6 = nn.Conv2d(512, self.num_features, 3, padding=1)
-        self.patch_hw = (_STRIDE, _STRIDE)
-        self.num_blocks = self.num_heads = 0
-        self.num_layers = len(_CONVOLUTIONS) + 1
-        self.drop_rates = ()
-        self.undecayed = frozenset()
-        self.mean, self.std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-        self.classifier = None
 
-    def forward(
-        self,
-        pixels: Float[Tensor, "b 3 H W"],
-        *,
-        records: Record,
-        draws: Float[Tensor, "b branches"] | None = None,  # noqa: ARG002  No branch is dropped.
-    ) -> Features:
+    def forward(self, pixels: Float[Tensor, "b 3 H W"], request: Request) -> Features:
         height, width = pixels.shape[2:]
         require_whole_patches((height, width), self.patch_hw)
-        recorder = Recorder(records=records, awaits_leaf=Record.GRADIENT in records)
-        with recorder.before_leaf():
+        walk = Walk(request)
+        with walk.before_leaf():
             map_ = self.conv6(self.features(pixels)).relu()
-        tokens = recorder.leaf_of(map_.flatten(2).transpose(1, 2))
-        return Features(
-            patch_tokens=tokens.unflatten(1, map_.shape[2:]), prefix_tokens=tokens[:, :0], leaf=recorder.leaf
-        )
+        tokens = walk.as_leaf(map_.flatten(2).transpose(1, 2))
+        return walk.features(patch_tokens=tokens.unflatten(1, map_.shape[2:]), prefix_tokens=tokens[:, :0])
 
     def layer_of(self, parameter: str) -> int:
         place = re.match(r"features\.(\d+)\.", parameter)

@@ -1,10 +1,10 @@
-"""What backbones share that walk through attention blocks: softmax rows, fused attention, stochastic depth.
+"""One pass through a backbone: softmax rows, fused attention, stochastic depth, and the records of a request.
 
-Knows no model: it is given what a block's projections made.
+Knows no family of backbones: each block passes its projections.
 """
 
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,8 +12,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from tscam.backbones.features import Features, Record, Request
 from tscam.errors import ConfigError
-from tscam.features import Record
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,7 @@ class Heads:
         scores = self.query @ self.key.transpose(-2, -1) * self.scale
         return (scores if self.bias is None else scores + self.bias).softmax(dim=-1).mean(dim=1)
 
-    def attend(self, *, dropout: float = 0.0) -> Float[Tensor, "b t d"]:
+    def mix(self, *, dropout: float = 0.0) -> Float[Tensor, "b t d"]:
         """Values mixed by the softmax, heads side by side."""
         mixed = F.scaled_dot_product_attention(
             self.query, self.key, self.value, attn_mask=self.bias, dropout_p=dropout, scale=self.scale
@@ -50,67 +50,96 @@ class Heads:
         return mixed.transpose(1, 2).flatten(2)
 
 
-@dataclass(kw_only=True)
-class Recorder:
-    """Keeps of a walk what was asked for, and nothing else."""
+class Walk:
+    """One pass of a batch through a backbone: records what a request asks for and drops residual branches.
 
-    records: Record
-    awaits_leaf: bool = False
-    leaf: Float[Tensor, "b t e"] | None = None
-    _rows: list[Tensor] = field(default_factory=list)
-    _matrices: list[Tensor] = field(default_factory=list)
+    Args:
+        num_blocks: attention blocks of the backbone; 0 for a CNN.
+        drop_rates: rate of each residual branch, in the order of the request's draws.
+    """
 
-    def see(self, heads: Heads) -> None:
-        """A layer's attention."""
-        if Record.CLASS_ATTENTION in self.records:
-            self._rows.append(heads.class_row())
-        if Record.ATTENTION in self.records:
-            self._matrices.append(heads.mean_matrix())
+    def __init__(self, request: Request, *, num_blocks: int = 0, drop_rates: tuple[float, ...] = ()) -> None:
+        self._request = request
+        self._num_blocks = num_blocks
+        self._drop_rates = drop_rates
+        self._class_rows: list[Tensor] = []
+        self._matrices: list[Tensor] = []
+        self._leaf: Tensor | None = None
 
     def before_leaf(self) -> AbstractContextManager[object]:
-        """The context of all that comes before the leaf: no graph is built there where one is asked for after it."""
-        return torch.no_grad() if Record.GRADIENT in self.records else nullcontext()
+        """The context of everything before the leaf: it builds no graph if gradients are requested."""
+        return torch.no_grad() if self._request.needs_gradient else nullcontext()
 
-    def leaf_of(self, tokens: Float[Tensor, "b t e"]) -> Float[Tensor, "b t e"]:
-        """The same tokens; where the leaf is awaited, these are it."""
-        if self.awaits_leaf:
-            tokens = self.leaf = tokens.detach().requires_grad_()
+    def as_leaf(self, tokens: Float[Tensor, "b t e"]) -> Float[Tensor, "b t e"]:
+        """Return the tokens; if gradients are requested, as the leaf of a new graph."""
+        if self._request.needs_gradient:
+            tokens = self._leaf = tokens.detach().requires_grad_()
         return tokens
 
-    @property
-    def class_attention(self) -> Float[Tensor, "l b heads t"] | None:
-        return torch.stack(self._rows) if self._rows else None
+    def enter_attention(self, tokens: Float[Tensor, "b t e"], *, block: int) -> Float[Tensor, "b t e"]:
+        """Return the normed tokens that enter the attention of a block; those of the last block are the leaf."""
+        return self.as_leaf(tokens) if block == self._num_blocks - 1 else tokens
 
-    @property
-    def attention(self) -> Float[Tensor, "l b t t"] | None:
-        return torch.stack(self._matrices) if self._matrices else None
+    def attend(self, attn: Any, tokens: Float[Tensor, "b t d"], heads: Heads) -> Float[Tensor, "b t d"]:
+        """Record the attention of a timm layer, and return the layer's output: mix, norm, gate, project.
+
+        Args:
+            attn: the layer.
+            tokens: its input.
+            heads: its projections.
+        """
+        if self.requests(Record.CLASS_ATTENTION):
+            self._class_rows.append(heads.class_row())
+        if self.requests(Record.ATTENTION):
+            self._matrices.append(heads.mean_matrix())
+        mixed = heads.mix(dropout=attn.attn_drop.p if attn.training else 0.0)
+        if hasattr(attn, "norm"):
+            mixed = attn.norm(mixed)
+        if getattr(attn, "gate", None) is not None:
+            mixed = mixed * attn.gate(tokens).sigmoid()
+        projected: Tensor = attn.proj_drop(attn.proj(mixed))
+        return projected
+
+    def drop_path(self, branch: Float[Tensor, "b *rest"], *, index: int) -> Float[Tensor, "b *rest"]:
+        """Return a residual branch, zero for pictures whose draw drops it and scaled for the others to keep the mean.
+
+        Args:
+            index: of the branch, from 0: two a block, attention first.
+        """
+        draws, rate = self._request.draws, self._drop_rates[index]
+        if draws is None or rate == 0:
+            return branch
+        factor = (draws[:, index] >= rate).to(branch.dtype) / (1 - rate)
+        return branch * factor.view(-1, *[1] * (branch.ndim - 1))
+
+    def requests(self, record: Record) -> bool:
+        """True if the request asks for this record."""
+        return record in self._request.records
+
+    def features(
+        self,
+        *,
+        patch_tokens: Float[Tensor, "b h w d"],
+        prefix_tokens: Float[Tensor, "b p d"],
+        pooled: Float[Tensor, "b d"] | None = None,
+        branch: Float[Tensor, "b e"] | None = None,
+    ) -> Features:
+        """Return the backbone's outputs together with the records of the walk."""
+        return Features(
+            patch_tokens=patch_tokens,
+            prefix_tokens=prefix_tokens,
+            class_attention=torch.stack(self._class_rows) if self._class_rows else None,
+            attention=torch.stack(self._matrices) if self._matrices else None,
+            pooled=pooled,
+            branch=branch,
+            leaf=self._leaf,
+        )
 
 
 def heads_of(attn: Any, qkv: Float[Tensor, "b t e3"]) -> tuple[Tensor, Tensor, Tensor]:
     """Query, key and value `[b heads t e]` of a joint projection."""
     query, key, value = qkv.unflatten(2, (3, attn.num_heads, -1)).permute(2, 0, 3, 1, 4)
     return query, key, value
-
-
-def finish_attention(attn: Any, tokens: Float[Tensor, "b t d"], heads: Heads) -> Float[Tensor, "b t d"]:
-    """What a timm attention layer does after its projections: mix, norm, gate, project."""
-    mixed = heads.attend(dropout=attn.attn_drop.p if attn.training else 0.0)
-    if hasattr(attn, "norm"):
-        mixed = attn.norm(mixed)
-    if getattr(attn, "gate", None) is not None:
-        mixed = mixed * attn.gate(tokens).sigmoid()
-    projected: Tensor = attn.proj_drop(attn.proj(mixed))
-    return projected
-
-
-def keep_some(
-    branch: Float[Tensor, "b *rest"], draws: Float[Tensor, "b branches"] | None, number: int, rate: float
-) -> Float[Tensor, "b *rest"]:
-    """The residual branch where a picture's draw keeps it, scaled so that the mean stays; nothing where it does not."""
-    if draws is None or rate == 0:
-        return branch
-    kept = (draws[:, number] >= rate).to(branch.dtype) / (1 - rate)
-    return branch * kept.view(-1, *[1] * (branch.ndim - 1))
 
 
 def drop_rates(highest: float, depth: int) -> list[float]:

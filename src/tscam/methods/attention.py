@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from tscam.attention import attention_map
 from tscam.backbones.base import Backbone
+from tscam.backbones.features import Features, Record, Request
 from tscam.errors import ConfigError
-from tscam.features import Features, Record
+from tscam.methods.attention_maps import attention_map
 from tscam.methods.base import Method, methods
 
 
@@ -23,7 +23,7 @@ class Attention(Method):
         Gao et al., ICCV 2021, table 4 («TransAttention»): TS-CAM without the semantic map.
     """
 
-    records = Record.CLASS_ATTENTION
+    requests = Request(records=Record.CLASS_ATTENTION)
 
     def __init__(
         self,

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tscam.backbones.base import Backbone, Classifier, HeadKind
+from tscam.backbones.features import Features, Request
 from tscam.config import MethodArgs
 from tscam.errors import ConfigError
-from tscam.features import Features, Record
 from tscam.methods.head import heads
 from tscam.registry import Registry
 
@@ -26,8 +26,8 @@ class Method(nn.Module):
         Gao et al., ICCV 2021; the sum of two branches, for Conformer, is their released code's.
     """
 
-    records: ClassVar[Record]  # what `maps` needs the backbone to keep
-    training_records: ClassVar[Record] = Record.NOTHING  # the same for `logits` and `loss`
+    requests: ClassVar[Request] = Request()  # what `maps` needs of the backbone
+    training_requests: ClassVar[Request] = Request()  # what `logits` and `loss` need of it
     head_kind: ClassVar[HeadKind | None] = None  # a head of its own, whatever the backbone asks for
 
     def __init__(self, backbone: Backbone, num_classes: int) -> None:
@@ -85,7 +85,7 @@ def create_method(name: str, backbone: Backbone, num_classes: int, args: MethodA
         ConfigError: no such method or option, or a method that this backbone cannot serve; says which it can.
     """
     kind = methods[name]
-    if kind.records not in backbone.serves:
+    if kind.requests.records not in backbone.supports:
         raise ConfigError(
             f"method {name!r} reads the class token's attention, and this backbone has no class token; "
             f"with it work {', '.join(methods_of(backbone))}"
@@ -101,4 +101,4 @@ def create_method(name: str, backbone: Backbone, num_classes: int, args: MethodA
 
 def methods_of(backbone: Backbone) -> list[str]:
     """The methods that a backbone can serve, by name."""
-    return [name for name in methods if methods[name].records in backbone.serves]
+    return [name for name in methods if methods[name].requests.records in backbone.supports]

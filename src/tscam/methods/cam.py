@@ -3,7 +3,7 @@
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from tscam.features import Features, Record
+from tscam.backbones.features import Features
 from tscam.methods.base import Method, methods
 
 
@@ -14,8 +14,6 @@ class Cam(Method):
     Source:
         Gao et al., ICCV 2021, table 4 («TransCAM»): TS-CAM without the attention map.
     """
-
-    records = Record.NOTHING
 
     def maps(self, features: Features, classes: Int[Tensor, "b k"]) -> Float[Tensor, "b k h w"]:
         return self.head.maps(features.patch_tokens, classes)

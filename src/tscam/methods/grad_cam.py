@@ -4,8 +4,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from tscam.attention import on_grid
-from tscam.features import Features, Record
+from tscam.backbones.features import Features, Record, Request
+from tscam.methods.attention_maps import on_grid
 from tscam.methods.base import Method, methods
 
 
@@ -20,7 +20,7 @@ class GradCam(Method):
         Selvaraju et al., ICCV 2017.
     """
 
-    records = Record.GRADIENT
+    requests = Request(records=Record.GRADIENT)
 
     def maps(self, features: Features, classes: Int[Tensor, "b k"]) -> Float[Tensor, "b k h w"]:
         leaf, grid = features.leaf, features.grid

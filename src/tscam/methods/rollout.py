@@ -3,8 +3,8 @@
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from tscam.attention import rollout
-from tscam.features import Features, Record
+from tscam.backbones.features import Features, Record, Request
+from tscam.methods.attention_maps import rollout
 from tscam.methods.base import Method, methods
 
 
@@ -16,7 +16,7 @@ class Rollout(Method):
         Abnar & Zuidema, ACL 2020.
     """
 
-    records = Record.ATTENTION
+    requests = Request(records=Record.ATTENTION)
 
     def maps(self, features: Features, classes: Int[Tensor, "b k"]) -> Float[Tensor, "b k h w"]:
         assert features.attention is not None

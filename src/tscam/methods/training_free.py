@@ -3,7 +3,7 @@
 from jaxtyping import Float
 from torch import Tensor
 
-from tscam.features import Features, Record
+from tscam.backbones.features import Features, Record, Request
 from tscam.methods.base import methods
 from tscam.methods.ts_cam import TsCam
 
@@ -22,7 +22,7 @@ class TrainingFree(TsCam):
         Zhou et al., CVPR 2016, for the weights as a map; Gao et al., ICCV 2021, for the coupling.
     """
 
-    training_records = Record.POOLED
+    training_requests = Request(records=Record.POOLED)
     head_kind = "linear"
 
     def token_scores(self, features: Features) -> Float[Tensor, "b c"]:

@@ -6,8 +6,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from tscam.backbones.base import Backbone
+from tscam.backbones.features import Features
 from tscam.errors import ConfigError
-from tscam.features import Features
 from tscam.methods.attention import Attention
 from tscam.methods.base import methods
 

@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterable
 from fnmatch import fnmatch
 from typing import Literal
 
+from tscam.backbones.features import Record
 from tscam.backbones.served import Served, served
 from tscam.datasets import dataset_readers
-from tscam.features import Record
 from tscam.formats import formats
 from tscam.methods import methods
 from tscam.recipe import list_recipes
@@ -38,7 +38,7 @@ def lines_of(kind: Kind, *, pattern: str = "*") -> list[str]:
 
 def _without_attention() -> str:
     reads = Record.CLASS_ATTENTION | Record.ATTENTION
-    return " ".join(name for name in methods if not methods[name].records & reads)
+    return " ".join(name for name in methods if not methods[name].requests.records & reads)
 
 
 _READ_BY: dict[Served, Callable[[], str]] = {
