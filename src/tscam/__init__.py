@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from tscam.errors import TscamError
     from tscam.evaluation import evaluate
     from tscam.explain import Explainer
-    from tscam.formats import write_annotations
+    from tscam.formats import read_annotations, write_annotations
     from tscam.localization import Localization
     from tscam.localizer import Localizer, load, localize
     from tscam.model import create_model
@@ -40,6 +40,7 @@ __all__ = [
     "methods",
     "metrics",
     "push_to_hub",
+    "read_annotations",
     "resume",
     "train",
     "train_config",
@@ -60,6 +61,7 @@ _HOME = {
     "load": "localizer",
     "localize": "localizer",
     "push_to_hub": "verbs.publish",
+    "read_annotations": "formats",
     "resume": "training.loop",
     "train": "training.loop",
     "train_config": "recipe",

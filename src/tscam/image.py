@@ -5,6 +5,7 @@ same upright RGB picture and refuse the same files.
 """
 
 import logging
+import os
 import stat
 import struct
 import warnings
@@ -159,8 +160,13 @@ def printable(path: Path) -> str:
     return text if text.isprintable() else repr(text)
 
 
+def has_picture_suffix(name: str) -> bool:
+    """True if a file's name ends as a picture's does."""
+    return os.path.splitext(name)[1].lower() in PICTURE_SUFFIXES  # noqa: PTH122 - a million names: no objects.
+
+
 def leads_out(text: str) -> bool:
-    """Is this no path below a folder: empty, absolute (on a drive of Windows, too), with `..` in it, or with NUL?"""
+    """True if a path is not below a folder: empty, absolute (on a drive of Windows, too), with `..`, or with NUL."""
     if text[:1] in ("", "/", "\\") or text[1:2] == ":" or "\0" in text:
         return True
     return ".." in text and ".." in text.replace("\\", "/").split("/")

@@ -89,12 +89,23 @@ def write_json(path: Path, content: Mapping[str, object] | Sequence[object], *, 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[str | int | float | None]]) -> None:
     """Write comma-separated values atomically; None is an empty cell.
 
-    A text that a spreadsheet would run as a formula gets an apostrophe in front; numbers are written as they are.
+    A text that a spreadsheet would run as a formula gets an apostrophe in front, which `plain_cell` takes off; numbers
+    are written as they are.
 
     Raises:
         OutputError: as `write_text_atomically`.
     """
     write_text_atomically(path, "".join(_csv_line(cells) for cells in (header, *rows)))
+
+
+def plain_cell(cell: str) -> str:
+    """Return the text that `write_csv` wrote as this cell.
+
+    Example:
+        >>> plain_cell("'=1+1"), plain_cell("'tis")
+        ('=1+1', "'tis")
+    """
+    return cell[1:] if cell.startswith("'") and _is_formula(cell) else cell
 
 
 def literal(path: Path) -> Path:
@@ -256,7 +267,12 @@ def _csv_line(cells: Sequence[str | int | float | None]) -> str:
 
 
 def _harmless(cell: str | int | float | None) -> str | int | float | None:
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA_STARTS) else cell
+    return f"'{cell}" if isinstance(cell, str) and _is_formula(cell) else cell
+
+
+def _is_formula(cell: str) -> bool:
+    """True if a text begins as a formula, behind any apostrophes: a text that has one already gets one more."""
+    return cell.lstrip("'").startswith(_FORMULA_STARTS)
 
 
 def _require_emptiable(folder: Path, inputs: Iterable[Path]) -> None:

@@ -248,7 +248,7 @@ def test_a_broken_line_of_masks_is_refused(masked: Path, line: int, text: str, r
 
 def test_a_missing_list_of_classes_is_refused(root: Path) -> None:
     list_file(root, "class_labels").unlink()
-    with pytest.raises(DataError, match=r"class_labels\.txt: no such file; the data set is not whole without it$"):
+    with pytest.raises(DataError, match=r"class_labels\.txt: no such file; the data set is incomplete without it$"):
         read_dataset(root)
 
 

@@ -1,45 +1,44 @@
-"""A folder a class, the layout that practitioners have, with optional boxes as CSV, COCO JSON or Pascal VOC XML."""
+"""One folder a class, the layout that practitioners have, with optional boxes in any annotation format that is read."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 from jaxtyping import Float
 
 from tscam.datasets.base import Dataset, DatasetReader, dataset_readers
-from tscam.datasets.box_files import BoxRow, coco_boxes, csv_boxes, voc_boxes
-from tscam.datasets.listings import Box, box_array, folder_names, picture_names
+from tscam.datasets.listings import box_array, folder_names, picture_names
 from tscam.errors import DataError
+from tscam.formats import formats
+from tscam.formats.parsing import Box
+from tscam.image import has_picture_suffix
 
 _SPLITS = ("train", "val", "test")
 _VOC = "Annotations"
 
-_BOX_FILES: dict[str, Callable[[Path], Iterator[BoxRow]]] = {
-    "boxes.csv": csv_boxes,
-    "annotations.json": coco_boxes,
-    _VOC: voc_boxes,
-}
+# Name of a file of boxes, or of a folder of such files, and its annotation format.
+_BOX_FILES = {"boxes.csv": "csv", "annotations.json": "coco", _VOC: "voc"}
 
 
 def _read(root: Path, split: str) -> Dataset:
-    """One split: `root/{train,val,test}/<class>/pictures`, or `root/<class>/pictures`, which is the split `all`.
+    """Read one split: `root/{train,val,test}/<class>/pictures`, or `root/<class>/pictures`, which is the split `all`.
 
     Ids are relative to `root`. Classes are the folders by name, of all splits together. Boxes come from `boxes.csv`,
     `annotations.json` or `Annotations/`, in `root` or in the folder of the split; pictures are named there relative to
-    that folder. An XML file belongs to the picture of its name, `Annotations/<stem>.xml`, or, where several have it, of
-    its path, `Annotations/<class>/<stem>.xml`. Every box of a picture is one of the picture's class, whatever category
-    the file gives it.
+    that folder. An XML file belongs to the picture with its stem, `Annotations/<stem>.xml`, or, where several have it,
+    with its path, `Annotations/<class>/<stem>.xml`. Every box of a picture is one of the picture's class, whatever its
+    category and flags.
 
     Raises:
         DataError: no class folders, more than one file of boxes, a broken one, or one that names an unknown picture.
     """
-    pictures = {held: _pictures(root, held) for held in _splits(root)}
-    class_names = sorted({name for of_split in pictures.values() for name in of_split})
+    pictures = {name: _pictures(root, name) for name in _splits(root)}
+    class_names = sorted({name for by_class in pictures.values() for name in by_class})
     _require_class_folders(root, class_names)
-    numbers = {name: number for number, name in enumerate(class_names)}
-    chosen = [(image_id, numbers[name]) for name, image_ids in pictures[split].items() for image_id in image_ids]
-    image_ids = tuple(image_id for image_id, _ in chosen)
-    every_id = [image_id for of_split in pictures.values() for of_class in of_split.values() for image_id in of_class]
+    class_ids = {name: class_id for class_id, name in enumerate(class_names)}
+    labelled = [(image_id, class_ids[name]) for name, image_ids in pictures[split].items() for image_id in image_ids]
+    image_ids = tuple(image_id for image_id, _ in labelled)
+    all_ids = [image_id for by_class in pictures.values() for image_ids in by_class.values() for image_id in image_ids]
     return Dataset(
         name="folder",
         split=split,
@@ -47,8 +46,8 @@ def _read(root: Path, split: str) -> Dataset:
         image_root=root,
         class_names=tuple(class_names),
         image_ids=image_ids,
-        labels=np.array([label for _, label in chosen], dtype=np.int64),
-        boxes=_boxes(root, split, image_ids, every_id),
+        labels=np.array([label for _, label in labelled], dtype=np.int64),
+        boxes=_boxes(root, split, image_ids, all_ids),
         box_rule="ilsvrc",
         threshold=0.10,
     )
@@ -59,7 +58,7 @@ def _recognizes(root: Path) -> bool:
 
 
 def _splits(root: Path) -> tuple[str, ...]:
-    """A folder named like a split is one where it holds folders; `train/` full of pictures is a class of vehicles."""
+    """Return the splits; `train/` is one where it contains folders, and a class of vehicles where it is pictures."""
     return tuple(split for split in _SPLITS if (root / split).is_dir() and _class_folders(root, split)) or ("all",)
 
 
@@ -69,7 +68,7 @@ def _class_folders(root: Path, split: str) -> list[Path]:
 
 
 def _pictures(root: Path, split: str) -> dict[str, list[str]]:
-    """The pictures of each class, relative to `root`."""
+    """Return the pictures of each class, relative to `root`."""
     return {
         folder.name: [f"{folder.relative_to(root).as_posix()}/{name}" for name in picture_names(folder)]
         for folder in _class_folders(root, split)
@@ -87,37 +86,45 @@ def _require_class_folders(root: Path, class_names: Collection[str]) -> None:
 
 
 def _boxes(
-    root: Path, split: str, image_ids: Collection[str], every_id: Iterable[str]
+    root: Path, split: str, image_ids: Collection[str], all_ids: Iterable[str]
 ) -> tuple[Float[np.ndarray, "_ 4"], ...] | None:
-    """The boxes of each picture; None where there is no file of boxes."""
+    """Return the boxes of each picture; None where there is no file of boxes."""
     folders = dict.fromkeys([root, root if split == "all" else root / split])
-    found = [folder / name for folder in folders for name in _BOX_FILES if (folder / name).exists()]
-    if not found:
+    paths = [folder / name for folder in folders for name in _BOX_FILES if (folder / name).exists()]
+    if not paths:
         return None
-    if len(found) > 1:
-        raise DataError(f"{found[0]} and {found[1]} both hold boxes; keep one of them")
-    path = found[0]
+    if len(paths) > 1:
+        raise DataError(f"{paths[0]} and {paths[1]} both contain boxes; keep one of them")
+    path = paths[0]
+    is_voc = path.name == _VOC
     prefix = "" if path.parent == root else f"{split}/"
-    named = _by_path_or_stem(every_id, prefix) if path.name == _VOC else {image_id: [image_id] for image_id in every_id}
+    candidates = _by_path_or_stem(all_ids, prefix) if is_voc else {image_id: [image_id] for image_id in all_ids}
     boxes: dict[str, list[Box]] = {image_id: [] for image_id in image_ids}
-    for row in _BOX_FILES[path.name](path):
-        matches = named.get(prefix + row.image, [])
+    for picture in formats[_BOX_FILES[path.name]].read(path).pictures:
+        if not picture.objects:
+            continue
+        name = _without_suffix(picture.name) if is_voc else picture.name
+        matches = candidates.get(prefix + name, [])
         if len(matches) != 1:
             fault = "names several pictures" if matches else "names no picture"
-            raise DataError(f"{row.where}: {row.image!r} {fault} of {path.parent}; expected the path of one below it")
-        if matches[0] in boxes:  # Else it is of another split.
-            boxes[matches[0]].append(row.box)
-    return tuple(box_array(of_picture) for of_picture in boxes.values())
+            raise DataError(f"{picture.source}: {name!r} {fault} of {path.parent}; expected the path of one below it")
+        if matches[0] in boxes:  # Else it is in another split.
+            boxes[matches[0]] += [annotated.box for annotated in picture.objects]
+    return tuple(box_array(picture_boxes) for picture_boxes in boxes.values())
 
 
 def _by_path_or_stem(image_ids: Iterable[str], prefix: str) -> dict[str, list[str]]:
-    """The pictures that an XML file can mean, by their path without suffix and by their bare name."""
-    named: dict[str, list[str]] = {}
+    """Return the pictures that an XML file can mean, by their path without suffix and by their stem."""
+    candidates: dict[str, list[str]] = {}
     for image_id in image_ids:
         path = PurePosixPath(image_id).with_suffix("")
-        named.setdefault(str(path), []).append(image_id)
-        named.setdefault(prefix + path.name, []).append(image_id)
-    return named
+        candidates.setdefault(str(path), []).append(image_id)
+        candidates.setdefault(prefix + path.name, []).append(image_id)
+    return candidates
+
+
+def _without_suffix(name: str) -> str:
+    return str(PurePosixPath(name).with_suffix("")) if has_picture_suffix(name) else name
 
 
 dataset_readers.register("folder")(DatasetReader(recognizes=_recognizes, splits=_splits, read=_read))

@@ -7,9 +7,10 @@ from typing import TypeVar
 import numpy as np
 
 from tscam.datasets.base import Dataset, DatasetReader, dataset_readers
-from tscam.datasets.listings import Box, box_array, finite_number, list_lines, picture_id, whole_number
+from tscam.datasets.listings import box_array, list_lines, whole_number
 from tscam.datasets.mask_files import Masks
 from tscam.errors import DataError
+from tscam.formats.parsing import Box, finite_number, picture_id
 
 Cell = TypeVar("Cell")
 

@@ -10,18 +10,10 @@ import numpy as np
 from jaxtyping import Float
 
 from tscam.datasets.base import Dataset, DatasetReader, dataset_readers
-from tscam.datasets.box_files import NamedBox, xml_objects
-from tscam.datasets.listings import (
-    box_array,
-    box_of_edges,
-    finite_number,
-    folder_names,
-    list_lines,
-    picture_id,
-    picture_names,
-    whole_number,
-)
+from tscam.datasets.listings import box_array, folder_names, list_lines, picture_names, whole_number
 from tscam.errors import DataError
+from tscam.formats.parsing import Box, box_of_edges, finite_number, picture_id, read_xml
+from tscam.formats.voc import voc_objects
 from tscam.image import printable
 
 # Where `train/` and `val/` may lie below the folder that is given; the latter two are Kaggle's tree.
@@ -213,7 +205,7 @@ def _annotations(root: Path) -> dict[str, _Annotation]:
     for path in _ANNOTATIONS:
         if (root / path).is_dir():
             files = sorted((root / path).glob("*.xml"))
-            return {file.stem: _annotation(xml_objects(file), str(file)) for file in files}
+            return {file.stem: _xml_annotation(file) for file in files}
     return {}
 
 
@@ -227,21 +219,26 @@ def _solution(path: Path) -> dict[str, _Annotation]:
         values = rest.split()
         if len(values) % 5:
             raise DataError(f"{where}: {len(values)} values; expected 'ImageId,wnid x1 y1 x2 y2' of each box")
-        objects = []
+        boxes = []
         for start in range(0, len(values), 5):
             edges = [finite_number(value, where) for value in values[start + 1 : start + 5]]
-            objects.append(NamedBox(values[start], box_of_edges(edges, where)))
+            boxes.append(box_of_edges(edges, where))
         if picture_id(name, where) in annotations:
             raise DataError(f"{where}: {name!r} is listed twice")
-        annotations[name] = _annotation(objects, where)
+        annotations[name] = _annotation(values[::5], boxes, where)
     return annotations
 
 
-def _annotation(objects: Sequence[NamedBox], where: str) -> _Annotation:
-    wnids = sorted({found.name for found in objects})
+def _xml_annotation(path: Path) -> _Annotation:
+    objects = voc_objects(read_xml(path), str(path))
+    return _annotation([voc.name for voc in objects], [voc.sides for voc in objects], str(path))
+
+
+def _annotation(names: Sequence[str], boxes: Sequence[Box], where: str) -> _Annotation:
+    wnids = sorted(set(names))
     if len(wnids) != 1:
         raise DataError(f"{where}: objects of {', '.join(wnids) or 'no class'}; expected those of one class")
-    return _Annotation(wnids[0], box_array([found.edges for found in objects]))
+    return _Annotation(wnids[0], box_array(boxes))
 
 
 dataset_readers.register("imagenet")(DatasetReader(recognizes=_recognizes, splits=_splits, read=_read))

@@ -1,18 +1,16 @@
 """Lines, numbers, picture ids and boxes of list files, and names in folders; each refusal names file and line."""
 
-import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
 
 from tscam.errors import DataError, one_line
-from tscam.image import PICTURE_SUFFIXES, leads_out, printable
-
-Box = tuple[float, float, float, float]
+from tscam.formats.parsing import Box, require_file
+from tscam.image import has_picture_suffix, printable
 
 # A longer line is no line of a list: a binary file, or an attack on memory.
 _LONGEST_LINE = 2**20
@@ -24,7 +22,7 @@ def list_lines(path: Path) -> Iterator[tuple[str, str]]:
     Raises:
         DataError: no such file, or a line that is not UTF-8 text or longer than a mebibyte.
     """
-    require_list_file(path)
+    require_file(path)
     name = printable(path)
     try:
         with path.open("rb") as file:
@@ -39,56 +37,12 @@ def list_lines(path: Path) -> Iterator[tuple[str, str]]:
         raise DataError(f"{path}: cannot be read ({one_line(fault)}); check its permissions") from fault
 
 
-def require_list_file(path: Path) -> None:
-    """Raises `DataError` unless this is a file; a pipe of that name would block for ever."""
-    if not path.is_file():
-        raise DataError(f"{path}: no such file; the data set is not whole without it")
-
-
-def picture_id(text: str, where: str) -> str:
-    """A picture's path below its folder, with forward slashes and without `./`.
-
-    Raises:
-        DataError: empty, absolute, or leading out of the folder by `..`.
-    """
-    if leads_out(text):
-        raise DataError(
-            f"{where}: {text!r:.200} leads out of the data set; expected a path below its folder of pictures"
-        )
-    return str(PurePosixPath(text)) if "./" in text or "//" in text else text
-
-
 def whole_number(text: str, where: str) -> int:
     """A whole number. Raises `DataError` for anything else."""
     try:
         return int(text)
     except ValueError:
         raise DataError(f"{where}: {text!r:.80} is not a whole number") from None
-
-
-def finite_number(value: object, where: str) -> float:
-    """A number, given as text or as one of JSON's. Raises `DataError` for anything else, NaN and infinity included."""
-    try:
-        number = float(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else math.nan
-    except (ValueError, OverflowError):
-        number = math.nan
-    if not math.isfinite(number):
-        raise DataError(f"{where}: {value!r:.80} is not a finite number")
-    return number
-
-
-def box_of_edges(edges: Sequence[float], where: str) -> Box:
-    """A box from its left, top, right and bottom edge; one without area is let through, for `check_dataset` to list.
-
-    Raises:
-        DataError: not four edges, or right of left or bottom of top in the wrong order.
-    """
-    if len(edges) != 4:
-        raise DataError(f"{where}: {len(edges)} numbers for a box; expected x0 y0 x1 y1")
-    x0, y0, x1, y1 = edges
-    if x1 < x0 or y1 < y0:
-        raise DataError(f"{where}: box ({x0:g}, {y0:g}, {x1:g}, {y1:g}) runs backwards; expected x0 < x1 and y0 < y1")
-    return x0, y0, x1, y1
 
 
 def box_array(boxes: Sequence[Box]) -> Float[np.ndarray, "n 4"]:
@@ -112,11 +66,6 @@ def picture_names(folder: Path) -> list[str]:
         DataError: the folder cannot be listed, or a name in it is not UTF-8.
     """
     return _names(folder, lambda entry: has_picture_suffix(entry.name))
-
-
-def has_picture_suffix(name: str) -> bool:
-    """Does a file's name end as a picture's does?"""
-    return os.path.splitext(name)[1].lower() in PICTURE_SUFFIXES  # noqa: PTH122 - a million names: no objects.
 
 
 def _names(folder: Path, is_wanted: Callable[[os.DirEntry[str]], bool]) -> list[str]:

@@ -7,18 +7,10 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from tscam.datasets.base import Dataset, DatasetReader, dataset_readers
-from tscam.datasets.listings import (
-    Box,
-    box_array,
-    box_of_edges,
-    finite_number,
-    folder_names,
-    list_lines,
-    picture_id,
-    whole_number,
-)
+from tscam.datasets.listings import box_array, folder_names, list_lines, whole_number
 from tscam.datasets.mask_files import Masks
 from tscam.errors import DataError
+from tscam.formats.parsing import Box, box_of_edges, finite_number, picture_id
 from tscam.writing import literal, write_text_atomically
 
 _SPLITS = ("train", "val", "test")

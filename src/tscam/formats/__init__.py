@@ -1,6 +1,31 @@
-"""Annotation formats, one a file; importing this package files them all."""
+"""Annotation formats, one a file; importing this package registers all of them."""
 
-from tscam.formats.base import Format, formats, write_annotations
-from tscam.formats.coco import write_coco
+from tscam.formats import coco, csv, voc
+from tscam.formats.base import (
+    AnnotatedObject,
+    AnnotatedPicture,
+    Annotations,
+    Format,
+    ObjectRecord,
+    PictureRecord,
+    Records,
+    formats,
+    read_annotations,
+    write_annotations,
+)
 
-__all__ = ["Format", "formats", "write_annotations", "write_coco"]
+__all__ = [
+    "AnnotatedObject",
+    "AnnotatedPicture",
+    "Annotations",
+    "Format",
+    "ObjectRecord",
+    "PictureRecord",
+    "Records",
+    "coco",
+    "csv",
+    "formats",
+    "read_annotations",
+    "voc",
+    "write_annotations",
+]

@@ -130,7 +130,7 @@ def test_pictures_of_one_name_have_xml_files_by_path(tmp_path: Path) -> None:
 def test_two_files_of_boxes_are_refused(tmp_path: Path) -> None:
     write_folder(tmp_path, boxes="csv")
     (tmp_path / "annotations.json").write_text("{}")
-    with pytest.raises(DataError, match=r"boxes\.csv and .*annotations\.json both hold boxes; keep one"):
+    with pytest.raises(DataError, match=r"boxes\.csv and .*annotations\.json both contain boxes; keep one"):
         read_dataset(tmp_path)
 
 
@@ -201,8 +201,8 @@ READER = '<!DOCTYPE a [<!ENTITY a SYSTEM "file:///etc/passwd">]><annotation>&a;<
 @pytest.mark.parametrize(
     ("content", "refusal"),
     [
-        (BOMB.encode(), "holds a document type; expected plain XML"),
-        (READER.encode(), "holds a document type"),
+        (BOMB.encode(), "contains a document type; expected plain XML"),
+        (READER.encode(), "contains a document type"),
         (BOMB.encode("utf-16"), "not a readable XML file"),
         (b"<annotation>", "not a readable XML file"),
         (b"", "not a readable XML file"),

@@ -1,0 +1,177 @@
+"""Pascal VOC's XML, read and written: whole pixels counted from 1, the last one inside the box.
+
+Pixel 1 is the one whose left edge is 0: `x0 = xmin - 1` and `x1 = xmax`, and the same for y.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from xml.etree.ElementTree import Element
+from xml.sax.saxutils import escape
+
+from tscam.errors import DataError
+from tscam.formats.base import (
+    AnnotatedObject,
+    AnnotatedPicture,
+    Annotations,
+    ObjectRecord,
+    PictureRecord,
+    Records,
+    formats,
+    occurring_categories,
+)
+from tscam.formats.parsing import Box, box_of_edges, finite_number, flag, read_xml, stated_size
+from tscam.image import has_picture_suffix
+from tscam.writing import write_text_atomically
+
+_FOLDER = "Annotations"
+_SIDES = ("xmin", "ymin", "xmax", "ymax")
+
+# XML 1.0 has no way to write these characters.
+_FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VocObject:
+    """An `<object>`: its name, and xmin, ymin, xmax, ymax as written. ImageNet's are edges, not pixels."""
+
+    name: str
+    sides: Box
+    difficult: bool = False
+
+
+class Voc:
+    """An XML file a picture, below `Annotations/`."""
+
+    def find(self, path: Path) -> Path | None:
+        """`path` if it ends in `.xml`; for a folder, its `Annotations`, or itself, where XML files are."""
+        if path.is_file():
+            return path if path.suffix.lower() == ".xml" else None
+        if next((path / _FOLDER).rglob("*.xml"), None) is not None:
+            return path / _FOLDER
+        return path if next(path.glob("*.xml"), None) is not None else None
+
+    def read(self, path: Path) -> Annotations:
+        """Read an XML file, or all of a folder at any depth, sorted by path.
+
+        A picture is named by the path of its XML file in the folder, and by its `<filename>` where that has the same
+        stem; other file names are not trusted, since people rename pictures together with their XML files.
+
+        Raises:
+            DataError: no such file, or not such XML.
+        """
+        files = sorted(path.rglob("*.xml")) if path.is_dir() else [path]
+        folder = path if path.is_dir() else path.parent
+        pictures = tuple(_picture(file, folder) for file in files)
+        return Annotations(format="voc", categories=occurring_categories(pictures), pictures=pictures)
+
+    def write(self, records: Records, out: Path) -> list[Path]:
+        """Write `Annotations/<stem>.xml` for each picture, with or without objects.
+
+        Edges are rounded to whole pixels, and a box has at least one. Pictures that share a stem are written by their
+        path, `Annotations/<folder>/<stem>.xml`. Characters that XML cannot express become escapes such as `\\x00`.
+
+        Raises:
+            DataError: two pictures of one path and stem.
+            OutputError: a file cannot be written.
+        """
+        files = [out / _FOLDER / name for name in _file_names([picture.name for picture in records.pictures])]
+        for file, picture in zip(files, records.pictures, strict=True):
+            write_text_atomically(file, _xml(picture))
+        return files
+
+
+def voc_objects(root: Element, source: str) -> list[VocObject]:
+    """Return the objects of an annotation, sides as they are written.
+
+    Raises:
+        DataError: an object without four numbers in order, or another `difficult` than 0 and 1.
+    """
+    return [_object(entry, f"{source}: object {number}") for number, entry in enumerate(root.findall("object"), 1)]
+
+
+def _object(entry: Element, source: str) -> VocObject:
+    sides = [finite_number(_text(entry, f"bndbox/{side}"), source) for side in _SIDES]
+    return VocObject(
+        name=_text(entry, "name"),
+        sides=box_of_edges(sides, source),
+        difficult=flag(_text(entry, "difficult"), f"{source}: difficult"),
+    )
+
+
+def _picture(path: Path, folder: Path) -> AnnotatedPicture:
+    root = read_xml(path)
+    file_name = _text(root, "filename").rpartition("/")[2]
+    stem = path.relative_to(folder).with_suffix("")
+    is_of_this_stem = PurePosixPath(file_name).stem == stem.name and has_picture_suffix(file_name)
+    return AnnotatedPicture(
+        name=(stem.with_name(file_name) if is_of_this_stem else stem).as_posix(),
+        size_wh=stated_size(_text(root, "size/width"), _text(root, "size/height")),
+        objects=tuple(
+            AnnotatedObject(box=_edges(voc.sides), category=voc.name or None, difficult=voc.difficult)
+            for voc in voc_objects(root, str(path))
+        ),
+        source=str(path),
+    )
+
+
+def _text(element: Element, tag: str) -> str:
+    return (element.findtext(tag) or "").strip()
+
+
+def _edges(sides: Box) -> Box:
+    xmin, ymin, xmax, ymax = sides
+    return xmin - 1, ymin - 1, xmax, ymax
+
+
+def _sides(box: Box, *, size_wh: tuple[int, int]) -> tuple[int, int, int, int]:
+    lows = [min(round(edge), side - 1) for edge, side in zip(box[:2], size_wh, strict=True)]
+    highs = [max(round(edge), low + 1) for edge, low in zip(box[2:], lows, strict=True)]
+    return lows[0] + 1, lows[1] + 1, highs[0], highs[1]
+
+
+def _file_names(names: Sequence[str]) -> list[str]:
+    """Return the XML file of each picture; unique, also where capital and small letters are the same."""
+    paths = [PurePosixPath(name).with_suffix(".xml") for name in names]
+    stems = Counter(path.name.casefold() for path in paths)
+    files = [path.name if stems[path.name.casefold()] == 1 else str(path) for path in paths]
+    pictures: dict[str, str] = {}
+    for name, file in zip(names, files, strict=True):
+        other = pictures.setdefault(file, name)
+        if other != name:
+            raise DataError(f"{other} and {name}: both would be annotated in {_FOLDER}/{file}; rename one of them")
+    return files
+
+
+def _xml(picture: PictureRecord) -> str:
+    path = PurePosixPath(picture.name)
+    lines = [
+        "<annotation>",
+        f"  <folder>{_escaped(path.parent.name)}</folder>",
+        f"  <filename>{_escaped(path.name)}</filename>",
+        f"  <size><width>{picture.width}</width><height>{picture.height}</height><depth>3</depth></size>",
+        "  <segmented>0</segmented>",
+        *(f"  {_object_xml(record, picture)}" for record in picture.objects),
+        "</annotation>",
+    ]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _object_xml(record: ObjectRecord, picture: PictureRecord) -> str:
+    sides = _sides(record.box, size_wh=(picture.width, picture.height))
+    box = "".join(f"<{tag}>{side}</{tag}>" for tag, side in zip(_SIDES, sides, strict=True))
+    return (
+        f"<object><name>{_escaped(record.label)}</name><pose>Unspecified</pose><truncated>0</truncated>"
+        f"<difficult>0</difficult><bndbox>{box}</bndbox></object>"
+    )
+
+
+def _escaped(text: str) -> str:
+    """Return text for XML; a return, which a parser would read as a line feed, as a character reference."""
+    expressible = _FORBIDDEN.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+    return escape(expressible, {"\r": "&#13;"})
+
+
+formats.register("voc")(Voc())
