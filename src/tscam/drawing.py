@@ -68,7 +68,9 @@ def draw(localization: Localization, *, picture: Image.Image | None = None) -> I
     panels = [overview]
     for found in objects:
         caption = f"{_LTR}{_clean(found.label)}{_LTR} {percent(found.score)}"
-        panels.append(draw_panel(scaled, map=found.map, box=found.box, caption=caption, colour=colours[found.class_id]))
+        stored, colour = localization.maps.get(found.class_id), colours[found.class_id]
+        levels = None if stored is None else stored.levels
+        panels.append(draw_panel(scaled, map=levels, box=found.box, caption=caption, colour=colour))
     return sheet(panels, columns=_columns(len(panels), overview.width, shown.size))
 
 

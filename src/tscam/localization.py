@@ -1,16 +1,45 @@
-"""What was found in one picture, and its JSON line. Everything written later is a pure function of these lines."""
+"""What was localized in one picture, and its JSON line. Everything written later is a pure function of these lines."""
 
 import base64
 import json
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Float32, UInt8
 
 from tscam.errors import DataError, one_line
+from tscam.geometry import Box, to_box
+
+# Of a JSON line. Version 1 states none, and has a map without its range in every object.
+VERSION = 2
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class StoredMap:
+    """The map of one class on the patch grid in 256 levels: small enough to keep for every picture.
+
+    Attributes:
+        levels: 0 for the lowest value of the raw map, 255 for the highest; zeros for a flat map.
+        low, high: these two values; 0 and 1 where they are not known.
+    """
+
+    levels: UInt8[np.ndarray, "h w"]
+    low: float = 0.0
+    high: float = 1.0
+
+    @classmethod
+    def from_raw(cls, raw: Float[np.ndarray, "h w"]) -> "StoredMap":
+        """The raw map of a class as it is stored; one that is not finite is stored as zeros."""
+        low, high = float(raw.min()), float(raw.max())
+        is_finite = bool(np.isfinite(high - low))
+        return cls(levels=grid_map(raw), low=low if is_finite else 0.0, high=high if is_finite else 0.0)
+
+    def to_raw(self) -> Float32[np.ndarray, "h w"]:
+        """The raw map, each value within half a level of what it was."""
+        return (self.low + self.levels * ((self.high - self.low) / 255)).astype(np.float32)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -21,26 +50,25 @@ class LocalizedObject:
         label, class_id: the class by name and by its number from 0.
         score: probability of the class in the picture, in [0, 1].
         box: `(x0, y0, x1, y1)` in picture pixels, half-open, inside the picture.
-        map: the class's map on the patch grid, min-max scaled to 0…255.
     """
 
     label: str
     class_id: int
     score: float
-    box: tuple[float, float, float, float]
-    map: UInt8[np.ndarray, "h w"]
+    box: Box
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Localization:
-    """What was found in one picture.
+    """What was localized in one picture.
 
     Attributes:
-        image: path of the picture as it was given.
+        image: path of the picture as the caller named it; empty for a picture in memory.
         width, height: of the picture as displayed, in pixels; 0 for a picture that could not be read.
         status: `ok`, or `bad_image`.
-        reason: one line that says why a picture is bad or why it holds no object, else empty.
+        reason: one line that says why a picture is bad or why it has no object, else empty.
         objects: most likely class first.
+        maps: by class id, the map from which the boxes of that class come.
     """
 
     image: str
@@ -49,6 +77,7 @@ class Localization:
     status: Literal["ok", "bad_image"]
     reason: str
     objects: tuple[LocalizedObject, ...]
+    maps: Mapping[int, StoredMap] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """One line of JSON, ASCII, without the line's end."""
@@ -58,23 +87,27 @@ class Localization:
                 "class_id": found.class_id,
                 "score": round(found.score, 6),
                 "box": [round(edge, 4) for edge in found.box],
-                "map": {"grid": list(found.map.shape), "uint8": base64.b64encode(found.map.tobytes()).decode()},
             }
             for found in self.objects
         ]
         fields = {
+            "version": VERSION,
             "image": self.image,
             "width": self.width,
             "height": self.height,
             "status": self.status,
             "reason": self.reason,
             "objects": objects,
+            "maps": {
+                str(class_id): {"low": stored.low, "high": stored.high, **encode_levels(stored.levels)}
+                for class_id, stored in self.maps.items()
+            },
         }
         return json.dumps(fields)
 
 
 def read_localizations(path: Path) -> Iterator[Localization]:
-    """The localizations of a `localizations.jsonl`, one at a time.
+    """The localizations of a `localizations.jsonl`, one at a time; lines of earlier versions are read too.
 
     Raises:
         DataError: the file is missing, or a line of it is not a localization (named by its number).
@@ -91,21 +124,38 @@ def read_localizations(path: Path) -> Iterator[Localization]:
 
 
 def grid_map(raw: Float[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w"]:
-    """A raw map, min-max scaled to 0…255 on its own grid: small enough to keep for every picture. Flat gives zeros."""
+    """A raw map, min-max scaled to 0…255 on its own grid. A map that is flat or not finite becomes zeros."""
     low, high = float(raw.min()), float(raw.max())
-    if not high > low:
+    if not high > low or not np.isfinite(high - low):
         return np.zeros(raw.shape, dtype=np.uint8)
     return np.rint((raw.astype(np.float64) - low) * (255.0 / (high - low))).astype(np.uint8)
 
 
-def _from_fields(fields: dict) -> Localization:  # type: ignore[type-arg]
+def encode_levels(levels: UInt8[np.ndarray, "h w"]) -> dict[str, object]:
+    """A map of levels 0…255 as JSON: `grid`, its height and width, and `uint8`, its rows in base64."""
+    return {"grid": list(levels.shape), "uint8": base64.b64encode(levels.tobytes()).decode()}
+
+
+def decode_levels(fields: Mapping[str, Any]) -> UInt8[np.ndarray, "h w"]:
+    """The map that `encode_levels` made JSON of.
+
+    Raises:
+        ValueError, KeyError, TypeError: not such a map.
+    """
+    values = np.frombuffer(base64.b64decode(fields["uint8"], validate=True), dtype=np.uint8)
+    height, width = fields["grid"]
+    return values.reshape(height, width)
+
+
+def _from_fields(fields: Mapping[str, Any]) -> Localization:
     return Localization(
         image=str(fields["image"]),
         width=int(fields["width"]),
         height=int(fields["height"]),
         status=_status(fields["status"]),
         reason=str(fields["reason"]),
-        objects=tuple(_objects(fields["objects"])),
+        objects=tuple(map(_object, fields["objects"])),
+        maps=_maps(fields),
     )
 
 
@@ -117,17 +167,31 @@ def _status(text: str) -> Literal["ok", "bad_image"]:
     raise ValueError(f"status {text!r}; expected ok or bad_image")
 
 
-def _objects(rows: Iterable[dict]) -> Iterator[LocalizedObject]:  # type: ignore[type-arg]
-    for row in rows:
-        x0, y0, x1, y1 = (float(edge) for edge in row["box"])
-        values = np.frombuffer(base64.b64decode(row["map"]["uint8"], validate=True), dtype=np.uint8)
-        height, width = row["map"]["grid"]
-        if not np.isfinite([x0, y0, x1, y1, float(row["score"])]).all():
-            raise ValueError("a box or score that is not a finite number")
-        yield LocalizedObject(
-            label=str(row["label"]),
-            class_id=int(row["class_id"]),
-            score=float(row["score"]),
-            box=(x0, y0, x1, y1),
-            map=values.reshape(height, width),
-        )
+def _object(row: Mapping[str, Any]) -> LocalizedObject:
+    box = to_box(row["box"])
+    return LocalizedObject(
+        label=str(row["label"]),
+        class_id=int(row["class_id"]),
+        score=_finite(row["score"]),
+        box=to_box(map(_finite, box)),
+    )
+
+
+def _maps(fields: Mapping[str, Any]) -> dict[int, StoredMap]:
+    version = fields.get("version", 1)
+    if version == 1:
+        return {int(row["class_id"]): StoredMap(levels=decode_levels(row["map"])) for row in fields["objects"]}
+    if version == VERSION:
+        return {
+            int(class_id): StoredMap(
+                levels=decode_levels(stored), low=_finite(stored["low"]), high=_finite(stored["high"])
+            )
+            for class_id, stored in dict(fields["maps"]).items()
+        }
+    raise ValueError(f"version {version!r}; this tscam reads 1 to {VERSION}, update it")
+
+
+def _finite(value: float) -> float:
+    if not np.isfinite(number := float(value)):
+        raise ValueError(f"{value}; expected a finite number")
+    return number

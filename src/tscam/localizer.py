@@ -17,7 +17,7 @@ from tscam.formats import formats, write_annotations
 from tscam.geometry import View, to_box
 from tscam.image import PICTURE_SUFFIXES, preprocess, read_image
 from tscam.loading import Progress, batches, read_ahead
-from tscam.localization import Localization, LocalizedObject, grid_map, read_localizations
+from tscam.localization import Localization, LocalizedObject, StoredMap, read_localizations
 from tscam.predictor import Prediction, Predictor
 from tscam.predictors import open_predictor
 from tscam.system.resources import Precision
@@ -79,7 +79,7 @@ class Localizer:
 
     def _localization(self, image: str, view: View, prediction: Prediction, *, threshold: float) -> Localization:
         probabilities, names = prediction.probabilities, self.predictor.label_names
-        objects = []
+        objects, maps = [], {}
         for class_id, raw in zip(prediction.classes.tolist(), prediction.maps, strict=True):
             boxes = find_boxes(raw, view, threshold=threshold)
             if len(boxes):
@@ -89,12 +89,14 @@ class Localizer:
                         class_id=class_id,
                         score=float(probabilities[class_id]),
                         box=to_box(boxes[0]),
-                        map=grid_map(raw),
                     )
                 )
+                maps[class_id] = StoredMap.from_raw(raw)
         width, height = view.picture_wh
         reason = "" if objects else "the maps are flat: nothing stands out"
-        return Localization(image=image, width=width, height=height, status="ok", reason=reason, objects=tuple(objects))
+        return Localization(
+            image=image, width=width, height=height, status="ok", reason=reason, objects=tuple(objects), maps=maps
+        )
 
 
 def load(

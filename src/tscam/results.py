@@ -1,11 +1,11 @@
 """The files of an evaluation: `metrics.json`, a line a picture in `per_image.jsonl`, and what was not judged."""
 
-import base64
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from tscam.datasets import Dataset
+from tscam.localization import encode_levels
 from tscam.metrics.picture import JudgedPicture
 from tscam.metrics.summary import ProtocolResult
 from tscam.metrics.ts_cam import OUTCOMES
@@ -54,7 +54,6 @@ def write_results(
 
 
 def _line(picture: JudgedPicture, place: int, results: Mapping[str, ProtocolResult]) -> dict[str, object]:
-    shown = picture.shown
     return {
         "image": picture.image,
         "picture": list(picture.picture_wh),
@@ -62,7 +61,7 @@ def _line(picture: JudgedPicture, place: int, results: Mapping[str, ProtocolResu
         "top_classes": list(picture.top_classes),
         "truths": picture.truths.tolist(),
         "fault": picture.fault,
-        "map": {"grid": list(shown.shape), "uint8": base64.b64encode(shown.tobytes()).decode()},
+        "map": encode_levels(picture.shown),
         "protocols": {name: _of_protocol(result, place) for name, result in results.items()},
     }
 

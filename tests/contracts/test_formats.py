@@ -4,7 +4,6 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from tscam.errors import OutputError
@@ -23,7 +22,6 @@ def localizations(pictures: Path) -> Iterator[Localization]:
             class_id=class_id,
             score=0.9 - class_id / 10,
             box=(0.5 + class_id, 1.0, 20.25, 9.125 + class_id),
-            map=np.arange(6, dtype=np.uint8).reshape(2, 3),
         )
         for class_id, label in enumerate(LABELS)
     )

@@ -8,9 +8,9 @@ from PIL import Image
 
 from tscam.drawing import CLASS_COLOURS, draw, draw_panel, sheet
 from tscam.errors import DataError, ImageError
-from tscam.localization import Localization, LocalizedObject
+from tscam.geometry import Box
+from tscam.localization import Localization, LocalizedObject, StoredMap
 
-Box = tuple[float, float, float, float]
 GUTTER = 16
 GREY = (90, 100, 110)
 
@@ -22,16 +22,17 @@ def grey(width: int = 480, height: int = 330) -> Image.Image:
 def found(
     *, class_id: int = 1, label: str = "fox", score: float = 0.75, box: Box = (120.0, 90.0, 300.0, 240.0)
 ) -> LocalizedObject:
-    grid = np.zeros((3, 4), dtype=np.uint8)
-    grid[1, 2] = 255
-    return LocalizedObject(label=label, class_id=class_id, score=score, box=box, map=grid)
+    return LocalizedObject(label=label, class_id=class_id, score=score, box=box)
 
 
 def localized(
     *objects: LocalizedObject, picture: Image.Image | None = None, image: str = "a.png", reason: str = ""
 ) -> Localization:
     width, height = (picture or grey()).size
-    return Localization(image=image, width=width, height=height, status="ok", reason=reason, objects=objects)
+    levels = np.zeros((3, 4), dtype=np.uint8)
+    levels[1, 2] = 255
+    maps = {each.class_id: StoredMap(levels=levels) for each in objects}
+    return Localization(image=image, width=width, height=height, status="ok", reason=reason, objects=objects, maps=maps)
 
 
 def bad(reason: str = "an empty file") -> Localization:

@@ -22,7 +22,7 @@ WIDTH, HEIGHT = 310, 200
 def found(
     *, label: str = "fox", class_id: int = 2, score: float = 0.5, box: Box = (1.0, 2.0, 4.0, 7.5)
 ) -> LocalizedObject:
-    return LocalizedObject(label=label, class_id=class_id, score=score, box=box, map=np.zeros((2, 3), dtype=np.uint8))
+    return LocalizedObject(label=label, class_id=class_id, score=score, box=box)
 
 
 def localized(image: str, *objects: LocalizedObject) -> Localization:

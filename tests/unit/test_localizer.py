@@ -113,7 +113,9 @@ def test_the_most_likely_classes_come_first_with_their_probability_and_their_own
     left, right = (thing.box for thing in found.objects)
     assert (left[0], right[2]) == (0, 480)
     assert left[2] < 240 < right[0]
-    assert found.objects[1].map.tolist() == [[0, 0, 0, 0, 0, 0, 255, 255]] * 4
+    assert found.maps.keys() == {1, 2}
+    assert found.maps[2].levels.tolist() == [[0, 0, 0, 0, 0, 0, 255, 255]] * 4
+    assert (found.maps[2].low, found.maps[2].high) == (-2.0, 3.0)
 
 
 def test_a_flat_map_is_no_object_and_says_so(tmp_path: Path) -> None:

@@ -50,8 +50,9 @@ def test_the_verb_writes_lines_drawings_annotations_and_what_was_bad(tmp_path: P
             x0, y0, x1, y1 = thing.box
             assert 0 <= x0 < x1 <= line.width
             assert 0 <= y0 < y1 <= line.height
-            assert thing.map.shape == (4, 4)
-            assert (thing.map.min(), thing.map.max()) == (0, 255)
+            levels = line.maps[thing.class_id].levels
+            assert levels.shape == (4, 4)
+            assert (levels.min(), levels.max()) == (0, 255)
 
     with (out / "bad_images.csv").open(newline="") as file:
         assert list(csv.reader(file)) == [["image", "reason"], [lines[3].image, lines[3].reason]]

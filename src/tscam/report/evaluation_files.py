@@ -1,6 +1,5 @@
 """`metrics.json` and `per_image.jsonl` → what the page shows, typed."""
 
-import base64
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from jaxtyping import UInt8
 
 from tscam.errors import DataError
 from tscam.geometry import Box, to_box
+from tscam.localization import decode_levels
 from tscam.metrics.statistics import Score
 from tscam.metrics.summary import Group, Threshold
 from tscam.results import METRICS, PICTURES
@@ -192,8 +192,6 @@ def _protocol(name: str, part: dict[str, Any], view: list[int] | None) -> Protoc
 
 def _picture(line: dict[str, Any], protocol: str, lead: str) -> PictureLine:
     judged = line["protocols"][protocol]
-    height, width = line["map"]["grid"]
-    levels = np.frombuffer(base64.b64decode(line["map"]["uint8"]), dtype=np.uint8).reshape(height, width)
     return PictureLine(
         image=line["image"],
         picture_wh=(line["picture"][0], line["picture"][1]),
@@ -201,7 +199,7 @@ def _picture(line: dict[str, Any], protocol: str, lead: str) -> PictureLine:
         top_class=line["top_classes"][0] if line["top_classes"] else None,
         truths=tuple(map(to_box, line["truths"])),
         fault=line["fault"],
-        map=levels,
+        map=decode_levels(line["map"]),
         iou=float(judged["iou"]),
         box=to_box(judged["box"]) if "box" in judged else None,
         outcome=judged.get("outcome"),

@@ -85,7 +85,7 @@ def _tile(dataset: Dataset, index: int, localization: Localization) -> Image.Ima
     true_boxes = np.empty((0, 4)) if dataset.boxes is None else dataset.boxes[index]
     panel = draw_panel(
         picture,
-        map=found.map,
+        map=localization.maps[found.class_id].levels,
         box=scale_box(found.box, from_wh=picture_wh, to_wh=picture.size),
         true_boxes=[to_box(box) for box in scale_boxes(true_boxes, from_wh=picture_wh, to_wh=picture.size)],
         colour=_RIGHT if is_right else _WRONG,
