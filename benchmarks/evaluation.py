@@ -31,7 +31,6 @@ from tscam.metrics.curves import curve_of
 from tscam.metrics.levels import judge_levels, level_map, truths_in_view
 from tscam.metrics.picture import JudgedPicture
 from tscam.metrics.protocol import BoxProtocol, protocols
-from tscam.metrics.threshold import threshold_policy
 from tscam.score_maps import map_path, write_map
 from tscam.spool import Spool
 
@@ -194,7 +193,7 @@ def _from_files(pictures: int, processes: int, turns: int) -> tuple[_Seconds, _S
 def _judged(dataset: Dataset, folder: Path, workers: int) -> Iterator[JudgedPicture]:
     from tscam.tasks import SavedMaps, judged  # PyTorch comes with it, which started processes need not wait for.
 
-    judge = Judge(protocols=ASKED, policy=threshold_policy(None))
+    judge = Judge(protocols=ASKED)
     return judged(SavedMaps(folder=folder), dataset, judge, workers=workers)
 
 

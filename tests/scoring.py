@@ -8,7 +8,6 @@ from tscam.judging import Judge
 from tscam.metrics.columns import Columns, columns_of
 from tscam.metrics.picture import JudgedPicture
 from tscam.metrics.protocol import TS_CAM
-from tscam.metrics.threshold import ThresholdPolicy
 from tscam.predictor import Predictor
 from tscam.tasks import PredictedMaps, judged
 
@@ -41,6 +40,6 @@ def score(
 ) -> Scored:
     """Every picture of a data set, judged."""
     tasks = PredictedMaps(predictor=predictor, batch_size=batch_size, workers=workers)
-    judge = Judge(protocols=(TS_CAM,), policy=ThresholdPolicy(kind="model"))
+    judge = Judge(protocols=(TS_CAM,))
     pictures = list(judged(tasks, dataset, judge, **how))
     return Scored(pictures=pictures, columns=columns_of(pictures, TS_CAM, thresholds={"gt_known_loc": threshold}))

@@ -16,7 +16,6 @@ from tscam.loading import Progress
 from tscam.metrics.picture import JudgedPicture
 from tscam.metrics.protocol import BoxProtocol, PixelProtocol, protocols
 from tscam.metrics.summary import ProtocolResult, summarize
-from tscam.metrics.threshold import Kind, ThresholdPolicy, threshold_policy
 from tscam.predictor import Predictor
 from tscam.predictors import open_predictor
 from tscam.report import write_report
@@ -24,10 +23,8 @@ from tscam.results import write_results
 from tscam.spool import Spool
 from tscam.system.processes import ALONE, Processes, joined, own_device
 from tscam.tasks import PredictedMaps, SavedMaps, Tasks, judged, require_judgeable, require_readable
-from tscam.thresholds import Chosen, choose_on, chosen_by, held_out_pictures, needs_held_out, policy_of
+from tscam.thresholds import Thresholds, choose_thresholds, plan_thresholds, requested_policy, require_plan_readable
 from tscam.writing import claim_output, literal, locked, require_claimable
-
-_ONE_FOR_ALL = ThresholdPolicy(kind="model")
 
 # Data sets that wsolevaluation knows by a name of its own.
 _WSOL_NAMES = {"cub": "CUB", "imagenet": "ILSVRC"}
@@ -71,13 +68,8 @@ def evaluate(model: str | Path | None, config: EvaluateConfig, *, on_progress: P
     Raises:
         TscamError: model, data or place are not fit; nothing is written then.
     """
-    policy = None if config.threshold is None else threshold_policy(config.threshold)
     asked = tuple(protocols[name] for name in dict.fromkeys(config.protocol))
-    if policy is not None and all(protocol.threshold == "best" for protocol in asked):
-        raise ConfigError(
-            f"--threshold {policy.name}: under {' and '.join(config.protocol)} the best one is taken by definition; "
-            "leave it out, or add a protocol that asks for one, such as realistic"
-        )
+    requested = requested_policy(config.threshold, asked)
     dataset = read_dataset(config.data, name=config.dataset, split=config.split)
     with ExitStack() as held:
         processes = held.enter_context(joined(own_device(config.device)))
@@ -86,27 +78,23 @@ def evaluate(model: str | Path | None, config: EvaluateConfig, *, on_progress: P
             raise ConfigError(f"{given} --maps given; evaluate scores one or the other")
         source = None if model is None else resolve(model)
         inputs = [config.data, *([source.path] if source else []), *([config.maps] if config.maps else [])]
-        tasks, facts, own = _tasks(source, config, dataset)
+        tasks, facts = _tasks(source, config, dataset)
+        plan = plan_thresholds(
+            asked, dataset, tasks, requested=requested, fraction=TrainConfig.val_fraction, seed=TrainConfig.seed
+        )
         faults = require_judgeable(dataset, tasks, allow_missing=config.allow_missing, **_needs(asked))
-        kind, threads = needs_held_out(asked, policy), max(config.workers, 1)
-        needing = tuple(each for each in asked if each.threshold != "best" and policy_of(each, policy).kind == kind)
-        held_out = None if kind is None else _held_out(config, kind, needing, tasks, scored=dataset.split)
-        out = literal(config.out)
+        out, threads = literal(config.out), max(config.workers, 1)
         if processes.is_main:
             require_claimable(config.out, overwrite=config.overwrite, inputs=inputs)
-            if kind is not None and held_out is not None:
-                by = tuple(chosen_by(needing, held_out, kind).values())
-                require_readable(held_out, tasks, by, faults={}, workers=threads, with_pictures=kind == "pseudo")
+            require_plan_readable(plan, tasks, workers=threads)
             require_readable(dataset, tasks, asked, faults=faults, workers=threads)
             held.enter_context(locked(out))
             out = claim_output(config.out, overwrite=config.overwrite, inputs=inputs)
         processes.wait()
-        chosen = {protocol.name: _chosen(protocol, policy, own=own) for protocol in asked}
-        if kind is not None and held_out is not None:
-            spool_in = out if processes.is_main else None
-            chosen |= choose_on(held_out, kind, needing, tasks=tasks, spool_in=spool_in, workers=config.workers)
+        spool_in = out if processes.is_main else None
+        thresholds = choose_thresholds(plan, tasks, spool_in=spool_in, workers=config.workers)
         found = evaluate_to(
-            out, tasks, dataset, asked=asked, chosen=chosen, facts=facts, faults=faults, workers=config.workers,
+            out, tasks, dataset, thresholds=thresholds, facts=facts, faults=faults, workers=config.workers,
             save_to=out / "scoremaps" if config.save_maps else None, processes=processes, on_progress=on_progress,
         )  # fmt: skip
         if processes.is_main:
@@ -119,8 +107,7 @@ def evaluate_to(
     tasks: Tasks,
     dataset: Dataset,
     *,
-    asked: Protocols,
-    chosen: Mapping[str, Chosen],
+    thresholds: Thresholds,
     facts: Mapping[str, object],
     faults: Mapping[int, str] | None = None,
     workers: int = 0,
@@ -131,7 +118,7 @@ def evaluate_to(
     """Scores tasks that fit a data set; the first process writes the files into `out`.
 
     Args:
-        chosen: where each protocol's threshold comes from.
+        thresholds: by protocol; every one of these protocols is scored.
         facts: of the model, for the files.
         faults: of pictures by index, why they count as wrong.
         workers: processes that judge, beside this one.
@@ -142,8 +129,8 @@ def evaluate_to(
     """
     if processes.is_main:
         out.mkdir(parents=True, exist_ok=True)
-    policy = next((each.policy for each in chosen.values() if each.policy.is_of_each_map), _ONE_FOR_ALL)
-    judge = Judge(protocols=asked, policy=policy, save_to=save_to)
+    per_map = next((each.policy for each in thresholds.values() if each.policy.is_per_map), None)
+    judge = Judge(protocols=tuple(thresholds), per_map=per_map, save_to=save_to)
     named = {dataset.image_ids[index]: reason for index, reason in (faults or {}).items()}
     with Spool[JudgedPicture](out if processes.is_main else None) as pictures:
         sizes_wh = []
@@ -154,12 +141,10 @@ def evaluate_to(
             sizes_wh.append(picture.picture_wh)
         results = {
             protocol.name: summarize(
-                pictures, protocol, policy=chosen[protocol.name].policy, threshold=chosen[protocol.name].value,
-                explained=chosen[protocol.name].explained, published=dataset.threshold,
-                class_names=dataset.class_names,
+                pictures, protocol, threshold, published=dataset.threshold, class_names=dataset.class_names
             )
-            for protocol in asked
-        }  # fmt: skip
+            for protocol, threshold in thresholds.items()
+        }
         if processes.is_main:
             write_results(out, results, pictures, dataset=dataset, facts=facts, faults=named)
     if processes.is_main and save_to is not None:
@@ -191,31 +176,15 @@ def _has_names(classes: tuple[str, ...]) -> bool:
     return any(name != str(number) for number, name in enumerate(classes))
 
 
-def _held_out(config: EvaluateConfig, kind: Kind, needing: Protocols, tasks: Tasks, *, scored: str) -> Dataset:
-    """Pictures to choose a threshold on: those that training holds out by default."""
-    found = held_out_pictures(
-        config.data, kind, needing, name=config.dataset, scored=scored, fraction=TrainConfig.val_fraction,
-        seed=TrainConfig.seed,
-    )  # fmt: skip
-    if without := tasks.without_map(found):
-        raise DataError(
-            f"{config.data}: {len(without)} of {len(found)} pictures of split {found.split!r}, which choose the "
-            "threshold, have no map; add them, or give a number, otsu or oracle as --threshold"
-        )
-    return found
-
-
-def _tasks(
-    model: ModelSource | None, config: EvaluateConfig, dataset: Dataset
-) -> tuple[Tasks, dict[str, object], tuple[float, str]]:
-    """What makes the maps, what is said of it, and its threshold with where that comes from."""
+def _tasks(model: ModelSource | None, config: EvaluateConfig, dataset: Dataset) -> tuple[Tasks, dict[str, object]]:
+    """What makes the maps, and the facts about it."""
     if config.maps is not None:
         if config.save_maps:
             raise ConfigError("--save-maps beside --maps: the maps are there already; leave it out")
         if config.method is not None or config.method_args:
             raise ConfigError("--method beside --maps: no model is read; leave it out")
         facts: dict[str, object] = {"maps": str(config.maps)}
-        return SavedMaps(folder=config.maps), facts, (dataset.threshold, f"published for data sets like {dataset.name}")
+        return SavedMaps(folder=config.maps), facts
     assert model is not None
     predictor = open_predictor(
         model, method=config.method, method_args=config.method_args, device=own_device(config.device),
@@ -223,7 +192,7 @@ def _tasks(
     )  # fmt: skip
     require_same_classes(predictor, dataset)
     tasks = PredictedMaps(predictor=predictor, batch_size=config.batch_size, workers=config.workers)
-    return tasks, predictor.facts.to_json(), (predictor.threshold, "stored with the model")
+    return tasks, predictor.facts.to_json()
 
 
 def _needs(asked: Protocols) -> dict[str, bool]:
@@ -231,14 +200,6 @@ def _needs(asked: Protocols) -> dict[str, bool]:
         "with_boxes": any(isinstance(protocol, BoxProtocol) for protocol in asked),
         "with_masks": any(isinstance(protocol, PixelProtocol) for protocol in asked),
     }
-
-
-def _chosen(protocol: BoxProtocol | PixelProtocol, asked: ThresholdPolicy | None, *, own: tuple[float, str]) -> Chosen:
-    """What needs no held-out pictures."""
-    policy = policy_of(protocol, asked)
-    if policy.kind == "model":
-        return Chosen(policy=policy, value=own[0], explained=own[1])
-    return Chosen(policy=policy, value=policy.value if policy.kind == "fixed" else None, explained=policy.explained)
 
 
 def _write_metadata(folder: Path, dataset: Dataset, sizes_wh: Sequence[tuple[int, int]]) -> None:

@@ -79,13 +79,13 @@ class Judge:
     """Judges pictures.
 
     Attributes:
-        protocols: that are asked for.
-        policy: of the threshold; one that gives each map a level of its own is asked here.
-        save_to: folder that localization maps are written to; None writes none.
+        protocols: the protocols under which every picture is judged.
+        per_map: the policy that gives every map its own threshold; None where one threshold serves all maps.
+        save_to: folder for the localization maps; None writes none.
     """
 
     protocols: Protocols
-    policy: ThresholdPolicy
+    per_map: ThresholdPolicy | None = None
     save_to: Path | None = None
 
     def __call__(self, task: Task) -> JudgedPicture:
@@ -103,8 +103,8 @@ class Judge:
                 pixels[protocol.name] = _judge_pixels(task, maps, protocol)
             else:
                 boxes[protocol.name] = _judge_boxes(task, maps, protocol)
-            if self.policy.is_of_each_map:
-                own_levels[protocol.name] = 0 if task.fault else self._own_level(maps.in_view(protocol), protocol)
+            if self.per_map is not None:
+                own_levels[protocol.name] = 0 if task.fault else _level(self.per_map, maps.in_view(protocol), protocol)
         if self.save_to is not None and not task.fault:
             saved = next((each for each in self.protocols if each.view is not None), self.protocols[0])
             write_map(map_path(self.save_to, task.image), maps.in_view(saved))
@@ -121,8 +121,9 @@ class Judge:
             fault=task.fault,
         )
 
-    def _own_level(self, map_: Float[np.ndarray, "H W"], protocol: BoxProtocol | PixelProtocol) -> int:
-        return self.policy.level(to_bytes(map_, precision=protocol.precision)) or 0
+
+def _level(policy: ThresholdPolicy, map_: Float[np.ndarray, "H W"], protocol: BoxProtocol | PixelProtocol) -> int:
+    return policy.level(to_bytes(map_, precision=protocol.precision)) or 0
 
 
 def read_localization_map(path: Path, *, side: int | None) -> Float[np.ndarray, "H W"]:

@@ -19,6 +19,7 @@ from tscam.judging import NO_MASK, Judge, Protocols, Task, read_localization_map
 from tscam.loading import Progress, batches, in_processes, read_ahead
 from tscam.metrics.picture import JudgedPicture
 from tscam.metrics.protocol import PixelProtocol
+from tscam.metrics.threshold import Threshold, ThresholdPolicy
 from tscam.predictor import Prediction, Predictor
 from tscam.score_maps import map_path
 from tscam.system.processes import ALONE, Processes
@@ -37,6 +38,10 @@ class Tasks(Protocol):
     @property
     def batch_size(self) -> int:
         """Pictures that are predicted together; processes take whole batches in turn."""
+        ...
+
+    def default_threshold(self, dataset: Dataset) -> Threshold:
+        """The threshold under the policy `model`: stored with the model, or published for the data set."""
         ...
 
     def of(self, dataset: Dataset, indices: Sequence[int], *, faults: Mapping[int, str]) -> Iterator[Task]:
@@ -65,6 +70,10 @@ class PredictedMaps:
     batch_size: int
     workers: int
 
+    def default_threshold(self, dataset: Dataset) -> Threshold:  # noqa: ARG002  The model knows its own.
+        policy = ThresholdPolicy(kind="model")
+        return Threshold(policy=policy, value=self.predictor.threshold, explained=policy.explained)
+
     def of(self, dataset: Dataset, indices: Sequence[int], *, faults: Mapping[int, str]) -> Iterator[Task]:
         def load(index: int) -> tuple[int, Float[np.ndarray, "3 H W"], View]:
             pixels, view = preprocess(read_image(dataset.path(index)), to=self.predictor.input_format)
@@ -88,6 +97,10 @@ class SavedMaps:
 
     folder: Path
     batch_size: int = 64
+
+    def default_threshold(self, dataset: Dataset) -> Threshold:
+        explained = f"published for data sets like {dataset.name}"
+        return Threshold(policy=ThresholdPolicy(kind="model"), value=dataset.threshold, explained=explained)
 
     def of(self, dataset: Dataset, indices: Sequence[int], *, faults: Mapping[int, str]) -> Iterator[Task]:
         for index in indices:

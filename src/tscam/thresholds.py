@@ -1,126 +1,185 @@
-"""The threshold that a policy chooses for each protocol, before any scored picture is seen."""
+"""The thresholds of an evaluation: planned before any picture is scored, chosen on held-out pictures where need be."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tscam.datasets import Dataset, find_reader, has_boxes, hold_out, read_dataset
-from tscam.errors import DataError
+from tscam.errors import ConfigError, DataError
 from tscam.judging import Judge, Protocols
 from tscam.metrics.curves import curve_of
 from tscam.metrics.picture import JudgedPicture
 from tscam.metrics.protocol import REALISTIC, BoxProtocol, PixelProtocol
-from tscam.metrics.threshold import Kind, ThresholdPolicy, best_threshold
+from tscam.metrics.threshold import Threshold, ThresholdPolicy, best_threshold, threshold_policy
 from tscam.pseudo_boxes import with_pseudo_boxes
 from tscam.spool import Spool
-from tscam.tasks import Tasks, judged
+from tscam.tasks import Tasks, judged, require_readable
 
-# All levels are looked at, and no map has one of its own.
-_NO_OTHER = ThresholdPolicy(kind="oracle")
+Thresholds = Mapping[BoxProtocol | PixelProtocol, Threshold]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Chosen:
-    """A policy, what it chose, and where that comes from.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ThresholdPlan:
+    """The threshold of every protocol, and the held-out pictures that are to choose those without a value.
 
     Attributes:
-        value: τ; None where it is chosen on the scored pictures, or for each map.
-        explained: in words.
+        thresholds: by protocol.
+        held_out: pictures to choose on; None where every threshold is known, or needs no such pictures.
+        chosen_by: by protocol that needs them, the protocol under which held-out pictures are judged: itself, or one
+            of boxes where the pictures have no masks.
     """
 
-    policy: ThresholdPolicy
-    value: float | None
-    explained: str
+    thresholds: Thresholds
+    held_out: Dataset | None = None
+    chosen_by: Mapping[BoxProtocol | PixelProtocol, BoxProtocol | PixelProtocol] = field(default_factory=dict)
+
+    @property
+    def uses_pseudo_boxes(self) -> bool:
+        """True if pseudo boxes stand in for true ones on the held-out pictures."""
+        return any(self.thresholds[protocol].policy.kind == "pseudo" for protocol in self.chosen_by)
+
+    @property
+    def judging_protocols(self) -> Protocols:
+        """The protocols under which held-out pictures are judged, each once."""
+        return tuple(dict.fromkeys(self.chosen_by.values()))
 
 
-def policy_of(protocol: BoxProtocol | PixelProtocol, asked: ThresholdPolicy | None) -> ThresholdPolicy:
-    """The policy that was asked for, else the protocol's own."""
-    return asked or ThresholdPolicy(kind="val" if protocol.threshold == "val" else "model")
-
-
-def needs_held_out(asked: Protocols, policy: ThresholdPolicy | None) -> Kind | None:
-    """The policy, `val` or `pseudo`, for which a threshold is to be chosen on held-out pictures; None for no such."""
-    kinds = {policy_of(protocol, policy).kind for protocol in asked if protocol.threshold != "best"}
-    return next((kind for kind in kinds if kind in ("val", "pseudo")), None)
-
-
-def held_out_pictures(
-    root: Path, kind: Kind, asked: Protocols, *, name: str | None, scored: str, fraction: float, seed: int
-) -> Dataset:
-    """Pictures to choose a threshold on: the split `val`, or what training holds out of the training split.
-
-    Args:
-        kind: `val` needs true boxes, or masks, as the protocols do; `pseudo` needs none.
-        name: of the reader.
-        scored: the split that is scored, and so not chosen on.
+def requested_policy(text: float | str | None, protocols: Protocols) -> ThresholdPolicy | None:
+    """The policy that a user names for all protocols; None leaves every protocol its own.
 
     Raises:
-        DataError: there are none, or they have no boxes.
+        ConfigError: no such policy, or no protocol that takes one.
     """
-    held = find_reader(root, name=name).splits(root)
-    if "val" in held and scored != "val":
-        dataset = read_dataset(root, name=name, split="val")
-    elif "train" in held and scored != "train":
-        training = read_dataset(root, name=name, split="train")
-        try:
-            _, dataset = hold_out(training, fraction=fraction, seed=seed)
-        except DataError as fault:
-            raise DataError(
-                f"{root}: the split 'train' has too few pictures to hold any out; give a number, otsu or oracle as "
-                "--threshold"
-            ) from fault
-        dataset = replace(dataset, split="held out of 'train'")
-    else:
-        raise DataError(
-            f"{root}: no pictures beside the split {scored!r} to choose a threshold on; it holds {', '.join(held)}. "
-            "Give a number, otsu or oracle as --threshold"
+    if text is None:
+        return None
+    policy = threshold_policy(text)
+    if all(protocol.threshold == "best" for protocol in protocols):
+        raise ConfigError(
+            f"--threshold {policy.name}: under {' and '.join(protocol.name for protocol in protocols)} the best one is "
+            "taken by definition; leave it out, or add a protocol that asks for one, such as realistic"
         )
-    with_boxes = any(isinstance(each, BoxProtocol) for each in chosen_by(asked, dataset, kind).values())
-    if kind == "val" and with_boxes and not has_boxes(dataset):
-        raise DataError(
-            f"{root}: the split {dataset.split!r} has pictures without boxes, and a threshold is to be chosen on it; "
-            "take --threshold pseudo, or a number"
-        )
-    return dataset
+    return policy
 
 
-def choose_on(
-    dataset: Dataset, kind: Kind, asked: Protocols, *, tasks: Tasks, spool_in: Path | None, workers: int
-) -> dict[str, Chosen]:
-    """The best threshold of each protocol on held-out pictures, by name; of equal ones the nearest to the published.
+def plan_thresholds(
+    protocols: Protocols,
+    dataset: Dataset,
+    tasks: Tasks,
+    *,
+    requested: ThresholdPolicy | None,
+    fraction: float,
+    seed: int,
+) -> ThresholdPlan:
+    """Plan the threshold of every protocol, and find the held-out pictures that it needs.
+
+    Held-out pictures are the split `val`, or those that training holds out of the training split.
 
     Args:
-        kind: `val`, or `pseudo` for boxes that nobody drew.
-        tasks: what makes their maps.
-        spool_in: folder for what is judged.
+        dataset: the split that is scored, and so never chosen on.
+        requested: the policy for all protocols that take one; None leaves every protocol its own.
+        fraction, seed: how training holds pictures out.
+
+    Raises:
+        DataError: there are no held-out pictures, or they lack boxes or maps.
+    """
+    thresholds = {protocol: _planned(_policy(protocol, requested), tasks, dataset) for protocol in protocols}
+    waiting = tuple(protocol for protocol in protocols if thresholds[protocol].policy.needs_held_out)
+    if not waiting:
+        return ThresholdPlan(thresholds=thresholds)
+    held_out = _held_out(dataset, fraction=fraction, seed=seed)
+    by_masks = held_out.masks is not None and thresholds[waiting[0]].policy.kind == "val"
+    chosen_by = {protocol: protocol if by_masks else _by_boxes(protocol) for protocol in waiting}
+    plan = ThresholdPlan(thresholds=thresholds, held_out=held_out, chosen_by=chosen_by)
+    needs_boxes = any(isinstance(protocol, BoxProtocol) for protocol in plan.judging_protocols)
+    if needs_boxes and not plan.uses_pseudo_boxes and not has_boxes(held_out):
+        raise DataError(
+            f"{dataset.root}: the split {held_out.split!r} has pictures without boxes, and a threshold is to be chosen "
+            "on it; take --threshold pseudo, or a number"
+        )
+    if missing := tasks.without_map(held_out):
+        raise DataError(
+            f"{dataset.root}: {len(missing)} of {len(held_out)} pictures of split {held_out.split!r}, which choose the "
+            "threshold, have no map; add them, or give a number, otsu or oracle as --threshold"
+        )
+    return plan
+
+
+def require_plan_readable(plan: ThresholdPlan, tasks: Tasks, *, workers: int) -> None:
+    """Refuse held-out pictures, maps and masks that cannot be read.
+
+    Args:
+        workers: threads that read.
+
+    Raises:
+        DataError: names the first of them.
+    """
+    if plan.held_out is not None:
+        require_readable(
+            plan.held_out, tasks, plan.judging_protocols, faults={}, workers=workers,
+            with_pictures=plan.uses_pseudo_boxes,
+        )  # fmt: skip
+
+
+def choose_thresholds(plan: ThresholdPlan, tasks: Tasks, *, spool_in: Path | None, workers: int) -> Thresholds:
+    """Choose the thresholds that wait for held-out pictures: the best ones, among equals the nearest to the published.
+
+    Args:
+        spool_in: folder for the judged pictures, as `Spool` takes it.
         workers: processes that judge.
     """
-    truths = dataset if kind == "val" else with_pseudo_boxes(dataset, tasks)
-    by = chosen_by(asked, truths, kind)
-    judge = Judge(protocols=tuple({each.name: each for each in by.values()}.values()), policy=_NO_OTHER)
-    chosen = {}
+    if plan.held_out is None:
+        return plan.thresholds
+    truths = with_pseudo_boxes(plan.held_out, tasks) if plan.uses_pseudo_boxes else plan.held_out
+    origin = "pseudo" if plan.uses_pseudo_boxes else "true"
+    chosen = dict(plan.thresholds)
     with Spool[JudgedPicture](spool_in) as pictures:
-        for picture in judged(tasks, truths, judge, workers=workers):
+        for picture in judged(tasks, truths, Judge(protocols=plan.judging_protocols), workers=workers):
             pictures.append(picture)
-        for name, chooses in by.items():
-            curve = curve_of(pictures, chooses)
+        for protocol, chosen_by in plan.chosen_by.items():
+            curve = curve_of(pictures, chosen_by)
             hits = next(iter(curve.hits.values()))
-            value = float(curve.thresholds[best_threshold(hits, curve.thresholds, nearest_to=dataset.threshold)])
-            drawn = f"{'pseudo' if kind == 'pseudo' else 'true'} {_compared(chooses)}"
-            said = f"best on {len(pictures)} pictures of split {dataset.split!r} with {drawn}"
-            chosen[name] = Chosen(policy=ThresholdPolicy(kind=kind), value=value, explained=said)
+            best = best_threshold(hits, curve.thresholds, nearest_to=truths.threshold)
+            compared = "masks" if isinstance(chosen_by, PixelProtocol) else "boxes"
+            chosen[protocol] = replace(
+                plan.thresholds[protocol],
+                value=float(curve.thresholds[best]),
+                explained=f"best on {len(pictures)} pictures of split {truths.split!r} with {origin} {compared}",
+            )
     return chosen
 
 
-def chosen_by(asked: Protocols, dataset: Dataset, kind: Kind) -> dict[str, BoxProtocol | PixelProtocol]:
-    """By each protocol's name the one that its threshold is chosen by: itself, or boxes where there are no masks."""
-    without_masks = dataset.masks is None or kind == "pseudo"
-    return {
-        protocol.name: REALISTIC  # boxes, in the same view
-        if without_masks and isinstance(protocol, PixelProtocol)
-        else protocol
-        for protocol in asked
-    }
+def _policy(protocol: BoxProtocol | PixelProtocol, requested: ThresholdPolicy | None) -> ThresholdPolicy:
+    """The requested policy, else the protocol's own; no request changes what the best threshold defines."""
+    if protocol.threshold == "best" or requested is None:
+        return ThresholdPolicy(kind=protocol.threshold)
+    return requested
 
 
-def _compared(protocol: BoxProtocol | PixelProtocol) -> str:
-    return "masks" if isinstance(protocol, PixelProtocol) else "boxes"
+def _planned(policy: ThresholdPolicy, tasks: Tasks, dataset: Dataset) -> Threshold:
+    if policy.kind == "model":
+        return tasks.default_threshold(dataset)
+    return Threshold(policy=policy, value=policy.value if policy.kind == "fixed" else None, explained=policy.explained)
+
+
+def _held_out(dataset: Dataset, *, fraction: float, seed: int) -> Dataset:
+    root, name = dataset.root, dataset.name
+    splits = find_reader(root, name=name).splits(root)
+    if "val" in splits and dataset.split != "val":
+        return read_dataset(root, name=name, split="val")
+    if "train" not in splits or dataset.split == "train":
+        raise DataError(
+            f"{root}: no pictures beside the split {dataset.split!r} to choose a threshold on; it holds "
+            f"{', '.join(splits)}. Give a number, otsu or oracle as --threshold"
+        )
+    try:
+        _, held_out = hold_out(read_dataset(root, name=name, split="train"), fraction=fraction, seed=seed)
+    except DataError as fault:
+        raise DataError(
+            f"{root}: the split 'train' has too few pictures to hold any out; give a number, otsu or oracle as "
+            "--threshold"
+        ) from fault
+    return replace(held_out, split="held out of 'train'")
+
+
+def _by_boxes(protocol: BoxProtocol | PixelProtocol) -> BoxProtocol:
+    return REALISTIC if isinstance(protocol, PixelProtocol) else protocol  # boxes, compared in the same view

@@ -80,7 +80,7 @@ def test_the_threshold_is_the_models_own_unless_another_is_given(tmp_path: Path)
         out = tmp_path / f"out {given}"
         found = evaluate(model, EvaluateConfig(data=tmp_path / "imagenet", out=out, threshold=given))
         stored = json.loads((out / "metrics.json").read_text())["protocols"]["ts-cam"]["threshold"]["values"]
-        assert found.results["ts-cam"].threshold.values == stored == {"gt_known_loc": taken}
+        assert found.results["ts-cam"].threshold_values == stored == {"gt_known_loc": taken}
 
 
 def test_the_maps_can_be_read_by_another_method(tmp_path: Path) -> None:

@@ -16,11 +16,11 @@ from tscam.datasets import Dataset, read_dataset
 from tscam.evaluation import evaluate, evaluate_to
 from tscam.judging import Judge, Task
 from tscam.metrics.protocol import protocols
-from tscam.metrics.threshold import threshold_policy
+from tscam.metrics.threshold import ThresholdPolicy
 from tscam.score_maps import map_path, write_map
 from tscam.system.processes import ALONE, Processes
 from tscam.tasks import SavedMaps, judged
-from tscam.thresholds import Chosen
+from tscam.thresholds import plan_thresholds
 
 COUNTS = (1, 2, 5, 33)
 
@@ -65,11 +65,10 @@ def numbers_of(data: Path, count: int, out: Path, processes: Processes = ALONE) 
     """`metrics.json` and `per_image.jsonl` of the first so many pictures."""
     dataset: Dataset = read_dataset(data, split="test").subset(range(count), split="test")
     asked = tuple(protocols[name] for name in ("ts-cam", "max-box-acc", "max-box-acc-v2", "realistic"))
-    oracle = Chosen(policy=threshold_policy("oracle"), value=None, explained="ORACLE")
-    evaluate_to(
-        out, SavedMaps(folder=data / "maps", batch_size=4), dataset, asked=asked,
-        chosen={protocol.name: oracle for protocol in asked}, facts={"maps": "maps"}, processes=processes,
-    )  # fmt: skip
+    oracle = ThresholdPolicy(kind="oracle")
+    tasks = SavedMaps(folder=data / "maps", batch_size=4)
+    plan = plan_thresholds(asked, dataset, tasks, requested=oracle, fraction=0.1, seed=26)
+    evaluate_to(out, tasks, dataset, thresholds=plan.thresholds, facts={"maps": "maps"}, processes=processes)
     if not processes.is_main:
         return ""
     return (out / "metrics.json").read_text() + (out / "per_image.jsonl").read_text()
@@ -114,7 +113,7 @@ def test_helpers_are_started_for_many_pictures_and_change_no_number(
 
     monkeypatch.setattr("tscam.tasks.in_processes", in_process)
     dataset, tasks = read_dataset(data, split="test"), SavedMaps(folder=data / "maps", batch_size=4)
-    judge = Judge(protocols=(box_protocol("max-box-acc"),), policy=threshold_policy(None))
+    judge = Judge(protocols=(box_protocol("max-box-acc"),))
     ious = []
     for few in (256, 33):
         monkeypatch.setattr("tscam.tasks._FEW", few)
@@ -131,7 +130,7 @@ def test_a_picture_that_comes_in_anothers_place_is_noticed(data: Path) -> None:
             return items[::-1]
 
     dataset, tasks = read_dataset(data, split="test"), SavedMaps(folder=data / "maps", batch_size=4)
-    judge = Judge(protocols=(), policy=threshold_policy(None))
+    judge = Judge(protocols=())
     with pytest.raises(RuntimeError, match="is due: each counts once"):
         list(judged(tasks, dataset, judge, processes=Confused(rank=0, count=1)))
 

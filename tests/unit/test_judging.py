@@ -54,8 +54,9 @@ def task(map_: np.ndarray | Path, **changes: object) -> Task:
     return replace(given, **changes)  # type: ignore[arg-type]
 
 
-def judge(*protocols: object, policy: str | float | None = None, save_to: Path | None = None) -> Judge:
-    return Judge(protocols=protocols, policy=threshold_policy(policy), save_to=save_to)  # type: ignore[arg-type]
+def judge(*protocols: object, policy: str | None = None, save_to: Path | None = None) -> Judge:
+    per_map = None if policy is None else threshold_policy(policy)
+    return Judge(protocols=protocols, per_map=per_map, save_to=save_to)  # type: ignore[arg-type]
 
 
 def facts(judged: Mapping[str, object]) -> dict[str, dict[str, object]]:

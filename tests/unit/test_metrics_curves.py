@@ -15,7 +15,7 @@ from tscam.metrics.pixels import PixelScores, judge_pixels, px_ap
 from tscam.metrics.protocol import BoxProtocol, PixelProtocol
 from tscam.metrics.statistics import resamples
 from tscam.metrics.summary import ProtocolResult, summarize
-from tscam.metrics.threshold import threshold_policy
+from tscam.metrics.threshold import Threshold, ThresholdPolicy, threshold_policy
 from tscam.metrics.ts_cam import OUTCOMES, Outcome
 
 TS_CAM, V1, V2 = box_protocol("ts-cam"), box_protocol("max-box-acc"), box_protocol("max-box-acc-v2")
@@ -36,15 +36,14 @@ def summary(
     pictures: Sequence[JudgedPicture],
     protocol: BoxProtocol | PixelProtocol,
     *,
-    policy: float | str | None = "oracle",
-    threshold: float | None = None,
+    policy: float | str = "oracle",
+    value: float | None = None,
     published: float = 0.1,
     class_names: tuple[str, ...] = ("ant", "bee", "cat"),
 ) -> ProtocolResult:
-    return summarize(
-        pictures, protocol, policy=threshold_policy(policy), threshold=threshold, explained="said so",
-        published=published, class_names=class_names,
-    )  # fmt: skip
+    chosen_by = ThresholdPolicy(kind="best") if protocol.threshold == "best" else threshold_policy(policy)
+    threshold = Threshold(policy=chosen_by, value=value, explained="said so")
+    return summarize(pictures, protocol, threshold, published=published, class_names=class_names)
 
 
 @pytest.mark.parametrize("highest", [255, 203, 77, 1, 0])
@@ -68,10 +67,10 @@ def test_the_second_version_is_the_mean_of_each_ious_own_best() -> None:
     assert values == pytest.approx(
         {"max_box_acc_v2": 200 / 3, "max_box_acc_30": 200 / 3, "max_box_acc_50": 200 / 3, "max_box_acc_70": 200 / 3}
     )
-    taken = {name: int(255 * tau) for name, tau in found.threshold.values.items()}
+    taken = {name: int(255 * tau) for name, tau in found.threshold_values.items()}
     assert 40 <= taken["max_box_acc_30"] < 100
     assert taken["max_box_acc_50"] == taken["max_box_acc_70"] == 205  # the nearest to 0.1
-    assert found.threshold.policy == "best"
+    assert found.threshold.policy.name == "best"
     alone = summary(pictures[:1], V2)
     assert alone.scores["max_box_acc_v2"].value == pytest.approx(200 / 3)
     # Each picture's part of the mean is that of its three hits, each at that IoU's threshold.
@@ -79,14 +78,11 @@ def test_the_second_version_is_the_mean_of_each_ious_own_best() -> None:
 
 
 @pytest.mark.parametrize("known", ["max-box-acc", "max-box-acc-v2"])
-def test_no_policy_changes_what_max_box_acc_is(known: str) -> None:
-    protocol = box_protocol(known)
+def test_max_box_acc_takes_the_best_threshold_whatever_else_is_known(known: str) -> None:
     pictures = [picture({known: scores(steps((100, 120, 0.8)))}, own_levels={known: 3})]
-    for policy in (None, 0.9, "oracle", "otsu", "val"):
-        found = summary(pictures, protocol, policy=policy, threshold=0.9)
-        assert found.threshold.policy == "best"
-        assert found.threshold.explained == "best on the scored pictures: so it is defined"
-        assert next(iter(found.scores.values())).value == 100
+    found = summary(pictures, box_protocol(known), value=0.9)
+    assert all(100 <= int(255 * tau) < 120 for tau in found.threshold_values.values())
+    assert next(iter(found.scores.values())).value == 100
 
 
 def test_an_iou_of_exactly_a_half_is_gt_known_and_not_top_k() -> None:
@@ -162,7 +158,7 @@ def test_a_level_of_each_maps_own_is_looked_up_for_each() -> None:
     assert found.columns.measures["gt_known_loc"].tolist() == [1, 0, 1]
     assert found.columns.boxes is not None
     assert found.columns.boxes[:, 2].tolist() == [90, 91, 255]
-    assert found.threshold.values == {}
+    assert found.threshold_values == {}
     assert found.describe().startswith("protocol ts-cam, threshold said so, 3 pictures\n")
 
 
@@ -172,9 +168,9 @@ def test_a_chosen_threshold_holds_and_the_oracles_stands_beside_it() -> None:
         picture({"ts-cam": scores(steps((140, 200, 0.8)), outcome=[R if 140 <= n < 200 else P for n in range(256)])}),
         picture({"ts-cam": scores(0.1, outcome=P)}),
     ]
-    found = summary(pictures, TS_CAM, policy="val", threshold=0.3)
+    found = summary(pictures, TS_CAM, policy="val", value=0.3)
     assert found.scores["gt_known_loc"].value == pytest.approx(100 / 3)
-    assert found.threshold.values == {"gt_known_loc": 0.3}
+    assert found.threshold_values == {"gt_known_loc": 0.3}
     assert found.best_threshold == 0.55  # the nearest to 0.1 of those from 140 to 150
     errors = found.to_json()["errors"]
     assert errors == {"right": 1, "cls_wrong": 0, "multi_instance": 0, "part": 2, "more": 0, "wrong": 0}
@@ -189,12 +185,11 @@ def test_a_chosen_threshold_holds_and_the_oracles_stands_beside_it() -> None:
 
 def test_the_oracle_is_the_best_of_the_curve_and_is_named() -> None:
     pictures = [picture({"realistic": scores(steps((start, start + 60, 0.8)))}) for start in (10, 40, 65, 180)]
-    found = summarize(
-        pictures, REALISTIC, policy=threshold_policy("oracle"), threshold=None,
-        explained=threshold_policy("oracle").explained, published=0.2, class_names=(),
-    )  # fmt: skip
+    oracle = threshold_policy("oracle")
+    threshold = Threshold(policy=oracle, explained=oracle.explained)
+    found = summarize(pictures, REALISTIC, threshold, published=0.2, class_names=())
     assert found.scores["gt_known_loc"].value == 75 == found.curve.percent("gt_known_loc").max()
-    assert int(found.threshold.values["gt_known_loc"] * 255) in range(65, 70)
+    assert int(found.threshold_values["gt_known_loc"] * 255) in range(65, 70)
     first_line = found.describe().splitlines()[0]
     assert first_line.startswith("protocol realistic, threshold 0.2")
     assert first_line.endswith(" (ORACLE: best on the scored pictures themselves), 4 pictures")
@@ -235,7 +230,7 @@ def test_pictures_are_grouped_by_size_count_and_class() -> None:
         picture({"ts-cam": scores(0.2 * place, outcome=W)}, truths=truths, label=place % 2)
         for place, truths in enumerate(boxes)
     ]
-    found = summary(pictures, TS_CAM, policy=0.1, threshold=0.1)
+    found = summary(pictures, TS_CAM, policy=0.1, value=0.1)
     assert [(group.name, group.pictures) for group in found.by_size] == [
         ("under 10 % of the picture", 1), ("10 to 30 %", 1), ("30 to 50 %", 1), ("over 50 %", 2),
     ]  # fmt: skip
@@ -249,14 +244,14 @@ def test_pictures_are_grouped_by_size_count_and_class() -> None:
 
 def test_the_histogram_of_ious_has_20_bins_and_every_picture() -> None:
     ious = [0.0, 0.01, 0.049, 0.051, 0.5, 0.999, 1.0]
-    found = summary([picture({"ts-cam": scores(iou, outcome=W)}) for iou in ious], TS_CAM, policy=0.2, threshold=0.2)
+    found = summary([picture({"ts-cam": scores(iou, outcome=W)}) for iou in ious], TS_CAM, policy=0.2, value=0.2)
     histogram = found.to_json()["iou_histogram"]
     assert histogram == [3, 1] + [0] * 8 + [1] + [0] * 8 + [2]
 
 
 def test_every_number_is_printed_with_its_protocol_and_threshold() -> None:
     pictures = [picture({"ts-cam": scores(0.8, outcome=R)}, top_classes=(0,))] * 3
-    lines = summary(pictures, TS_CAM, policy=0.2, threshold=0.2).describe().splitlines()
+    lines = summary(pictures, TS_CAM, policy=0.2, value=0.2).describe().splitlines()
     assert lines[0] == "protocol ts-cam, threshold 0.2 (said so), 3 pictures"
     names = ("top-1 cls", "top-5 cls", "GT-known loc", "top-1 loc", "top-5 loc")
     assert [line.strip() for line in lines[1:6]] == [f"{name} 100.00 %  [100.00, 100.00]" for name in names]
@@ -276,7 +271,7 @@ def random_pixels(seed: int) -> PixelScores:
 def test_px_ap_pools_all_pixels_and_its_interval_those_of_each_sample() -> None:
     judged = [random_pixels(seed) for seed in range(4)]
     pictures = [picture(pixels={"pxap": each}) for each in judged]
-    found = summary(pictures, PX_AP, policy=0.2, threshold=0.2)
+    found = summary(pictures, PX_AP, policy=0.2, value=0.2)
     inside, outside = (np.stack([getattr(each, part) for each in judged]) for part in ("foreground", "background"))
     assert found.scores["px_ap"].value == pytest.approx(float(px_ap(inside.sum(axis=0), outside.sum(axis=0))))
     areas = [
@@ -294,7 +289,7 @@ def test_px_ap_pools_all_pixels_and_its_interval_those_of_each_sample() -> None:
 
 def test_px_ap_of_more_pictures_than_are_pooled_at_once_is_the_same() -> None:
     judged = [random_pixels(seed % 7) for seed in range(513)]
-    found = summary([picture(pixels={"pxap": each}) for each in judged], PX_AP, policy=0.2, threshold=0.2)
+    found = summary([picture(pixels={"pxap": each}) for each in judged], PX_AP, policy=0.2, value=0.2)
     inside, outside = (sum(getattr(each, part) for each in judged) for part in ("foreground", "background"))
     assert isinstance(inside, np.ndarray)
     assert isinstance(outside, np.ndarray)
@@ -305,7 +300,7 @@ def test_samples_without_foreground_leave_the_interval_a_number() -> None:
     map_ = np.linspace(0, 1, 20, dtype=np.float32).reshape(4, 5)
     foreground = map_ > 0.6
     pictures = [picture(pixels={"pxap": pixels(map_, each)}) for each in (foreground, np.zeros_like(foreground))]
-    found = summary(pictures, PX_AP, policy=0.2, threshold=0.2).scores["px_ap"]
+    found = summary(pictures, PX_AP, policy=0.2, value=0.2).scores["px_ap"]
     assert 0 < found.low <= found.value <= found.high == 100
     assert not math.isnan(found.low)
 
@@ -314,4 +309,4 @@ def test_masks_that_are_all_empty_are_refused() -> None:
     map_ = np.linspace(0, 1, 20, dtype=np.float32).reshape(4, 5)
     nothing = [picture(pixels={"pxap": pixels(map_, np.zeros((4, 5), dtype=bool))})] * 2
     with pytest.raises(DataError, match="protocol 'pxap': the masks of all 2 pictures are empty; there is no PxAP"):
-        summary(nothing, PX_AP, policy=0.2, threshold=0.2)
+        summary(nothing, PX_AP, policy=0.2, value=0.2)

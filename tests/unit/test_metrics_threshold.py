@@ -11,7 +11,6 @@ from tscam.metrics.threshold import ThresholdPolicy, best_threshold, threshold_p
 @pytest.mark.parametrize(
     ("given", "kind", "value", "name"),
     [
-        (None, "model", None, "model"),
         ("model", "model", None, "model"),
         (0.2, "fixed", 0.2, "0.2"),
         ("0.35", "fixed", 0.35, "0.35"),
@@ -24,18 +23,16 @@ from tscam.metrics.threshold import ThresholdPolicy, best_threshold, threshold_p
         ("percentile:97.5", "percentile", 97.5, "percentile:97.5"),
     ],
 )
-def test_a_policy_is_read_from_what_is_given(
-    given: float | str | None, kind: str, value: float | None, name: str
-) -> None:
+def test_a_policy_is_read_from_what_is_given(given: float | str, kind: str, value: float | None, name: str) -> None:
     policy = threshold_policy(given)
     assert (policy.kind, policy.value, policy.name) == (kind, value, name)
-    assert policy.is_of_each_map == (kind in ("otsu", "percentile"))
+    assert policy.is_per_map == (kind in ("otsu", "percentile"))
     assert threshold_policy(policy.name) == policy
 
 
 def test_the_oracle_is_called_one() -> None:
     assert threshold_policy("oracle").explained == "ORACLE: best on the scored pictures themselves"
-    others = [threshold_policy(given).explained for given in (None, 0.2, "val", "pseudo", "otsu", "percentile:80")]
+    others = [threshold_policy(given).explained for given in ("model", 0.2, "val", "pseudo", "otsu", "percentile:80")]
     assert not any("ORACLE" in explained for explained in others)
     assert len({*others}) == 6
 
@@ -110,7 +107,7 @@ def test_a_percentile_leaves_that_part_of_the_pixels_below(percent: float) -> No
 
 def test_a_policy_of_one_threshold_for_all_gives_no_map_a_level() -> None:
     map_ = np.arange(24, dtype=np.uint8).reshape(4, 6)
-    assert [threshold_policy(given).level(map_) for given in (None, 0.2, "val", "pseudo", "oracle")] == [None] * 5
+    assert [threshold_policy(given).level(map_) for given in ("model", 0.2, "val", "pseudo", "oracle")] == [None] * 5
 
 
 def test_the_threshold_of_most_hits_is_the_best() -> None:

@@ -1,5 +1,6 @@
 """The threshold of a policy is the best one on pictures that are not scored, found again by trying each alone."""
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,26 +15,60 @@ from tscam.boxes import boxes_above
 from tscam.config import TrainConfig
 from tscam.datasets import Dataset, read_dataset
 from tscam.datasets.mask_files import read_masks
-from tscam.errors import DataError
+from tscam.errors import ConfigError, DataError
 from tscam.geometry import View
+from tscam.judging import Task
 from tscam.metrics.levels import truths_in_view
 from tscam.metrics.overlap import overlaps
-from tscam.metrics.protocol import BoxProtocol
-from tscam.metrics.threshold import Kind, threshold_policy
+from tscam.metrics.protocol import BoxProtocol, PixelProtocol
+from tscam.metrics.threshold import Threshold, ThresholdPolicy, threshold_policy
 from tscam.pseudo_boxes import with_pseudo_boxes
 from tscam.score_maps import map_path, read_map, write_map
 from tscam.tasks import SavedMaps
-from tscam.thresholds import Chosen, choose_on, chosen_by, held_out_pictures, needs_held_out, policy_of
+from tscam.thresholds import ThresholdPlan, Thresholds, choose_thresholds, plan_thresholds, requested_policy
 from tscam.training.splits import read_splits
 
 TS_CAM, REALISTIC, V1 = box_protocol("ts-cam"), box_protocol("realistic"), box_protocol("max-box-acc")
 PX_AP = pixel_protocol()
 
 
-def held_out(root: Path, *, kind: Kind = "val", scored: str = "test", protocol: object = REALISTIC) -> Dataset:
-    return held_out_pictures(
-        root, kind, (protocol,), name=None, scored=scored, fraction=TrainConfig.val_fraction, seed=TrainConfig.seed  # type: ignore[arg-type]
+def plan_of(
+    root: Path,
+    *protocols: BoxProtocol | PixelProtocol,
+    requested: str | float | None = None,
+    split: str = "test",
+    maps: Path | None = None,
+) -> ThresholdPlan:
+    """The plan with the pictures that training holds out by default; maps are made where no folder of them is named."""
+    dataset = read_dataset(root, split=split)
+    return plan_thresholds(
+        protocols, dataset, AnyMaps() if maps is None else SavedMaps(folder=maps),
+        requested=None if requested is None else threshold_policy(requested),
+        fraction=TrainConfig.val_fraction, seed=TrainConfig.seed,
     )  # fmt: skip
+
+
+def held_out(
+    root: Path, *, requested: str = "val", split: str = "test", protocol: BoxProtocol | PixelProtocol = REALISTIC
+) -> Dataset:
+    found = plan_of(root, protocol, requested=requested, split=split).held_out
+    assert found is not None
+    return found
+
+
+class AnyMaps:
+    """Has a map of every picture, and makes none."""
+
+    batch_size = 1
+
+    def default_threshold(self, dataset: Dataset) -> Threshold:  # noqa: ARG002
+        return Threshold(policy=threshold_policy("model"), value=0.27, explained="stored with the model")
+
+    def of(self, dataset: Dataset, indices: Sequence[int], *, faults: Mapping[int, str]) -> Iterator[Task]:
+        raise NotImplementedError
+
+    def without_map(self, dataset: Dataset) -> Mapping[int, str]:  # noqa: ARG002
+        return {}
 
 
 def save_maps(dataset: Dataset, folder: Path, *, seed: int = 0) -> SavedMaps:
@@ -73,24 +108,72 @@ def gt_known(dataset: Dataset, tasks: SavedMaps, protocol: BoxProtocol, threshol
     return right
 
 
-def choose(dataset: Dataset, tasks: SavedMaps, out: Path, *protocols: object, kind: Kind = "val") -> dict[str, Chosen]:
-    return choose_on(dataset, kind, protocols, tasks=tasks, spool_in=out, workers=0)  # type: ignore[arg-type]
+def choose(
+    dataset: Dataset, tasks: SavedMaps, out: Path, *protocols: BoxProtocol | PixelProtocol, requested: str = "val"
+) -> Thresholds:
+    """The thresholds of the best scores on these pictures."""
+    policy = threshold_policy(requested)
+    by_masks = dataset.masks is not None and requested == "val"
+    plan = ThresholdPlan(
+        thresholds={protocol: Threshold(policy=policy, explained=policy.explained) for protocol in protocols},
+        held_out=dataset,
+        chosen_by={each: each if by_masks or isinstance(each, BoxProtocol) else REALISTIC for each in protocols},
+    )
+    return choose_thresholds(plan, tasks, spool_in=out, workers=0)
 
 
-def test_a_protocols_own_policy_holds_unless_another_is_asked_for() -> None:
-    assert policy_of(TS_CAM, None).kind == "model"
-    assert policy_of(REALISTIC, None).kind == "val"
-    assert policy_of(REALISTIC, threshold_policy(0.3)).value == 0.3
-    assert policy_of(TS_CAM, threshold_policy("pseudo")).kind == "pseudo"
+def test_a_protocols_own_policy_holds_unless_another_is_requested(tmp_path: Path) -> None:
+    write_wsol(tmp_path)
+    own = plan_of(tmp_path, TS_CAM, REALISTIC, V1).thresholds
+    assert own == {
+        TS_CAM: Threshold(policy=threshold_policy("model"), value=0.27, explained="stored with the model"),
+        REALISTIC: Threshold(policy=threshold_policy("val"), explained="best on held-out pictures with true boxes"),
+        V1: Threshold(policy=ThresholdPolicy(kind="best"), explained="best on the scored pictures: so it is defined"),
+    }
+    fixed = plan_of(tmp_path, TS_CAM, REALISTIC, requested=0.3).thresholds
+    assert set(fixed.values()) == {Threshold(policy=threshold_policy(0.3), value=0.3, explained="given")}
+    assert plan_of(tmp_path, TS_CAM, requested="pseudo").thresholds[TS_CAM].policy.kind == "pseudo"
+    assert plan_of(tmp_path, REALISTIC, requested="otsu").thresholds[REALISTIC].value is None
 
 
-def test_held_out_pictures_are_needed_for_val_and_pseudo_alone() -> None:
-    assert needs_held_out((TS_CAM, V1, PX_AP), None) is None
-    assert needs_held_out((TS_CAM, REALISTIC), None) == "val"
-    assert needs_held_out((TS_CAM, REALISTIC), threshold_policy("pseudo")) == "pseudo"
-    for given in (0.3, "otsu", "oracle", "model", "percentile:80"):
-        assert needs_held_out((TS_CAM, REALISTIC), threshold_policy(given)) is None
-    assert needs_held_out((V1,), threshold_policy("val")) is None  # it is its own best, by definition
+def test_saved_maps_take_the_published_threshold_of_their_data_set(tmp_path: Path) -> None:
+    write_imagenet(tmp_path)
+    (tmp_path / "maps").mkdir()
+    planned = plan_of(tmp_path, TS_CAM, split="val", maps=tmp_path / "maps").thresholds[TS_CAM]
+    assert planned == Threshold(
+        policy=threshold_policy("model"), value=0.12, explained="published for data sets like imagenet"
+    )
+
+
+@pytest.mark.parametrize("protocol", [V1, box_protocol("max-box-acc-v2")])
+@pytest.mark.parametrize("requested", [None, 0.9, "model", "val", "oracle", "otsu"])
+def test_no_policy_changes_what_max_box_acc_is(
+    tmp_path: Path, protocol: BoxProtocol, requested: str | float | None
+) -> None:
+    write_wsol(tmp_path)
+    planned = plan_of(tmp_path, protocol, TS_CAM, requested=requested).thresholds[protocol]
+    assert planned == Threshold(
+        policy=ThresholdPolicy(kind="best"), explained="best on the scored pictures: so it is defined"
+    )
+
+
+def test_a_request_that_no_protocol_takes_is_refused() -> None:
+    assert requested_policy(None, (V1,)) is None
+    assert requested_policy(" 0.3 ", (V1, TS_CAM)) == threshold_policy(0.3)
+    with pytest.raises(ConfigError, match=r"^--threshold otsu: under max-box-acc the best one is taken by definition"):
+        requested_policy("otsu", (V1,))
+
+
+def test_held_out_pictures_are_needed_for_val_and_pseudo_alone(tmp_path: Path) -> None:
+    write_wsol(tmp_path)
+    assert plan_of(tmp_path, TS_CAM, V1, PX_AP).held_out is None
+    assert plan_of(tmp_path, TS_CAM, REALISTIC).chosen_by == {REALISTIC: REALISTIC}
+    assert plan_of(tmp_path, TS_CAM, REALISTIC, requested="pseudo").chosen_by == {
+        TS_CAM: TS_CAM, REALISTIC: REALISTIC,
+    }  # fmt: skip
+    for requested in (0.3, "otsu", "oracle", "model", "percentile:80"):
+        assert plan_of(tmp_path, TS_CAM, REALISTIC, requested=requested).held_out is None
+    assert plan_of(tmp_path, V1, requested="val").held_out is None  # it is its own best, by definition
 
 
 def test_a_split_for_it_is_taken_whole(tmp_path: Path) -> None:
@@ -117,11 +200,11 @@ def test_what_training_holds_out_is_what_thresholds_are_chosen_on(tmp_path: Path
 
 def test_pictures_that_are_scored_are_not_chosen_on(tmp_path: Path) -> None:
     write_folder(tmp_path, splits={"train": 5, "val": 2, "test": 1})
-    assert held_out(tmp_path, scored="test").split == "val"
-    found = held_out(tmp_path, scored="val")
+    assert held_out(tmp_path, split="test").split == "val"
+    found = held_out(tmp_path, split="val")
     assert found.split == "held out of 'train'"
     assert not {*found.image_ids} & {*read_dataset(tmp_path, split="val").image_ids}
-    assert held_out(tmp_path, scored="train").split == "val"
+    assert held_out(tmp_path, split="train").split == "val"
 
 
 def test_without_other_pictures_the_ways_out_are_named(tmp_path: Path) -> None:
@@ -130,12 +213,12 @@ def test_without_other_pictures_the_ways_out_are_named(tmp_path: Path) -> None:
         DataError,
         match=r"no pictures beside the split 'all' to choose a threshold on; it holds all\. Give a number, otsu or or",
     ):
-        held_out(tmp_path / "all", scored="all")
+        held_out(tmp_path / "all", split="all")
     write_folder(tmp_path / "train", splits={"train": 3})
     with pytest.raises(
         DataError, match="no pictures beside the split 'train' to choose a threshold on; it holds train"
     ):
-        held_out(tmp_path / "train", scored="train")
+        held_out(tmp_path / "train", split="train")
 
 
 def test_too_few_pictures_to_hold_any_out_are_refused(tmp_path: Path) -> None:
@@ -150,9 +233,9 @@ def test_pictures_without_boxes_are_refused_for_val_and_not_for_pseudo(tmp_path:
     write_imagenet(tmp_path, train=5)
     said = "the split \"held out of 'train'\" has pictures without boxes, and a threshold is to be chosen on it; take"
     with pytest.raises(DataError, match=said) as refused:
-        held_out(tmp_path, scored="val")
+        held_out(tmp_path, split="val")
     assert str(refused.value).endswith("take --threshold pseudo, or a number")
-    assert len(held_out(tmp_path, scored="val", kind="pseudo")) >= 1
+    assert len(held_out(tmp_path, split="val", requested="pseudo")) >= 1
 
 
 def test_masks_alone_are_enough_for_a_protocol_of_masks(tmp_path: Path) -> None:
@@ -165,10 +248,16 @@ def test_masks_alone_are_enough_for_a_protocol_of_masks(tmp_path: Path) -> None:
 def test_boxes_stand_in_for_masks_that_are_not_there(tmp_path: Path) -> None:
     write_wsol(tmp_path / "masks", masks=True)
     write_wsol(tmp_path / "boxes")
-    with_masks, with_boxes = (read_dataset(tmp_path / name, split="val") for name in ("masks", "boxes"))
-    assert chosen_by((TS_CAM, PX_AP), with_masks, "val") == {"ts-cam": TS_CAM, "pxap": PX_AP}
-    assert chosen_by((TS_CAM, PX_AP), with_boxes, "val") == {"ts-cam": TS_CAM, "pxap": REALISTIC}
-    assert chosen_by((PX_AP,), with_masks, "pseudo") == {"pxap": REALISTIC}
+    assert plan_of(tmp_path / "masks", PX_AP, requested="val").chosen_by == {PX_AP: PX_AP}
+    assert plan_of(tmp_path / "boxes", TS_CAM, PX_AP, requested="val").chosen_by == {TS_CAM: TS_CAM, PX_AP: REALISTIC}
+    assert plan_of(tmp_path / "masks", PX_AP, requested="pseudo").chosen_by == {PX_AP: REALISTIC}
+
+
+def test_held_out_pictures_without_a_map_are_refused(tmp_path: Path) -> None:
+    write_wsol(tmp_path / "data")
+    save_maps(read_dataset(tmp_path / "data", split="val").subset([0, 2], split="val"), tmp_path / "maps")
+    with pytest.raises(DataError, match="1 of 3 pictures of split 'val', which choose the threshold, have no map; add"):
+        plan_of(tmp_path / "data", REALISTIC, maps=tmp_path / "maps")
 
 
 @pytest.mark.parametrize("seed", [0, 1])
@@ -178,14 +267,14 @@ def test_the_chosen_threshold_is_the_best_by_trying_each_alone(tmp_path: Path, s
     tasks = save_maps(dataset, tmp_path / "maps", seed=seed)
     asked = (TS_CAM, replace(REALISTIC, step=0.01))
     found = choose(dataset, tasks, tmp_path, *asked)
-    assert list(found) == ["ts-cam", "realistic"]
+    assert list(found) == list(asked)
     for protocol in asked:
         thresholds = [step / 100 for step in range(100)]
         right = [gt_known(dataset, tasks, protocol, threshold) for threshold in thresholds]
         best = [threshold for threshold, count in zip(thresholds, right, strict=True) if count == max(right)]
         assert max(right) > 0
         assert min(right) < max(right)
-        chosen = found[protocol.name]
+        chosen = found[protocol]
         assert chosen.value == pytest.approx(min(best, key=lambda each: (round(abs(each - 0.1), 9), each)), abs=1e-12)
         assert chosen.explained == "best on 12 pictures of split 'val' with true boxes"
         assert chosen.policy.kind == "val"
@@ -196,15 +285,16 @@ def test_pseudo_boxes_choose_without_a_look_at_true_ones(tmp_path: Path) -> None
     write_folder(tmp_path / "data", splits={"val": 3, "test": 1})
     dataset = read_dataset(tmp_path / "data", split="val")
     tasks = save_maps(dataset, tmp_path / "maps")
-    found = choose(dataset, tasks, tmp_path, TS_CAM, PX_AP, kind="pseudo")
-    blind = choose(replace(dataset, boxes=None), tasks, tmp_path, TS_CAM, PX_AP, kind="pseudo")
+    found = choose(dataset, tasks, tmp_path, TS_CAM, PX_AP, requested="pseudo")
+    blind = choose(replace(dataset, boxes=None), tasks, tmp_path, TS_CAM, PX_AP, requested="pseudo")
     assert found == blind
     said = {chosen.explained for chosen in found.values()}
     assert said == {"best on 9 pictures of split 'val' with pseudo boxes"}
     drawn = with_pseudo_boxes(dataset, tasks)
     right = [gt_known(drawn, tasks, TS_CAM, step / 100) for step in range(100)]
-    assert found["ts-cam"].value is not None
-    assert right[round(100 * found["ts-cam"].value)] == max(right)
+    value = found[TS_CAM].value
+    assert value is not None
+    assert right[round(100 * value)] == max(right)
 
 
 def test_the_threshold_of_masks_is_chosen_by_their_mean_iou(tmp_path: Path) -> None:
@@ -213,7 +303,7 @@ def test_the_threshold_of_masks_is_chosen_by_their_mean_iou(tmp_path: Path) -> N
     assert dataset.masks is not None
     tasks = save_maps(dataset, tmp_path / "maps")
     protocol = replace(PX_AP, step=0.01)
-    found = choose(dataset, tasks, tmp_path, protocol)["pxap"]
+    found = choose(dataset, tasks, tmp_path, protocol)[protocol]
     means = []
     for threshold in protocol.thresholds:
         ious = []

@@ -1,6 +1,6 @@
 """All numbers of a protocol over a split: scores with intervals, curve, errors, groups of pictures."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ from tscam.metrics.picture import JudgedPicture
 from tscam.metrics.pixels import px_ap
 from tscam.metrics.protocol import BoxProtocol, PixelProtocol
 from tscam.metrics.statistics import Score, interval, mean_scores, resamples
-from tscam.metrics.threshold import ThresholdPolicy, best_threshold
+from tscam.metrics.threshold import Threshold, best_threshold
 from tscam.metrics.ts_cam import OUTCOMES
 
 _PIXEL_CHUNK = 256  # pictures whose histograms are weighed at once
@@ -21,25 +21,6 @@ _IOU_BINS = 20
 _SHARES = (0.1, 0.3, 0.5)  # of the picture, where sizes of objects are parted
 _SIZES = ("under 10 % of the picture", "10 to 30 %", "30 to 50 %", "over 50 %")
 _COUNTS = ("1 object", "2 objects", "3 or more")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Threshold:
-    """The τ at which a protocol's numbers hold.
-
-    Attributes:
-        policy: by name.
-        explained: where it comes from.
-        values: τ by measure; none where each map has a level of its own.
-    """
-
-    policy: str
-    explained: str
-    values: dict[str, float]
-
-    def describe(self) -> str:
-        values = ", ".join(f"{value:g}" for value in dict.fromkeys(self.values.values()))
-        return f"threshold {values} ({self.explained})" if values else f"threshold {self.explained}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,18 +34,20 @@ class Group:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ProtocolResult:
-    """What a protocol says of a model on a split.
+    """The numbers of a model on a split under one protocol.
 
     Attributes:
+        threshold_values: τ by measure; none where every map gets its own.
         scores: by measure; percent of all pictures.
-        best_threshold: of the curve, for the measure that thresholds are chosen by: an oracle's.
-        best_outcomes: at that one, of each picture; None where the protocol has none.
+        best_threshold: the best τ of the curve, for the measure that chooses thresholds: an oracle's.
+        best_outcomes: outcome of every picture at that τ; None where the protocol has no outcomes.
         iou_histogram: pictures by IoU at the threshold, in 20 bins from 0 to 1.
         by_size, by_count, by_class: pictures by what their largest object covers, by number of objects, by class.
     """
 
     protocol: BoxProtocol | PixelProtocol
     threshold: Threshold
+    threshold_values: dict[str, float]
     scores: dict[str, Score]
     curve: Curve
     best_threshold: float
@@ -75,8 +58,10 @@ class ProtocolResult:
     by_class: list[Group]
 
     def describe(self) -> str:
-        """The numbers as lines of text, with the protocol and the threshold that they hold under."""
-        heading = f"protocol {self.protocol.name}, {self.threshold.describe()}, {self.curve.pictures} pictures"
+        """The numbers as lines of text, below their protocol and threshold."""
+        values = ", ".join(f"{value:g}" for value in dict.fromkeys(self.threshold_values.values()))
+        threshold = f"{values} ({self.threshold.explained})" if values else self.threshold.explained
+        heading = f"protocol {self.protocol.name}, threshold {threshold}, {self.curve.pictures} pictures"
         lines = [f"{_shown(name):>14} {score.describe()}" for name, score in self.scores.items()]
         errors = self.columns.errors() or {}
         return "\n".join([heading, *lines, *(f"{name:>14} {count:6d}" for name, count in errors.items())])
@@ -88,7 +73,11 @@ class ProtocolResult:
         return {
             "settings": self.protocol.settings(),
             "pictures": curve.pictures,
-            "threshold": asdict(self.threshold),
+            "threshold": {
+                "policy": self.threshold.policy.name,
+                "explained": self.threshold.explained,
+                "values": self.threshold_values,
+            },
             "scores": {name: asdict(score) for name, score in self.scores.items()},
             "errors": errors,
             "best_threshold": self.best_threshold,
@@ -121,23 +110,18 @@ class ProtocolResult:
 def summarize(
     pictures: Iterable[JudgedPicture],
     protocol: BoxProtocol | PixelProtocol,
+    threshold: Threshold,
     *,
-    policy: ThresholdPolicy,
-    threshold: float | None,
-    explained: str,
     published: float,
     class_names: tuple[str, ...],
 ) -> ProtocolResult:
-    """A protocol's result; the pictures, at least one, are gone through several times.
+    """The result of a protocol; at least one picture, and several passes over them.
 
     Args:
-        policy: how the threshold is chosen; MaxBoxAcc is defined by the best one and asks no policy.
-        threshold: what the policy has chosen; None where it chooses on these very pictures, or for each map.
-        explained: where it comes from, in words.
-        published: the data set's published threshold; of equally good ones the nearest to it is taken.
+        published: the data set's published threshold; the nearest to it is taken among equally good ones.
 
     Raises:
-        DataError: masks are compared with, and all are empty.
+        DataError: the protocol compares with masks, and all masks are empty.
     """
     curve = curve_of(pictures, protocol)
     best = {
@@ -145,14 +129,8 @@ def summarize(
         for name, hits in curve.hits.items()
     }
     first = next(iter(best))
-    if isinstance(protocol, BoxProtocol) and protocol.threshold == "best":
-        chosen = Threshold(policy="best", explained="best on the scored pictures: so it is defined", values=best)
-    elif policy.is_of_each_map:
-        chosen = Threshold(policy=policy.name, explained=explained, values={})
-    else:
-        tau = best[first] if threshold is None else threshold
-        chosen = Threshold(policy=policy.name, explained=explained, values={first: tau})
-    columns = columns_of(pictures, protocol, thresholds=chosen.values)
+    values = _threshold_values(threshold, best)
+    columns = columns_of(pictures, protocol, thresholds=values)
     at_best = columns if columns.outcomes is None else columns_of(pictures, protocol, thresholds={first: best[first]})
     scores = dict(zip(columns.measures, mean_scores(np.stack(list(columns.measures.values()), axis=1)), strict=True))
     if isinstance(protocol, PixelProtocol):
@@ -160,7 +138,8 @@ def summarize(
     shares, counts, labels = _facts(pictures)
     return ProtocolResult(
         protocol=protocol,
-        threshold=chosen,
+        threshold=threshold,
+        threshold_values=values,
         scores=scores,
         curve=curve,
         best_threshold=best[first],
@@ -170,6 +149,20 @@ def summarize(
         by_count=_groups(columns, np.minimum(counts, 3) - 1, _COUNTS),
         by_class=_groups(columns, labels, class_names),
     )
+
+
+def _threshold_values(threshold: Threshold, best: Mapping[str, float]) -> dict[str, float]:
+    """τ by measure; a single τ stands under the first measure, at which boxes and outcomes are read.
+
+    Args:
+        best: the best τ on the scored pictures, by measure.
+    """
+    if threshold.policy.is_per_map:
+        return {}
+    if threshold.policy.kind == "best":
+        return dict(best)
+    first = next(iter(best))
+    return {first: best[first] if threshold.value is None else threshold.value}
 
 
 def _px_ap(pictures: Iterable[JudgedPicture], protocol: PixelProtocol, count: int) -> Score:

@@ -1,6 +1,6 @@
-"""Policies that choose the threshold τ, the fraction of a map's maximum above which is object.
+"""The threshold τ, the fraction of a map's maximum above which is object: policies that choose it, and its value.
 
-Which one was at work stands beside every number: a τ that was chosen on the scored pictures themselves is an oracle's.
+The policy is written beside every number: a τ that was chosen on the scored pictures themselves is an oracle's.
 """
 
 from dataclasses import dataclass
@@ -12,9 +12,10 @@ from jaxtyping import Float, Int, UInt8
 
 from tscam.errors import ConfigError, did_you_mean
 
-Kind = Literal["model", "fixed", "val", "pseudo", "otsu", "percentile", "oracle"]
+Kind = Literal["model", "fixed", "val", "pseudo", "otsu", "percentile", "oracle", "best"]
 
-_EXPLAINED = {
+# These words are part of `metrics.json`.
+_EXPLAINED: dict[Kind, str] = {
     "model": "stored with the model",
     "fixed": "given",
     "val": "best on held-out pictures with true boxes",
@@ -22,6 +23,7 @@ _EXPLAINED = {
     "otsu": "of each map by itself (Otsu)",
     "percentile": "of each map by itself (percentile of its pixels:",
     "oracle": "ORACLE: best on the scored pictures themselves",
+    "best": "best on the scored pictures: so it is defined",
 }
 
 
@@ -30,9 +32,9 @@ class ThresholdPolicy:
     """How τ is chosen.
 
     Attributes:
-        kind: `fixed`; `model`: stored with it; `val`, `pseudo`: best on held-out pictures with true boxes, or with
-            boxes that nobody drew; `otsu`, `percentile`: a level of each map's own; `oracle`: best on the scored
-            pictures.
+        kind: `fixed`; `model`: stored with the model; `val`, `pseudo`: best on held-out pictures with true boxes, or
+            with pseudo boxes; `otsu`, `percentile`: computed for every map; `oracle`: best on the scored pictures;
+            `best`: the same where a protocol defines it so, for each of its IoUs.
         value: the fixed τ in (0, 1), or the percentile in (0, 100).
     """
 
@@ -41,23 +43,28 @@ class ThresholdPolicy:
 
     @property
     def name(self) -> str:
-        """As it is given: `0.2`, `otsu`, `percentile:80`."""
+        """The name as a user writes it: `0.2`, `otsu`, `percentile:80`."""
         if self.kind == "fixed":
             return f"{self.value:g}"
         return self.kind if self.value is None else f"{self.kind}:{self.value:g}"
 
     @property
     def explained(self) -> str:
-        """In words."""
+        """The policy in words."""
         return _EXPLAINED[self.kind] if self.kind != "percentile" else f"{_EXPLAINED[self.kind]} {self.value:g})"
 
     @property
-    def is_of_each_map(self) -> bool:
-        """Has each map a level of its own?"""
+    def is_per_map(self) -> bool:
+        """True if every map gets its own threshold (`otsu`, `percentile`)."""
         return self.kind in ("otsu", "percentile")
 
+    @property
+    def needs_held_out(self) -> bool:
+        """True if held-out pictures choose the threshold (`val`, `pseudo`)."""
+        return self.kind in ("val", "pseudo")
+
     def level(self, map_: UInt8[np.ndarray, "H W"]) -> int | None:
-        """The level of a map's own above which is object; None under a policy of one τ for all.
+        """The level of this map above which is object; None under a policy with one τ for all maps.
 
         Source:
             Otsu, IEEE Trans. SMC 1979; the percentile is that of all pixels of the map.
@@ -67,21 +74,34 @@ class ThresholdPolicy:
         return int(np.percentile(map_, self.value or 0)) if self.kind == "percentile" else None
 
 
-def threshold_policy(given: float | str | None) -> ThresholdPolicy:
-    """The policy that was asked for: a number, a policy's name, `percentile:80`; None is `model`.
+@dataclass(frozen=True, kw_only=True)
+class Threshold:
+    """The threshold under which a protocol scores: its policy, its value, and where the value comes from.
+
+    Attributes:
+        value: τ; None where every map gets its own, where the scored pictures choose it, and until held-out pictures
+            have chosen it.
+        explained: origin of the value, in words.
+    """
+
+    policy: ThresholdPolicy
+    value: float | None = None
+    explained: str
+
+
+def threshold_policy(text: float | str) -> ThresholdPolicy:
+    """The policy that a user names: a number, a policy's name, or `percentile:80`.
 
     Raises:
-        ConfigError: neither.
+        ConfigError: neither a fraction nor the name of a policy.
     """
-    if given is None:
-        return ThresholdPolicy(kind="model")
-    text = str(given).strip()
+    name = str(text).strip()
     try:
-        value = float(text)
+        value = float(name)
     except ValueError:
-        return _named(text)
+        return _named(name)
     if not 0 < value < 1:
-        raise ConfigError(f"threshold {text}; expected a fraction of the map's maximum, between 0 and 1")
+        raise ConfigError(f"threshold {name}; expected a fraction of the map's maximum, between 0 and 1")
     return ThresholdPolicy(kind="fixed", value=value)
 
 
@@ -106,6 +126,6 @@ def _named(text: str) -> ThresholdPolicy:
 def best_threshold(
     hits: Float[np.ndarray, " n"] | Int[np.ndarray, " n"], thresholds: Float[np.ndarray, " n"], *, nearest_to: float
 ) -> int:
-    """The place of the threshold with most hits; of equal ones the nearest to a published one, then the lowest."""
-    far = np.round(np.abs(thresholds - nearest_to), 9)  # 0.09 and 0.11 are equally far from 0.1
-    return int(np.lexsort((far, -hits))[0])
+    """The index of the threshold with most hits; among equal ones the nearest to a published one, then the lowest."""
+    distances = np.round(np.abs(thresholds - nearest_to), 9)  # 0.09 and 0.11 are equally far from 0.1
+    return int(np.lexsort((distances, -hits))[0])

@@ -13,7 +13,7 @@ from tscam.errors import DataError
 from tscam.geometry import Box, to_box
 from tscam.localization import decode_levels
 from tscam.metrics.statistics import Score
-from tscam.metrics.summary import Group, Threshold
+from tscam.metrics.summary import Group
 from tscam.results import METRICS, PICTURES
 
 Series = Mapping[str, list[float]]
@@ -22,6 +22,15 @@ _FACTS = {
     "model": "Model", "maps": "Maps", "backbone": "Backbone", "method": "Method", "method_args": "Its options",
     "data": "Data",
 }  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class ThresholdPart:
+    """A protocol's threshold: name of its policy, origin in words, τ by measure (none where every map has its own)."""
+
+    policy: str
+    explained: str
+    values: dict[str, float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +55,7 @@ class ProtocolPart:
     view_wh: tuple[int, int] | None
     ious: tuple[float, ...]
     pictures: int
-    threshold: Threshold
+    threshold: ThresholdPart
     scores: Mapping[str, Score]
     errors: Mapping[str, int] | None
     best_threshold: float
@@ -175,7 +184,7 @@ def _protocol(name: str, part: dict[str, Any], view: list[int] | None) -> Protoc
         view_wh=None if width_height is None else (width_height[0], width_height[1]),
         ious=tuple(settings.get("ious", ())),
         pictures=part["pictures"],
-        threshold=Threshold(**part["threshold"]),
+        threshold=ThresholdPart(**part["threshold"]),
         scores={measure: Score(**score) for measure, score in part["scores"].items()},
         errors=part["errors"],
         best_threshold=part["best_threshold"],

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from tscam.metrics.summary import Group, Threshold
+from tscam.metrics.summary import Group
 from tscam.report.charts import interval_mark
-from tscam.report.evaluation_files import ProtocolPart
+from tscam.report.evaluation_files import ProtocolPart, ThresholdPart
 from tscam.report.markup import Markup, element, joined, named, void
 from tscam.report.wording import OUTCOME_MEANINGS, OUTCOME_NAMES, count, measure_name, percent, spaced, tau
 
@@ -45,7 +45,7 @@ def headline(protocols: Sequence[ProtocolPart]) -> Markup:
     )
 
 
-def badge(threshold: Threshold) -> Markup:
+def badge(threshold: ThresholdPart) -> Markup:
     """A mark where the threshold saw the pictures that it is scored on."""
     if threshold.policy == "oracle":
         return element("strong", "ORACLE", class_="badge oracle", title=threshold.explained)

@@ -12,14 +12,13 @@ from tscam.config import TrainConfig
 from tscam.datasets import has_boxes
 from tscam.errors import ImageError, StoppedError, TrainingError
 from tscam.evaluation import evaluate_to
-from tscam.metrics.threshold import ThresholdPolicy
 from tscam.predictors import open_predictor
 from tscam.predictors.pytorch import PyTorchPredictor
 from tscam.results import METRICS
 from tscam.system.processes import Processes
 from tscam.system.stopping import StopRequest
 from tscam.tasks import PredictedMaps
-from tscam.thresholds import Chosen
+from tscam.thresholds import Thresholds
 from tscam.training.learner import Learner, NotFiniteError
 from tscam.training.pictures import Batch, EpochOrder, read
 from tscam.training.run.progress import EpochRow, Pace, Progress
@@ -34,8 +33,6 @@ from tscam.writing import write_csv, write_json
 
 # Steps between two points of the training loss in a tracker.
 _TRACKED_STEPS = 10
-
-_OF_MODEL = ThresholdPolicy(kind="model")
 
 
 @dataclass(kw_only=True)
@@ -204,11 +201,8 @@ class Epochs:
         reading: dict[str, Any] = {"batch_size": self._scoring_batch, "workers": self.config.workers}
         if has_boxes(test):
             tasks = PredictedMaps(predictor=chosen, **reading)
-            of_model = Chosen(policy=_OF_MODEL, value=chosen.threshold, explained="stored with the model")
-            evaluate_to(
-                out, tasks, test, asked=(PROTOCOL,), chosen={PROTOCOL.name: of_model},
-                facts=chosen.facts.to_json(), **how,
-            )  # fmt: skip
+            thresholds: Thresholds = {PROTOCOL: tasks.default_threshold(test)}
+            evaluate_to(out, tasks, test, thresholds=thresholds, facts=chosen.facts.to_json(), **how)
             return
         row = EpochRow(epoch=0, train_loss=0.0, learning_rate=0.0)
         row = score_epoch(row, chosen, test, choose_threshold=False, **reading, **how)

@@ -9,7 +9,7 @@ from tscam.datasets import Dataset, has_boxes
 from tscam.judging import Judge
 from tscam.metrics.curves import curve_of
 from tscam.metrics.protocol import TS_CAM
-from tscam.metrics.threshold import ThresholdPolicy, best_threshold
+from tscam.metrics.threshold import best_threshold
 from tscam.predictor import Predictor
 from tscam.system.processes import Processes
 from tscam.tasks import PredictedMaps, judged
@@ -40,7 +40,7 @@ def score_epoch(
             one; else that one itself.
     """
     with_boxes = has_boxes(dataset)
-    judge = Judge(protocols=(PROTOCOL,) if with_boxes else (), policy=ThresholdPolicy(kind="model"))
+    judge = Judge(protocols=(PROTOCOL,) if with_boxes else ())
     tasks = PredictedMaps(predictor=predictor, batch_size=batch_size, workers=workers)
     pictures = list(judged(tasks, dataset, judge, processes=processes, on_progress=on_progress))
     right = sum(picture.top1_cls for picture in pictures)
