@@ -62,6 +62,14 @@ def test_the_package_is_imported_without_the_network() -> None:
     assert answer.out == "[] <class 'tscam.errors.TscamError'>\n"
 
 
+def test_what_comes_after_the_map_is_imported_without_pytorch() -> None:
+    modules = ("tscam.localizer", "tscam.evaluation", "tscam.predictors", "tscam.formats", "tscam.checkpoints.source")
+    libraries = ("torch", "torchvision", "timm", "accelerate", "safetensors")
+    script = f"import sys, {', '.join(modules)}; print(sorted(set({libraries}) & set(sys.modules)))"
+    answer = run_python("-c", script)
+    assert (answer.code, answer.err, answer.out) == (0, "", "[]\n")
+
+
 def test_from_pictures_to_boxes_in_processes_of_their_own(tmp_path: Path) -> None:
     write_folder(tmp_path / "data", splits={"train": 4, "test": 2})
     (tmp_path / "tiny.yaml").write_text(TINY)

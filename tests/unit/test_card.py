@@ -1,4 +1,4 @@
-"""The card is read by the hub's own reader, says what was measured and how, and nobody's names can write into it."""
+"""The hub's own reader reads the card; it states scores and how they were measured; no name of anyone changes it."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from huggingface_hub import ModelCard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tscam.checkpoints.card import THIS_MODEL, Card, published_card
+from tscam.checkpoints.card import THIS_MODEL, model_card, published_card
 from tscam.errors import ConfigError
 
 METRICS = {
@@ -18,17 +18,17 @@ METRICS = {
 }  # fmt: skip
 
 
-def card(**changes: Any) -> Card:
-    facts: dict[str, Any] = {
+def card(**changes: Any) -> str:
+    arguments: dict[str, Any] = {
         "method": "ts-cam", "backbone": "deit_small_patch16_224", "label_names": ("cat", "dog"),
         "image_hw": (196, 224), "threshold": 0.12, "metrics": METRICS,
         "base_model": "timm/deit_small_patch16_224.fb_in1k",
     }  # fmt: skip
-    return Card(**(facts | changes))
+    return model_card(**(arguments | changes))
 
 
 def test_the_hubs_reader_finds_license_library_task_base_data_and_scores_with_their_protocol() -> None:
-    read: Any = ModelCard(card().text()).data
+    read: Any = ModelCard(card()).data
     assert (read.license, read.library_name, read.pipeline_tag) == ("other", "tscam", "object-detection")
     assert read.tags == ["weakly-supervised-object-localization", "ts-cam"]
     assert read.base_model == "timm/deit_small_patch16_224.fb_in1k"
@@ -44,8 +44,8 @@ def test_the_hubs_reader_finds_license_library_task_base_data_and_scores_with_th
     ]
 
 
-def test_the_page_says_how_it_is_used_what_it_reached_and_how_that_was_chosen() -> None:
-    text = card().text()
+def test_the_page_states_usage_scores_and_how_the_epoch_was_chosen() -> None:
+    text = card()
     assert f"tscam localize PICTURES --model {THIS_MODEL} --out DIR" in text
     assert f'tscam.load("{THIS_MODEL}")' in text
     assert "View 196×224 pixels, threshold 0.12." in text
@@ -54,15 +54,15 @@ def test_the_page_says_how_it_is_used_what_it_reached_and_how_that_was_chosen() 
     assert "Epoch chosen: `oracle (epoch of best gt_known_loc on split 'test')`." in text
 
 
-def test_a_model_without_scores_and_source_has_neither() -> None:
-    text = card(metrics={}, base_model="").text()
+def test_a_model_without_scores_and_base_model_states_neither() -> None:
+    text = card(metrics={}, base_model="")
     head = yaml.safe_load(text.split("---\n")[1])
-    assert list(head) == ["library_name", "pipeline_tag", "license", "tags"]
+    assert sorted(head) == ["library_name", "license", "pipeline_tag", "tags"]
     assert "|" not in text
 
 
-def test_of_thousands_of_classes_twenty_are_shown() -> None:
-    text = card(label_names=[f"class {number}" for number in range(21841)]).text()
+def test_twenty_of_thousands_of_classes_are_shown() -> None:
+    text = card(label_names=[f"class {number}" for number in range(21841)])
     assert "Finds objects of 21841 classes" in text
     assert '"class 19"\n… and 21821 more\n```' in text
     assert len(text) < 4000
@@ -72,7 +72,7 @@ HOSTILE = ["```", "\n---\nlicense: mit", "<script>", "a\n```\n# b", "\u202erever
 
 
 def plain() -> str:
-    return card(label_names=("x", "y"), base_model="").text()
+    return card(label_names=("x", "y"), base_model="")
 
 
 @given(
@@ -81,7 +81,7 @@ def plain() -> str:
 )
 @settings(max_examples=100, deadline=None)
 def test_no_name_of_anyone_changes_the_head_or_leaves_its_block(names: list[str], base_model: str) -> None:
-    text = card(label_names=names, base_model=base_model).text()
+    text = card(label_names=names, base_model=base_model)
     text.encode()
     head, page = text.removeprefix("---\n").split("---\n", 1)
     expected, expected_page = plain().removeprefix("---\n").split("---\n", 1)
@@ -97,8 +97,8 @@ def test_no_name_of_anyone_changes_the_head_or_leaves_its_block(names: list[str]
 
 
 @pytest.mark.parametrize("field", ["method", "backbone"])
-def test_a_name_that_is_none_of_ours_is_stripped_of_what_has_a_meaning(field: str) -> None:
-    text = card(**{field: "a\n---\nlicense: mit\n<b>`|"}).text()
+def test_an_unknown_name_loses_its_special_characters(field: str) -> None:
+    text = card(**{field: "a\n---\nlicense: mit\n<b>`|"})
     assert yaml.safe_load(text.split("---\n")[1])["license"] == "other"
     assert "# a---" in text or "on a---" in text
     assert "<b>" not in text
@@ -107,8 +107,8 @@ def test_a_name_that_is_none_of_ours_is_stripped_of_what_has_a_meaning(field: st
 # Publishing
 
 
-def test_a_published_card_has_the_license_and_the_name_and_keeps_what_was_edited() -> None:
-    edited = card().text().replace("# ts-cam", "# My foxes\n\nNot for owls.\n\n# ts-cam")
+def test_a_published_card_has_the_license_and_the_name_and_keeps_edits() -> None:
+    edited = card().replace("# ts-cam", "# My foxes\n\nNot for owls.\n\n# ts-cam")
     text = published_card(edited, name="hf-hub:user/foxes", license="apache-2.0")
     before, after = edited.split("---\n", 2), text.split("---\n", 2)
     assert yaml.safe_load(after[1]) == yaml.safe_load(before[1]) | {"license": "apache-2.0"}
@@ -117,7 +117,7 @@ def test_a_published_card_has_the_license_and_the_name_and_keeps_what_was_edited
 
 
 @pytest.mark.parametrize("text", ["", "# no head", "---\n[1, 2]\n---\n", "---\na: [\n---\n", "---\nlicense: other\n"])
-def test_a_card_without_a_head_takes_no_license_but_is_published_as_it_is(text: str) -> None:
+def test_a_card_without_a_head_takes_no_license_but_is_published_unchanged(text: str) -> None:
     assert published_card(text, name="x") == text
     with pytest.raises(ConfigError, match=r"README.md: no head of YAML between two lines `---`"):
         published_card(text, name="x", license="mit")
@@ -126,4 +126,4 @@ def test_a_card_without_a_head_takes_no_license_but_is_published_as_it_is(text: 
 @pytest.mark.parametrize("license", ["", "MIT License", "mit\nx: y", "-", "a b", "{}", "mit "])
 def test_a_license_is_an_identifier(license: str) -> None:
     with pytest.raises(ConfigError, match=r"expected an identifier such as apache-2\.0, cc-by-nc-4.0 or other"):
-        published_card(card().text(), name="x", license=license)
+        published_card(card(), name="x", license=license)

@@ -1,5 +1,6 @@
 """A model goes to the hub and comes back the same; nothing but its two files is fetched; every refusal is a line."""
 
+import html
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -8,11 +9,16 @@ import huggingface_hub
 import pytest
 
 import tscam
+from data_sets import write_folder
+from evaluated import metrics_of
 from fake_hub import FakeHub, Repository, running_hub
 from tiny_models import assert_same, drawn, names, tiny_model
 from tscam.checkpoints.hub import fetch, is_on_hub
 from tscam.checkpoints.loader import load_model
+from tscam.checkpoints.model_folder import save_model
 from tscam.checkpoints.source import resolve
+from tscam.config import EvaluateConfig
+from tscam.datasets import read_dataset
 from tscam.errors import ConfigError, OutputError, TscamError, WeightsError
 from tscam.verbs.publish import push_to_hub
 
@@ -168,6 +174,31 @@ def test_a_name_on_the_hub_is_text_and_never_a_path(hub: FakeHub) -> None:
         f"{NAME}: no such file or folder; a MODEL is a model folder, a run folder, or a .pth file, or"
     )
     assert hub.asked == []
+
+
+def test_an_evaluation_of_a_hub_model_says_that_an_oracle_chose_its_epoch(hub: FakeHub, tmp_path: Path) -> None:
+    write_folder(tmp_path / "data", splits={"test": 2})
+    dataset = read_dataset(tmp_path / "data", split="test")
+    oracle = "oracle (epoch of best gt_known_loc on split 'test')"
+    network = load_model(tiny_model(tmp_path / "tiny", label_names=dataset.class_names))
+    save_model(network, tmp_path / "model", metrics={"selection": oracle, "gt_known_loc": 50.0})
+    hub.repositories["user/name"] = Repository.of_folder(tmp_path / "model")
+    config = EvaluateConfig(data=tmp_path / "data", out=tmp_path / "out", device="cpu")
+    evaluation = tscam.evaluate(NAME, config)
+    assert evaluation.describe().endswith(f"the model's epoch was chosen on the test split: {oracle}")
+    metrics = metrics_of(tmp_path / "out")
+    assert (metrics["model"], metrics["selection"]) == (NAME, oracle)
+    assert html.escape(oracle) in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_an_evaluation_resolves_its_model_once(hub: FakeHub, tmp_path: Path) -> None:
+    write_folder(tmp_path / "data", splits={"test": 2})
+    dataset = read_dataset(tmp_path / "data", split="test")
+    hub.repositories["user/name"] = Repository.of_folder(tiny_model(tmp_path / "m", label_names=dataset.class_names))
+    tscam.evaluate(NAME, EvaluateConfig(data=tmp_path / "data", out=tmp_path / "out", device="cpu"))
+    downloads = [line.split("/")[-1] for line in hub.asked if line.startswith("GET") and "/resolve/" in line]
+    assert sorted(downloads) == ["config.json", "model.safetensors"]
+    assert sum("/api/models/" in line for line in hub.asked) == 1
 
 
 # Up

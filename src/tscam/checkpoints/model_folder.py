@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from tscam.backbones.tensors import read_tensors, require_same_layout
 from tscam.boxes import require_threshold
-from tscam.checkpoints.card import Card
+from tscam.checkpoints.card import model_card
 from tscam.errors import ConfigError, OutputError, WeightsError, one_line
 from tscam.model import LocalizationModel, ModelSpec
 from tscam.writing import flush_file, replace_folder
@@ -67,16 +67,16 @@ def read_metrics(folder: Path) -> dict[str, object]:
 def save_model(
     model: LocalizationModel, folder: Path, *, metrics: Mapping[str, object] | None = None, base_model: str = ""
 ) -> None:
-    """Writes a model folder: `model.safetensors`, `config.json`, `README.md`. A folder there is replaced as a whole.
+    """Write a model folder: `model.safetensors`, `config.json`, `README.md`. An old folder is replaced as a whole.
 
     Args:
-        metrics: what the model reached, with its protocol; stored as it is.
+        metrics: scores of the model, with their protocol and how the epoch was chosen; stored as they are.
         base_model: repository on the hub that its start weights came from, for the card.
 
     Raises:
-        OutputError: it cannot be written; what was there before stays.
+        OutputError: it cannot be written; the old folder stays.
     """
-    fresh = folder.with_name(f".{folder.name}.new")
+    spec, fresh = model.spec, folder.with_name(f".{folder.name}.new")
     try:
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir(parents=True)
@@ -84,9 +84,13 @@ def save_model(
         save_file(weights, fresh / "model.safetensors", metadata={"format": "pt"})
         config = json.dumps(_to_config(model, metrics or {}), indent=2, ensure_ascii=False)
         (fresh / "config.json").write_text(config + "\n", encoding="utf-8")
-        # safetensors makes files that their owner alone may read.
+        # safetensors writes files that only their owner can read.
         shutil.copymode(fresh / "config.json", fresh / "model.safetensors")
-        (fresh / "README.md").write_text(_card(model, metrics or {}, base_model).text(), encoding="utf-8")
+        card = model_card(
+            method=spec.method, backbone=spec.backbone, label_names=spec.label_names, image_hw=spec.image_hw,
+            threshold=spec.threshold, metrics=metrics or {}, base_model=base_model,
+        )  # fmt: skip
+        (fresh / "README.md").write_text(card, encoding="utf-8")
         for path in fresh.iterdir():
             flush_file(path)
         replace_folder(folder, fresh)
@@ -124,15 +128,15 @@ def _to_config(model: LocalizationModel, metrics: Mapping[str, object]) -> dict[
 
 
 def _require_same_view(config: dict[str, Any], model: LocalizationModel, path: Path) -> None:
-    """Refuses a config that asks for what this package would not do: other pixels give other boxes."""
-    ours: Any = _to_config(model, {})
+    """Refuse a config that asks for a view or a head that this package does not make: other pixels give other boxes."""
+    expected: Any = _to_config(model, {})
     view = [("pretrained_cfg", key) for key in ("mean", "std", "interpolation", "crop_pct")]
     for section, key in [*view, ("tscam", "head")]:
-        if config[section].get(key) != ours[section][key]:
-            given, wanted = config[section].get(key), ours[section][key]
-            raise WeightsError(f"{path}: {key} is {given!r}; with this model only {wanted!r} can be used")
-    if config.get("num_classes") != ours["num_classes"]:
-        raise WeightsError(f"{path}: num_classes is not the number of label_names, {ours['num_classes']}")
+        stated, served = config[section].get(key), expected[section][key]
+        if stated != served:
+            raise WeightsError(f"{path}: {key} is {stated!r}; with this model only {served!r} can be used")
+    if config.get("num_classes") != expected["num_classes"]:
+        raise WeightsError(f"{path}: num_classes is not the number of label_names, {expected['num_classes']}")
 
 
 def _to_spec(config: dict[str, Any]) -> ModelSpec:
@@ -150,17 +154,4 @@ def _to_spec(config: dict[str, Any]) -> ModelSpec:
             for option, value in config["tscam"].get("method_args", {}).items()
         },
         threshold=float(config["tscam"]["threshold"]),
-    )
-
-
-def _card(model: LocalizationModel, metrics: Mapping[str, object], base_model: str) -> Card:
-    spec = model.spec
-    return Card(
-        method=spec.method,
-        backbone=spec.backbone,
-        label_names=spec.label_names,
-        image_hw=spec.image_hw,
-        threshold=spec.threshold,
-        metrics=metrics,
-        base_model=base_model,
     )

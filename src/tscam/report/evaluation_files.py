@@ -20,7 +20,7 @@ Series = Mapping[str, list[float]]
 
 _FACTS = {
     "model": "Model", "maps": "Maps", "backbone": "Backbone", "method": "Method", "method_args": "Its options",
-    "data": "Data",
+    "selection": "Epoch chosen by", "data": "Data",
 }  # fmt: skip
 
 
