@@ -68,7 +68,7 @@ class TrainConfig:
         fast_decode: decode JPEGs at a smaller size where that does; pixels differ from the exact ones.
         save_minutes: between saved states, beside those of every epoch.
         samples_every: epochs between sheets of held-out pictures; 0 draws none.
-        tracker: of metrics: tensorboard, wandb, mlflow, trackio …
+        tracker: tracker of the metrics: tensorboard, wandb, trackio or mlflow. Off by default.
         overwrite: replace what is in `out`.
     """
 

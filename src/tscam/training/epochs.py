@@ -25,10 +25,10 @@ from tscam.training.run.progress import EpochRow, Pace, Progress
 from tscam.training.run.run_folder import RunFolder
 from tscam.training.run.run_results import draw_results
 from tscam.training.run.samples import write_samples
+from tscam.training.run.trackers import Tracker
 from tscam.training.schedule import learning_rate_factor
 from tscam.training.selection import PROTOCOL, score_epoch
 from tscam.training.splits import Splits
-from tscam.training.trackers import Tracker
 from tscam.writing import write_csv, write_json
 
 # Steps between two points of the training loss in a tracker.
@@ -64,7 +64,7 @@ class Epochs:
         batches: of `order`, which says where it is entered.
 
     Attributes:
-        tracker: takes the metrics; one that does nothing until it is set.
+        tracker: records the metrics; by default it records nothing.
     """
 
     def __init__(

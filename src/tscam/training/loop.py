@@ -22,8 +22,8 @@ from tscam.training.pictures import EpochOrder, TrainingPictures, end_readers, r
 from tscam.training.run.progress import Progress
 from tscam.training.run.run_folder import RunFolder, require_merely_begun, settings_of_run
 from tscam.training.run.state import was_saved
+from tscam.training.run.trackers import open_tracker, require_tracker
 from tscam.training.splits import Splits, read_splits
-from tscam.training.trackers import open_tracker, require_tracker
 
 OnProgress = Callable[[Progress], None]
 OnNote = Callable[[str], None]
@@ -127,13 +127,7 @@ def _run(config: TrainConfig, *, begins: _Begins, on_progress: OnProgress, on_no
                 on_note(f"a spoilt state is set aside: {spoilt}")
         if processes.is_main:
             epochs.tracker = open_things.enter_context(
-                open_tracker(
-                    config.tracker,
-                    run=run.path,
-                    settings=asdict(run.config),
-                    first_step=epochs.steps_done,
-                    on_note=on_note,
-                )
+                open_tracker(config.tracker, run=run.path, settings=asdict(run.config), on_note=on_note)
             )
         epochs.go()
         return run.path
