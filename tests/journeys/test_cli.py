@@ -30,7 +30,8 @@ for verb in ["", *sys.argv[1:]]:
         app([*verb.split(), "--help"])
     except SystemExit as left:
         assert not left.code, left.code
-heavy = {"torch", "torchvision", "timm", "accelerate", "safetensors", "cv2", "numpy", "PIL", "matplotlib", "yaml"}
+heavy = {"torch", "torchvision", "timm", "accelerate", "safetensors", "cv2", "numpy", "PIL", "matplotlib", "yaml",
+         "jinja2"}
 print("imported:", sorted(heavy & set(sys.modules)))
 """
     verbs = [name for name in app if not name.startswith("-")]

@@ -3,29 +3,34 @@
 import re
 
 import pytest
+from jinja2 import UndefinedError
 
 from tscam.metrics.statistics import Score
 from tscam.report import charts
-from tscam.report.markup import element, joined, void
+from tscam.report.page import environment
 
-LEFT, RIGHT = charts.LEFT, charts.WIDTH - charts.RIGHT
-TOP, BOTTOM = charts.TOP, charts.HEIGHT - charts.BOTTOM
+LEFT, RIGHT, TOP, BOTTOM = charts.LEFT, charts.RIGHT, charts.TOP, charts.BOTTOM
+
+
+def draw(chart: str, *numbers: object, **options: object) -> str:
+    """Call a macro of `charts.html`."""
+    return str(getattr(environment().get_template("charts.html").module, chart)(*numbers, **options))
 
 
 def attributes(svg: str, tag: str, class_: str) -> list[dict[str, str]]:
-    found = [dict(re.findall(r'([\w-]+)="([^"]*)"', text)) for text in re.findall(rf"<{tag} [^>]*>", svg)]
-    return [held for held in found if class_ in held.get("class", "").split()]
+    elements = [dict(re.findall(r'([\w-]+)="([^"]*)"', text)) for text in re.findall(rf"<{tag} [^>]*>", svg)]
+    return [element for element in elements if class_ in element.get("class", "").split()]
 
 
 def points(svg: str, tag: str, class_: str) -> list[tuple[float, float]]:
-    (held,) = attributes(svg, tag, class_)
-    pairs = [pair.split(",") for pair in held["points"].split()]
+    (element,) = attributes(svg, tag, class_)
+    pairs = [pair.split(",") for pair in element["points"].split()]
     return [(float(x), float(y)) for x, y in pairs]
 
 
 def test_a_curve_goes_through_its_values_and_its_marks_stand_on_it() -> None:
     series = {"gt_known_loc": [0.0, 100.0, 50.0], "top1_loc": [0.0, 75.0, 25.0]}
-    svg = charts.threshold_curves([0.0, 0.5, 1.0], series, chosen={"gt_known_loc": 1.0}, best=0.5, label="x")
+    svg = draw("threshold_curves", [0.0, 0.5, 1.0], series, chosen={"gt_known_loc": 1.0}, best=0.5, label="x")
     middle = (LEFT + RIGHT) / 2
     assert points(svg, "polyline", "series-0") == [(LEFT, BOTTOM), (middle, TOP), (RIGHT, (TOP + BOTTOM) / 2)]
     dots = [(float(dot["cx"]), float(dot["cy"])) for dot in attributes(svg, "circle", "dot")]
@@ -37,38 +42,37 @@ def test_a_curve_goes_through_its_values_and_its_marks_stand_on_it() -> None:
 def test_each_measure_has_the_threshold_that_was_chosen_for_it() -> None:
     series = {"max_box_acc_30": [40.0, 100.0], "max_box_acc_50": [80.0, 20.0]}
     chosen = {"max_box_acc_30": 0.5, "max_box_acc_50": 0.0}
-    svg = charts.threshold_curves([0.0, 0.5], series, chosen=chosen, best=0.5, label="x")
+    svg = draw("threshold_curves", [0.0, 0.5], series, chosen=chosen, best=0.5, label="x")
     dots = [(float(dot["cx"]), float(dot["cy"])) for dot in attributes(svg, "circle", "dot")]
     assert dots == [((LEFT + RIGHT) / 2, TOP), (LEFT, pytest.approx(BOTTOM - 0.8 * (BOTTOM - TOP)))]
 
 
 def test_outcomes_are_stacked_to_the_whole() -> None:
-    svg = charts.outcome_areas([0.0, 1.0], {"right": [1, 2], "part": [3, 2]}, chosen=None, label="x")
+    svg = draw("outcome_areas", [0.0, 1.0], {"right": [1, 2], "part": [3, 2]}, chosen=None, label="x")
     high, half, quarter = TOP, (TOP + BOTTOM) / 2, BOTTOM - (BOTTOM - TOP) / 4
     assert points(svg, "polygon", "outcome-right") == [(LEFT, quarter), (RIGHT, half), (RIGHT, BOTTOM), (LEFT, BOTTOM)]
     assert points(svg, "polygon", "outcome-part") == [(LEFT, high), (RIGHT, high), (RIGHT, half), (LEFT, quarter)]
 
 
 def test_bars_below_the_limit_are_pale_and_as_high_as_they_are_many() -> None:
-    svg = charts.histogram([5, 0, 20, 10], limits=[0.5], label="x")
+    svg = draw("histogram", [5, 0, 20, 10], limits=[0.5], label="x")
     bars = attributes(svg, "rect", "bar")
     assert ["pale" in bar["class"] for bar in bars] == [True, True, False, False]
     assert [float(bar["height"]) / (BOTTOM - TOP) for bar in bars] == [0.25, 0, 1, 0.5]
     assert float(bars[2]["x"]) == (LEFT + RIGHT) / 2 + 1
-    assert not attributes(charts.histogram([1, 2], limits=[], label="x"), "rect", "pale")
-    assert "NaN" not in charts.histogram([0, 0], limits=[0.5], label="x")
+    assert not attributes(draw("histogram", [1, 2], limits=[], label="x"), "rect", "pale")
+    assert "NaN" not in draw("histogram", [0, 0], limits=[0.5], label="x")
 
 
 def test_an_interval_lies_on_a_scale_of_percents() -> None:
-    svg = charts.interval_mark(Score(value=50.0, low=0.0, high=100.0))
+    svg = draw("interval_mark", Score(value=50.0, low=0.0, high=100.0))
     (middle,), (whole,) = attributes(svg, "circle", "value"), attributes(svg, "line", "range")
     assert float(middle["cx"]) == (float(whole["x1"]) + float(whole["x2"])) / 2
 
 
-def test_text_is_escaped_and_markup_stays() -> None:
-    inner = element("b", "a < b & 'c'", title='"><script>')
-    assert inner == '<b title="&quot;&gt;&lt;script&gt;">a &lt; b &amp; &#x27;c&#x27;</b>'
-    assert element("p", inner, "<i>", class_="x", hidden=True, id=None, data_n=0) == (
-        f'<p class="x" hidden data-n="0">{inner}&lt;i&gt;</p>'
-    )
-    assert joined(void("img", width=1.5), "<") == '<img width="1.5">&lt;'
+def test_text_is_escaped_and_a_name_that_a_template_does_not_get_is_an_error() -> None:
+    template = environment().from_string('<b title="{{ text }}">{{ text }}</b>')
+    escaped = "&#34;&gt;&lt;script&gt; &amp; &#39;c&#39;"
+    assert template.render(text="\"><script> & 'c'") == f'<b title="{escaped}">{escaped}</b>'
+    with pytest.raises(UndefinedError, match="'text' is undefined"):
+        template.render()

@@ -1,4 +1,4 @@
-"""`metrics.json` and `per_image.jsonl` → what the page shows, typed."""
+"""Readers of `metrics.json` and `per_image.jsonl`, as far as the page shows them."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -16,17 +16,15 @@ from tscam.metrics.statistics import Score
 from tscam.metrics.summary import Group
 from tscam.results import METRICS, PICTURES
 
-Series = Mapping[str, list[float]]
-
 _FACTS = {
-    "model": "Model", "maps": "Maps", "backbone": "Backbone", "method": "Method", "method_args": "Its options",
+    "model": "Model", "maps": "Maps", "backbone": "Backbone", "method": "Method", "method_args": "Method options",
     "selection": "Epoch chosen by", "data": "Data",
 }  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
-class ThresholdPart:
-    """A protocol's threshold: name of its policy, origin in words, τ by measure (none where every map has its own)."""
+class ThresholdSummary:
+    """A protocol's threshold: name of its policy, origin in words, τ by measure (empty if every map gets its own)."""
 
     policy: str
     explained: str
@@ -34,18 +32,18 @@ class ThresholdPart:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProtocolPart:
-    """What `metrics.json` says under a protocol's name.
+class ProtocolSummary:
+    """What `metrics.json` stores under the name of a protocol.
 
     Attributes:
         settings: of the protocol, each as text.
-        view_wh: side lengths in pixels of the view that boxes are in; None where each map has its own.
-        ious: smallest IoU of a right box; none for masks.
-        errors: pictures by outcome at the threshold; None where the protocol has no outcomes.
-        moved: pictures by outcome at the threshold, then by outcome at the best one.
-        thresholds: of the curve, rising.
-        curve: by measure, in percent.
-        curve_errors: by outcome, pictures.
+        view_wh: width and height in pixels of the view that boxes are in; None if every map has its own view.
+        ious: smallest IoUs of a correct box; empty for masks.
+        errors: pictures by outcome at the threshold; None if the protocol has no outcomes.
+        moved: pictures by outcome at the threshold, then by outcome at the best threshold.
+        thresholds: of the curve, ascending.
+        curve: percent by measure.
+        curve_errors: pictures by outcome.
         iou_histogram: pictures in bins of equal width from 0 to 1.
     """
 
@@ -55,28 +53,38 @@ class ProtocolPart:
     view_wh: tuple[int, int] | None
     ious: tuple[float, ...]
     pictures: int
-    threshold: ThresholdPart
+    threshold: ThresholdSummary
     scores: Mapping[str, Score]
     errors: Mapping[str, int] | None
     best_threshold: float
     moved: Mapping[str, Mapping[str, int]] | None
     thresholds: list[float]
-    curve: Series
+    curve: Mapping[str, list[float]]
     curve_errors: Mapping[str, list[int]] | None
     iou_histogram: list[int]
     by_size: list[Group]
     by_count: list[Group]
     by_class: list[Group]
 
+    @property
+    def lead(self) -> str:
+        """The measure that thresholds are chosen by."""
+        return next(iter(self.curve))
+
+    @property
+    def chosen(self) -> tuple[float, ...]:
+        """The distinct thresholds, in the order of their measures; empty if every map gets its own."""
+        return tuple(dict.fromkeys(self.threshold.values.values()))
+
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluationFiles:
-    """What was evaluated, and what each protocol says of it.
+class EvaluationSummary:
+    """What was evaluated, and the result of each protocol.
 
     Attributes:
-        subject: the model, or the maps, in a word.
-        facts: of model and data, by name, as people read them.
-        not_judged: how many pictures count as wrong without being judged.
+        subject: short name of the model, or of the maps.
+        facts: about model and data, as shown to readers.
+        not_judged: number of pictures that count as wrong without being judged.
     """
 
     subject: str
@@ -86,19 +94,19 @@ class EvaluationFiles:
     pictures: int
     class_names: tuple[str, ...]
     not_judged: int
-    protocols: tuple[ProtocolPart, ...]
+    protocols: tuple[ProtocolSummary, ...]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class PictureLine:
-    """A line of `per_image.jsonl`, under one protocol.
+class PictureRecord:
+    """One line of `per_image.jsonl` under one protocol.
 
     Attributes:
         picture_wh: width and height of the picture, in pixels.
-        truths: half-open, in picture pixels.
-        box: in view pixels; None where the protocol compares masks.
-        outcome: None where the protocol has none.
-        lead: the protocol's first measure of this picture that is not of classes, 0 to 1.
+        truths: ground-truth boxes, half-open, in picture pixels.
+        box: predicted box in view pixels; None if the protocol compares masks.
+        outcome: None if the protocol has no outcomes.
+        lead: value in [0, 1] of the protocol's lead measure.
     """
 
     image: str
@@ -114,24 +122,26 @@ class PictureLine:
     lead: float
 
 
-def read_evaluation(folder: Path) -> EvaluationFiles:
-    """What `metrics.json` of an evaluation says.
+def read_evaluation(folder: Path) -> EvaluationSummary:
+    """Read `metrics.json` of an evaluation.
 
     Raises:
-        DataError: there is none, or it is not of an evaluation.
+        DataError: the file is missing, or is not the result of an evaluation.
     """
     path = folder / METRICS
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        return EvaluationFiles(
-            subject=_subject(found),
-            facts=_facts(found),
-            dataset=found["dataset"],
-            split=found["split"],
-            pictures=found["pictures"],
-            class_names=tuple(found["class_names"]),
-            not_judged=found["not_judged"],
-            protocols=tuple(_protocol(name, part, found.get("view")) for name, part in found["protocols"].items()),
+        metrics = json.loads(path.read_text(encoding="utf-8"))
+        return EvaluationSummary(
+            subject=_subject(metrics),
+            facts=_facts(metrics),
+            dataset=metrics["dataset"],
+            split=metrics["split"],
+            pictures=metrics["pictures"],
+            class_names=tuple(metrics["class_names"]),
+            not_judged=metrics["not_judged"],
+            protocols=tuple(
+                _protocol(name, result, metrics.get("view")) for name, result in metrics["protocols"].items()
+            ),
         )
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as fault:
         raise DataError(
@@ -139,69 +149,69 @@ def read_evaluation(folder: Path) -> EvaluationFiles:
         ) from fault
 
 
-def read_pictures(folder: Path, *, protocol: ProtocolPart) -> Iterator[PictureLine]:
-    """The pictures of `per_image.jsonl`, in their order, under a protocol.
+def read_pictures(folder: Path, *, protocol: ProtocolSummary) -> Iterator[PictureRecord]:
+    """Yield the pictures of `per_image.jsonl` under one protocol, in the order of the file.
 
     Raises:
-        DataError: there is none, or a line is broken.
+        DataError: the file is missing, or a line is broken.
     """
     path = folder / PICTURES
-    lead = next(iter(protocol.curve))
-    number = 0
+    line_number = 0
     try:
         with path.open(encoding="utf-8") as lines:
             for line in lines:
-                number += 1
-                yield _picture(json.loads(line), protocol.name, lead)
+                line_number += 1
+                yield _picture(json.loads(line), protocol.name, protocol.lead)
     except (OSError, ValueError, LookupError, TypeError, RecursionError) as fault:
         raise DataError(
-            f"{path}:{number}: not a picture of an evaluation ({type(fault).__name__}: {fault}); run `tscam evaluate`"
+            f"{path}:{line_number}: not a picture of an evaluation ({type(fault).__name__}: {fault}); "
+            "run `tscam evaluate`"
         ) from fault
 
 
-def _facts(found: dict[str, Any]) -> dict[str, str]:
-    shown = {name: _text(found[key]) for key, name in _FACTS.items() if found.get(key)}
-    if "view" in found:
-        shown["View"] = " × ".join(map(str, found["view"]))
-    return shown
+def _facts(metrics: dict[str, Any]) -> dict[str, str]:
+    facts = {title: _text(metrics[key]) for key, title in _FACTS.items() if metrics.get(key)}
+    if "view" in metrics:
+        facts["View"] = " × ".join(map(str, metrics["view"]))
+    return facts
 
 
-def _subject(found: dict[str, Any]) -> str:
-    if "maps" in found:
-        return f"Maps of {Path(found['maps']).name}"
-    return f"{found['method']}, {found['backbone']}"
+def _subject(metrics: dict[str, Any]) -> str:
+    if "maps" in metrics:
+        return f"Maps of {Path(metrics['maps']).name}"
+    return f"{metrics['method']}, {metrics['backbone']}"
 
 
-def _protocol(name: str, part: dict[str, Any], view: list[int] | None) -> ProtocolPart:
-    settings, curve = part["settings"], part["curve"]
+def _protocol(name: str, result: dict[str, Any], view: list[int] | None) -> ProtocolSummary:
+    settings, curve = result["settings"], result["curve"]
     side = settings["view"]
-    width_height = (side, side) if side is not None else view
-    return ProtocolPart(
+    view_wh = (side, side) if side is not None else view
+    return ProtocolSummary(
         name=name,
         settings={key: _text(value) for key, value in settings.items() if key != "name"}
         | ({"view": "the model's own"} if side is None else {}),
         source=settings["source"],
-        view_wh=None if width_height is None else (width_height[0], width_height[1]),
+        view_wh=None if view_wh is None else (view_wh[0], view_wh[1]),
         ious=tuple(settings.get("ious", ())),
-        pictures=part["pictures"],
-        threshold=ThresholdPart(**part["threshold"]),
-        scores={measure: Score(**score) for measure, score in part["scores"].items()},
-        errors=part["errors"],
-        best_threshold=part["best_threshold"],
-        moved=part["errors_moved"],
+        pictures=result["pictures"],
+        threshold=ThresholdSummary(**result["threshold"]),
+        scores={measure: Score(**score) for measure, score in result["scores"].items()},
+        errors=result["errors"],
+        best_threshold=result["best_threshold"],
+        moved=result["errors_moved"],
         thresholds=curve["thresholds"],
         curve=curve["scores"],
         curve_errors=curve["errors"],
-        iou_histogram=part["iou_histogram"],
-        by_size=[Group(**group) for group in part["by_size"]],
-        by_count=[Group(**group) for group in part["by_count"]],
-        by_class=[Group(**group) for group in part["by_class"]],
+        iou_histogram=result["iou_histogram"],
+        by_size=[Group(**group) for group in result["by_size"]],
+        by_count=[Group(**group) for group in result["by_count"]],
+        by_class=[Group(**group) for group in result["by_class"]],
     )
 
 
-def _picture(line: dict[str, Any], protocol: str, lead: str) -> PictureLine:
-    judged = line["protocols"][protocol]
-    return PictureLine(
+def _picture(line: dict[str, Any], protocol: str, lead: str) -> PictureRecord:
+    judgement = line["protocols"][protocol]
+    return PictureRecord(
         image=line["image"],
         picture_wh=(line["picture"][0], line["picture"][1]),
         label=line["label"],
@@ -209,15 +219,15 @@ def _picture(line: dict[str, Any], protocol: str, lead: str) -> PictureLine:
         truths=tuple(map(to_box, line["truths"])),
         fault=line["fault"],
         map=decode_levels(line["map"]),
-        iou=float(judged["iou"]),
-        box=to_box(judged["box"]) if "box" in judged else None,
-        outcome=judged.get("outcome"),
-        lead=float(judged[lead]),
+        iou=float(judgement["iou"]),
+        box=to_box(judgement["box"]) if "box" in judgement else None,
+        outcome=judgement.get("outcome"),
+        lead=float(judgement[lead]),
     )
 
 
 def _text(value: object) -> str:
-    """A setting as people read it."""
+    """Return the text that readers see for a value of JSON."""
     if isinstance(value, bool) or value is None:
         return {True: "yes", False: "no", None: "–"}[value]
     if isinstance(value, list):

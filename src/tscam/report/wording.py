@@ -1,4 +1,4 @@
-"""How measures, outcomes and numbers are written for people."""
+"""Names of measures and outcomes, and numbers as text."""
 
 import re
 from collections.abc import Mapping
@@ -37,27 +37,35 @@ OUTCOME_MEANINGS: Mapping[str, str] = {
 
 
 def measure_name(measure: str) -> str:
-    """A measure as the field writes it; one that is not known stays as it is."""
+    """Return a measure's name as the field writes it; an unknown measure keeps its name."""
     at_iou = re.fullmatch(r"max_box_acc_(\d\d)", measure)
-    if at_iou and measure not in _MEASURES:
+    if at_iou:
         return f"MaxBoxAcc @ 0.{at_iou[1].removesuffix('0')}"
     return _MEASURES.get(measure, measure)
 
 
-def tau(value: float) -> str:
-    """A threshold, without what floats leave behind the third place."""
-    return f"{round(value, 4):g}"
+def outcome_name(outcome: str) -> str:
+    return OUTCOME_NAMES.get(outcome, outcome)
 
 
-def count(number: int, one: str, many: str | None = None) -> str:
-    """`1 picture`, `1 234 pictures`."""
-    return f"{spaced(number)} {one if number == 1 else many or one + 's'}"
+def outcome_meaning(outcome: str) -> str:
+    return OUTCOME_MEANINGS.get(outcome, "")
 
 
-def spaced(number: int) -> str:
-    """Thousands apart, by a narrow space that does not break."""
+def format_tau(threshold: float) -> str:
+    """Return a threshold with at most four decimals."""
+    return f"{round(threshold, 4):g}"
+
+
+def format_count(number: int) -> str:
+    """Return a number with a narrow, non-breaking space between thousands."""
     return f"{number:,}".replace(",", "\u202f")
 
 
-def percent(part: int, whole: int) -> str:
+def quantity(number: int, singular: str, plural: str | None = None) -> str:
+    """Return a number with its noun: `1 picture`, `1 234 pictures`."""
+    return f"{format_count(number)} {singular if number == 1 else plural or singular + 's'}"
+
+
+def format_share(part: int, whole: int) -> str:
     return f"{100 * part / whole:.1f} %" if whole else "–"
