@@ -34,7 +34,7 @@ import tscam
 from tscam.boxes import find_boxes
 from tscam.checkpoints.loader import load_model
 from tscam.checkpoints.model_folder import save_model
-from tscam.config import EvaluateConfig, MethodArgs, TrainConfig
+from tscam.config import EvaluateConfig, TrainConfig
 from tscam.datasets import read_dataset
 from tscam.errors import ConfigError
 from tscam.image import preprocess, read_image
@@ -42,6 +42,7 @@ from tscam.metrics.statistics import difference
 from tscam.model import LocalizationModel, create_model
 from tscam.predictors.pytorch import PyTorchPredictor
 from tscam.recipe import read_recipe
+from tscam.registry import MethodArgs
 from tscam.results import METRICS, PICTURES
 from tscam.system.processes import find_device
 from tscam.verbs.benchmark import peak_mib

@@ -2,8 +2,11 @@
 
 import os
 import signal
+from collections.abc import Mapping, Sequence
 
 from tscam.errors import DataError
+
+ModelChoice = tuple[str, str, Mapping[str, int]]  # backbone, method, arguments of the backbone
 
 
 def square(number: int) -> tuple[int, int]:
@@ -25,3 +28,23 @@ def killed_at_three(number: int) -> int:
     if number == 3:
         os.kill(os.getpid(), signal.SIGKILL)
     return number
+
+
+def compiled_and_plain_losses(models: Sequence[ModelChoice]) -> list[tuple[float, float]]:
+    """The training loss of each model, compiled to one graph and not; it fails where a graph breaks."""
+    import torch
+
+    from tscam.model import create_model
+
+    losses = []
+    for backbone, method, args in models:
+        torch.manual_seed(1)
+        model = create_model(
+            backbone, label_names=7, method=method, image_size=(64, 96), drop_path=0.5, backbone_args=args
+        ).train()
+        pixels, labels = torch.randn(3, 3, 64, 96), torch.tensor([4, 0, 6])
+        draws = torch.rand(3, len(model.backbone.drop_rates))
+        compiled = torch.compile(model.loss, fullgraph=True, backend="eager")
+        both = (loss(pixels, labels, draws=draws, label_smoothing=0.1).item() for loss in (compiled, model.loss))
+        losses.append((next(both), next(both)))
+    return losses

@@ -99,6 +99,12 @@ class NarrowModel(LocalizationModel):
         self._take(len(pixels))
         return super().forward(pixels, draws)
 
+    def loss(
+        self, pixels: Tensor, labels: Tensor, *, draws: Tensor | None = None, label_smoothing: float = 0.0
+    ) -> Tensor:
+        self._take(len(pixels))
+        return super().loss(pixels, labels, draws=draws, label_smoothing=label_smoothing)
+
     def localize(self, pixels: Tensor, *, top_k: int, labels: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
         self._take(len(pixels))
         return super().localize(pixels, top_k=top_k, labels=labels)

@@ -53,12 +53,12 @@ def same_bits(one: Path, other: Path, which: str = "last") -> bool:
     return ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
-def seeded_model(*, drop_path: float = 0.0, depth: int = 2, seed: int = 3) -> LocalizationModel:
+def seeded_model(*, drop_path: float = 0.0, depth: int = 2, seed: int = 3, method: str = "ts-cam") -> LocalizationModel:
     """Of five classes and views of 16 rows and 24 columns; the weights are random but always the same."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return create_model(
-            "vit_tiny_patch16_224", label_names=5, image_size=(16, 24), drop_path=drop_path,
+            "vit_tiny_patch16_224", label_names=5, image_size=(16, 24), drop_path=drop_path, method=method,
             backbone_args=dict(TINY) | {"depth": depth},
         )  # fmt: skip
 

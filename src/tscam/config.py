@@ -7,12 +7,10 @@ from pathlib import Path
 from typing import Literal
 
 from tscam.errors import ConfigError
+from tscam.registry import MethodArgs
 from tscam.system.resources import Precision
 
 Selection = Literal["val", "last", "oracle"]
-# Options of a method, such as `layers`; they stand in a model folder as they are.
-# The command line takes the first type that fits, and would take [0] for False.
-MethodArgs = Mapping[str, tuple[int, ...] | bool]
 
 # Beyond these no one trains, and what is left is an overflow: of memory, of time, or of a float32.
 _AT_MOST = {

@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from tscam.boxes import find_boxes, require_threshold
 from tscam.checkpoints.source import ModelSource, resolve
-from tscam.config import LocalizeConfig, MethodArgs
+from tscam.config import LocalizeConfig
 from tscam.drawing import draw
 from tscam.errors import DataError, ImageError, OutputError, one_line
 from tscam.formats import formats, write_annotations
@@ -20,6 +20,7 @@ from tscam.loading import Progress, batches, read_ahead
 from tscam.localization import Localization, LocalizedObject, StoredMap, read_localizations
 from tscam.predictor import Prediction, Predictor
 from tscam.predictors import open_predictor
+from tscam.registry import MethodArgs
 from tscam.system.resources import Precision
 from tscam.writing import claim_output, write_csv
 

@@ -9,11 +9,12 @@ from torch import Tensor, nn
 
 from tscam.backbones import create_backbone
 from tscam.backbones.base import ModelArgs, StartWeights
+from tscam.backbones.features import Features
 from tscam.backbones.tensors import require_same_layout
-from tscam.config import MethodArgs
 from tscam.errors import ConfigError, WeightsError
 from tscam.image import InputFormat
 from tscam.methods import create_method, methods, methods_of
+from tscam.registry import MethodArgs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,8 +67,24 @@ class LocalizationModel(nn.Module):
         Args:
             draws: for stochastic depth, as in `Request`.
         """
-        request = replace(self.method.training_requests, draws=draws)
-        return self.method.logits(self.backbone(pixels, request))
+        return self.method.logits(self._training_features(pixels, draws))
+
+    def loss(
+        self,
+        pixels: Float[Tensor, "b 3 H W"],
+        labels: Int[Tensor, " b"],
+        *,
+        draws: Float[Tensor, "b branches"] | None = None,
+        label_smoothing: float = 0.0,
+    ) -> Float[Tensor, ""]:
+        """The method's training loss of a batch, from one pass through the backbone.
+
+        Args:
+            draws: for stochastic depth, as in `Request`.
+            label_smoothing: share of the target that is spread over all classes.
+        """
+        features = self._training_features(pixels, draws)
+        return self.method.loss(features, labels, label_smoothing=label_smoothing)
 
     def localize(
         self, pixels: Float[Tensor, "b 3 H W"], *, top_k: int, labels: Int[Tensor, " b"] | None = None
@@ -105,6 +122,12 @@ class LocalizationModel(nn.Module):
         except WeightsError as fault:
             raise ConfigError(f"weights trained for {self.spec.method!r} cannot be read so: {fault}") from fault
         return other
+
+    def _training_features(
+        self, pixels: Float[Tensor, "b 3 H W"], draws: Float[Tensor, "b branches"] | None
+    ) -> Features:
+        features: Features = self.backbone(pixels, replace(self.method.training_requests, draws=draws))
+        return features
 
     def _require_same_head(self, name: str) -> None:
         """Refuses a method that reads another kind of head than these weights have."""

@@ -1,6 +1,6 @@
 """Names of plug-ins: a name finds its entry, a near miss finds a hint, other packages add entries by entry points."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Generic, TypeVar
@@ -8,6 +8,10 @@ from typing import Generic, TypeVar
 from tscam.errors import ConfigError, did_you_mean
 
 Entry = TypeVar("Entry")
+
+# Options of a method, such as `layers`, written into a model folder unchanged. The command line takes the first type
+# that fits: with bool in front it would read [0] as False.
+MethodArgs = Mapping[str, tuple[int, ...] | bool]
 
 
 class Registry(Generic[Entry]):

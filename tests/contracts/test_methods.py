@@ -90,7 +90,7 @@ def test_scores_of_training_are_scores_of_localization(name: str, backbone: str)
 @on_every_backbone
 def test_the_gradient_of_the_loss_reaches_backbone_and_head(name: str, backbone: str) -> None:
     model = seeded_model(name, backbone).train()
-    loss = model.method.loss(model(pixels_for(model)), torch.tensor([1, 4]))
+    loss = model.loss(pixels_for(model), torch.tensor([1, 4]))
     assert torch.isfinite(loss)
     loss.backward()
     for key, parameter in model.named_parameters():

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from tscam.backbones.features import Features
 from tscam.config import TrainConfig
 from tscam.methods.ts_cam import TsCam
 from tscam.training.loop import train
@@ -56,8 +57,8 @@ def train_with_nan(config: TrainConfig, step: int) -> Path:
     healthy = TsCam.loss
     steps = itertools.count(1)
 
-    def loss(self: TsCam, logits: Tensor, labels: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
-        return healthy(self, logits, labels, label_smoothing=label_smoothing) * (nan if next(steps) == step else 1.0)
+    def loss(self: TsCam, features: Features, labels: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
+        return healthy(self, features, labels, label_smoothing=label_smoothing) * (nan if next(steps) == step else 1.0)
 
     TsCam.loss = loss  # type: ignore[assignment, method-assign]
     return train(config)

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from tscam.backbones.base import Backbone, Classifier
 from tscam.backbones.features import Features, Record, Request
@@ -300,13 +301,25 @@ def test_the_score_of_a_class_is_the_mean_of_its_semantic_map(name: str) -> None
             assert math.isclose(logits[picture, class_id].item(), mean, abs_tol=1e-13)
 
 
-def test_the_loss_is_the_mean_cross_entropy() -> None:
-    logits, labels = seeded(BATCH, CLASSES, seed=5), torch.tensor([3, 0])
+@pytest.mark.parametrize("name", list(methods))
+def test_the_loss_is_the_mean_cross_entropy_of_the_logits(name: str) -> None:
+    trained, labels = method(name), torch.tensor([3, 0])
+    logits = trained.logits(features())
     naive = 0.0
     for picture, label in enumerate(labels.tolist()):
         exponentials = [math.exp(logit) for logit in logits[picture].tolist()]
         naive -= math.log(exponentials[label] / sum(exponentials)) / BATCH
-    assert method("ts-cam").loss(logits, labels).item() == pytest.approx(naive, abs=1e-12)
+    assert trained.loss(features(), labels).item() == pytest.approx(naive, abs=1e-12)
+
+
+def test_the_loss_of_scores_in_half_precision_is_computed_in_single_precision() -> None:
+    tokens = seeded(BATCH, *GRID, CHANNELS, seed=1).float()
+    coarse = Features(patch_tokens=tokens, prefix_tokens=tokens[:, 0, :0])
+    trained, labels = method("cam").float(), torch.tensor([3, 0])
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        logits, loss = trained.logits(coarse), trained.loss(coarse, labels)
+    assert logits.dtype == torch.bfloat16
+    assert torch.equal(loss, F.cross_entropy(logits.float(), labels))
 
 
 def test_a_classifiers_bias_of_another_length_is_left_alone() -> None:

@@ -1,5 +1,7 @@
 """A model picks classes and their maps, keeps its weights under published names, and never makes what is quadratic."""
 
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 import pytest
@@ -9,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from process_work import ModelChoice, compiled_and_plain_losses
 from reference.figures import seeded_weights
 from tscam.backbones.base import Backbone
 from tscam.backbones.features import Record, Request
@@ -83,12 +86,25 @@ def test_a_training_step_makes_no_tensor_of_tokens_by_tokens_or_of_all_classes_m
     model, labels = seeded_model(drop_path=0.3).train(), torch.tensor([4, 49, 0])
     draws = torch.tensor([[0.2, 0.9, 0.2, 0.9], [0.9, 0.2, 0.9, 0.2], [0.9, 0.9, 0.9, 0.9]])
     with Watcher() as watcher:
-        loss = model.method.loss(model(seeded_pixels(), draws), labels)
+        loss = model.loss(seeded_pixels(), labels, draws=draws)
         loss.backward()
-    assert not torch.isclose(loss, model.method.loss(model(seeded_pixels()), labels))  # stochastic depth was on
+    assert not torch.isclose(loss, model.loss(seeded_pixels(), labels))  # stochastic depth was on
     assert len(watcher.operations("flash_attention_for_cpu_backward")) >= TINY["depth"]
     assert watcher.quadratic() == []
     assert watcher.dense() == []
+
+
+def test_the_loss_compiles_to_one_graph_with_the_same_value() -> None:
+    models: list[ModelChoice] = [
+        (NAME, "ts-cam", TINY),
+        (NAME, "training-free", TINY),
+        ("conformer_small_patch16", "ts-cam", {"base": 4, "width": 24, "depth": 3, "heads": 2}),
+        ("resnet18", "cam", {}),
+    ]
+    # Checks of types, which the tests switch on in this process, would break the graph.
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
+        for compiled, plain in process.submit(compiled_and_plain_losses, models).result():
+            assert compiled == pytest.approx(plain, rel=1e-6)
 
 
 def test_the_watcher_sees_the_matrices_of_unfused_attention_and_the_maps_of_a_dense_head() -> None:

@@ -5,10 +5,13 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tiny_runs import learner_of, seeded_batch, seeded_model, steps
+from tscam.backbones.features import Features, Record, Request
+from tscam.methods import methods
+from tscam.methods.ts_cam import TsCam
 from tscam.model import LocalizationModel
 from tscam.training.learner import Learner, NotFiniteError
 from tscam.training.pictures import Batch, normalized
@@ -42,6 +45,45 @@ def test_smoothing_spreads_its_share_of_the_target_over_all_classes(smoothing: f
             naive -= target * (score - total) / 7
     loss = one_step(learner_of(model, label_smoothing=smoothing, drop_path=0.5), batch)
     assert loss == pytest.approx(naive, rel=1e-6)
+
+
+class EvenAttention(TsCam):
+    """TS-CAM with a loss of its own: cross-entropy, and how far the class token's attention is from even."""
+
+    training_requests = Request(records=Record.CLASS_ATTENTION)
+
+    def loss(self, features: Features, labels: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
+        assert features.class_attention is not None
+        return super().loss(features, labels, label_smoothing=label_smoothing) + features.class_attention.std()
+
+
+def test_a_step_lowers_the_methods_own_loss_of_the_features(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(methods._entries, "even-attention", EvenAttention)  # registered for this test alone
+    plain, model, batch = seeded_model(), seeded_model(method="even-attention"), seeded_batch()
+    pixels = normalized(batch.pixels, to=model.input_format)
+    rows = model.backbone(pixels, Request(records=Record.CLASS_ATTENTION)).class_attention
+    expected = F.cross_entropy(logits_of(plain, batch), batch.labels, label_smoothing=0.1) + rows.std()
+    assert one_step(learner_of(model, label_smoothing=0.1), batch) == pytest.approx(expected.item(), rel=1e-6)
+
+
+class CountingTsCam(TsCam):
+    """TS-CAM that counts how often it is asked for scores."""
+
+    calls = 0
+
+    def token_scores(self, features: Features) -> Tensor:
+        self.calls += 1
+        return super().token_scores(features)
+
+
+def test_a_step_passes_backbone_and_head_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(methods._entries, "counting", CountingTsCam)  # registered for this test alone
+    model = seeded_model(method="counting")
+    passes: list[nn.Module] = []
+    model.backbone.register_forward_hook(lambda module, _inputs, _output: passes.append(module))
+    one_step(learner_of(model), seeded_batch())
+    assert passes == [model.backbone]
+    assert model.method.calls == 1
 
 
 def test_a_step_is_one_of_adamw_at_the_rate_of_its_factor() -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 from tscam.checkpoints.authors import read_authors_file
 from tscam.checkpoints.model_folder import read_model_folder
 from tscam.checkpoints.source import ModelSource, resolve
-from tscam.config import MethodArgs
 from tscam.model import LocalizationModel
+from tscam.registry import MethodArgs
 
 
 def load_model(

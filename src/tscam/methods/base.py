@@ -10,10 +10,9 @@ from torch.nn import functional as F
 
 from tscam.backbones.base import Backbone, Classifier, HeadKind
 from tscam.backbones.features import Features, Request
-from tscam.config import MethodArgs
 from tscam.errors import ConfigError
 from tscam.methods.head import heads
-from tscam.registry import Registry
+from tscam.registry import MethodArgs, Registry
 
 
 class Method(nn.Module):
@@ -45,15 +44,15 @@ class Method(nn.Module):
         """Score of each class by the tokens alone."""
         return self.head.pooled(features.patch_tokens)
 
-    def loss(
-        self, logits: Float[Tensor, "b c"], labels: Int[Tensor, " b"], *, label_smoothing: float = 0.0
-    ) -> Float[Tensor, ""]:
-        """What training lowers: the mean cross-entropy over the batch.
+    def loss(self, features: Features, labels: Int[Tensor, " b"], *, label_smoothing: float = 0.0) -> Float[Tensor, ""]:
+        """The training loss: the mean cross-entropy of the logits over the batch, in float32 at least.
 
         Args:
             label_smoothing: share of the target that is spread over all classes.
         """
-        return F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
+        logits = self.logits(features)
+        exact = torch.promote_types(logits.dtype, torch.float32)  # under autocast logits may be bfloat16 or float16
+        return F.cross_entropy(logits.to(exact), labels, label_smoothing=label_smoothing)
 
     def maps(self, features: Features, classes: Int[Tensor, "b k"]) -> Float[Tensor, "b k h w"]:
         """Raw maps of the chosen classes of each picture, on the patch grid."""

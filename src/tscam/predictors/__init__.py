@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tscam.checkpoints.source import ModelSource, resolve
-from tscam.config import MethodArgs
 from tscam.predictor import Predictor
+from tscam.registry import MethodArgs
 from tscam.system.resources import Precision
 
 if TYPE_CHECKING:

@@ -9,11 +9,11 @@ from jaxtyping import Float, Int
 from tscam.checkpoints.loader import load_model
 from tscam.checkpoints.model_folder import read_metrics
 from tscam.checkpoints.source import ModelSource
-from tscam.config import MethodArgs
 from tscam.errors import WeightsError
 from tscam.image import InputFormat
 from tscam.model import LocalizationModel
 from tscam.predictor import IN_MEMORY, ModelFacts, Prediction
+from tscam.registry import MethodArgs
 from tscam.system.memory import free_unused, is_out_of_memory
 from tscam.system.processes import find_device
 from tscam.system.resources import Precision

@@ -60,7 +60,7 @@ class Learner:
             weight_decay=config.weight_decay,
         )
         self.scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "fp16")
-        self._forward = torch.compile(model) if config.compile else model
+        self._model_loss = torch.compile(model.loss) if config.compile else model.loss
         self._average = None if config.ema is None else ModelEmaV3(model, decay=config.ema, use_warmup=True)
 
     @property
@@ -194,8 +194,7 @@ class Learner:
         )
         network_pixels = normalized(pixels, to=self.model.input_format)
         with autocast(self.device, self.config.precision):
-            logits = self._forward(network_pixels, draws)
-        return self.model.method.loss(logits.float(), labels, label_smoothing=self.config.label_smoothing)
+            return self._model_loss(network_pixels, labels, draws=draws, label_smoothing=self.config.label_smoothing)
 
     def _take_smaller_parts(self, batch: Batch, problem: BaseException) -> None:
         """Doubles the number of parts after memory has run out, where that was allowed and helps.
