@@ -3,6 +3,7 @@
 Pixel 1 is the one whose left edge is 0: `x0 = xmin - 1` and `x1 = xmax`, and the same for y.
 """
 
+import math
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -127,9 +128,18 @@ def _edges(sides: Box) -> Box:
 
 
 def _sides(box: Box, *, size_wh: tuple[int, int]) -> tuple[int, int, int, int]:
-    lows = [min(round(edge), side - 1) for edge, side in zip(box[:2], size_wh, strict=True)]
-    highs = [max(round(edge), low + 1) for edge, low in zip(box[2:], lows, strict=True)]
-    return lows[0] + 1, lows[1] + 1, highs[0], highs[1]
+    x0, y0, x1, y1 = box
+    (xmin, xmax), (ymin, ymax) = _pixels(x0, x1, length=size_wh[0]), _pixels(y0, y1, length=size_wh[1])
+    return xmin, ymin, xmax, ymax
+
+
+def _pixels(low: float, high: float, *, length: int) -> tuple[int, int]:
+    """Return the first and the last pixel between two edges; the one of their middle where they round to the same."""
+    first, last = round(low) + 1, round(high)
+    if first <= last:
+        return first, last
+    pixel = min(math.floor((low + high) / 2) + 1, length)
+    return pixel, pixel
 
 
 def _file_names(names: Sequence[str]) -> list[str]:
