@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -60,7 +61,6 @@ def random_localizations(pictures: Path, *, seed: int) -> list[Localization]:
             class_id=class_id,
             score=float(random.uniform()),
             box=(float(x0), float(y0), float(random.uniform(x0 + 1, WIDTH)), float(random.uniform(y0 + 1, HEIGHT))),
-            map=np.zeros((2, 3), dtype=np.uint8),
         )
 
     counts = [*random.integers(1, 4, size=len(READABLE_NAMES) - 1), 0]
@@ -139,6 +139,13 @@ def test_a_folder_that_cannot_be_made_is_one_line(name: str, pictures: Path, tmp
     assert "\n" not in str(caught.value)
 
 
+def test_a_picture_in_memory_has_no_name_to_write_and_is_refused(name: str, tmp_path: Path) -> None:
+    in_memory = Localization(image="", width=WIDTH, height=HEIGHT, status="ok", reason="", objects=())
+    with pytest.raises(DataError, match=r"^localization 2: its picture was in memory and has no path; annotation file"):
+        write_annotations([localized(tmp_path / "a.jpg"), in_memory], tmp_path / "out", to=name)
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_what_is_written_is_read_back(name: str, seed: int, tmp_path: Path) -> None:
     written = random_localizations(tmp_path / "pictures", seed=seed)
@@ -160,10 +167,7 @@ def test_what_is_written_is_read_back(name: str, seed: int, tmp_path: Path) -> N
 
 def test_a_box_smaller_than_a_pixel_stays_in_the_picture(name: str, tmp_path: Path) -> None:
     boxes = [(0.0, 0.0, 0.0, 0.0), (30.6, 19.7, 31.0, 20.0), (4.5, 7.5, 4.5, 7.9), (-3.0, 2.0, 99.0, 99.0)]
-    objects = [
-        LocalizedObject(label="fox", class_id=0, score=0.5, box=box, map=np.zeros((2, 3), dtype=np.uint8))
-        for box in boxes
-    ]
+    objects = [LocalizedObject(label="fox", class_id=0, score=0.5, box=box) for box in boxes]
     write_annotations([localized(tmp_path / "a.jpg", *objects)], tmp_path / "out", to=name)
     (picture,) = read_annotations(tmp_path / "out").pictures
     for annotated, box in zip(picture.objects, np.clip(boxes, 0, [WIDTH, HEIGHT, WIDTH, HEIGHT]), strict=True):

@@ -212,12 +212,18 @@ def read(tmp_path: Path, **lists: object) -> Annotations:
     return read_annotations(tmp_path)
 
 
-IMAGE = {"id": 7, "file_name": "a/one.jpg", "width": 310, "height": 200}
-BOX = {"image_id": 7, "bbox": [1, 2, 3.5, 4]}
+IMAGE: dict[str, object] = {"id": 7, "file_name": "a/one.jpg", "width": 310, "height": 200}
+BOX: dict[str, object] = {"image_id": 7, "bbox": [1, 2, 3.5, 4]}
 
 
 def test_categories_flags_scores_and_sizes_are_kept(tmp_path: Path) -> None:
-    flags = [{"iscrowd": 1}, {"ignore": 1}, {"iscrowd": 0, "ignore": False}, {"score": 0.25}, {"category_id": 9}]
+    flags: list[dict[str, object]] = [
+        {"iscrowd": 1},
+        {"ignore": 1},
+        {"iscrowd": 0, "ignore": False},
+        {"score": 0.25},
+        {"category_id": 9},
+    ]
     annotations = read(
         tmp_path,
         categories=[{"id": 4, "name": "owl"}, {"id": 2, "name": "fox"}],

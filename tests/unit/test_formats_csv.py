@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from tscam.errors import DataError
@@ -11,7 +10,7 @@ from tscam.localization import Localization, LocalizedObject
 
 
 def localized_object(*, label: str, score: float, box: tuple[float, float, float, float]) -> LocalizedObject:
-    return LocalizedObject(label=label, class_id=len(label), score=score, box=box, map=np.zeros((2, 3), dtype=np.uint8))
+    return LocalizedObject(label=label, class_id=len(label), score=score, box=box)
 
 
 def read(tmp_path: Path, content: str) -> Annotations:

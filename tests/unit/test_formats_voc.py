@@ -20,10 +20,7 @@ WIDTH, HEIGHT = 310, 200
 
 
 def localized(image: str, *boxes: Box, label: str = "fox") -> Localization:
-    objects = tuple(
-        LocalizedObject(label=label, class_id=2, score=0.5, box=box, map=np.zeros((2, 3), dtype=np.uint8))
-        for box in boxes
-    )
+    objects = tuple(LocalizedObject(label=label, class_id=2, score=0.5, box=box) for box in boxes)
     return Localization(image=image, width=WIDTH, height=HEIGHT, status="ok", reason="", objects=objects)
 
 

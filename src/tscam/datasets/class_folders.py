@@ -10,7 +10,7 @@ from tscam.datasets.base import Dataset, DatasetReader, dataset_readers
 from tscam.datasets.listings import box_array, folder_names, picture_names
 from tscam.errors import DataError
 from tscam.formats import formats
-from tscam.formats.parsing import Box
+from tscam.geometry import Box
 from tscam.image import has_picture_suffix
 
 _SPLITS = ("train", "val", "test")

@@ -12,8 +12,9 @@ from jaxtyping import Float
 from tscam.datasets.base import Dataset, DatasetReader, dataset_readers
 from tscam.datasets.listings import box_array, folder_names, list_lines, picture_names, whole_number
 from tscam.errors import DataError
-from tscam.formats.parsing import Box, box_of_edges, finite_number, picture_id, read_xml
+from tscam.formats.parsing import box_of_edges, finite_number, picture_id, read_xml
 from tscam.formats.voc import voc_objects
+from tscam.geometry import Box
 from tscam.image import printable
 
 # Where `train/` and `val/` may lie below the folder that is given; the latter two are Kaggle's tree.

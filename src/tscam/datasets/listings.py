@@ -9,7 +9,8 @@ import numpy as np
 from jaxtyping import Float
 
 from tscam.errors import DataError, one_line
-from tscam.formats.parsing import Box, require_file
+from tscam.formats.parsing import require_file
+from tscam.geometry import Box
 from tscam.image import has_picture_suffix, printable
 
 # A longer line is no line of a list: a binary file, or an attack on memory.

@@ -10,7 +10,8 @@ from tscam.datasets.base import Dataset, DatasetReader, dataset_readers
 from tscam.datasets.listings import box_array, folder_names, list_lines, whole_number
 from tscam.datasets.mask_files import Masks
 from tscam.errors import DataError
-from tscam.formats.parsing import Box, box_of_edges, finite_number, picture_id
+from tscam.formats.parsing import box_of_edges, finite_number, picture_id
+from tscam.geometry import Box
 from tscam.writing import literal, write_text_atomically
 
 _SPLITS = ("train", "val", "test")

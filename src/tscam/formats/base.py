@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from tscam.errors import DataError
-from tscam.formats.parsing import Box
+from tscam.geometry import Box
 from tscam.localization import Localization
 from tscam.registry import Registry
 
@@ -206,9 +206,14 @@ def occurring_categories(pictures: Iterable[AnnotatedPicture]) -> tuple[str, ...
 def _records(localizations: Iterable[Localization], *, class_names: Sequence[str] | None) -> Records:
     images: list[str] = []
     pictures: list[PictureRecord] = []
-    for localization in localizations:
+    for number, localization in enumerate(localizations, start=1):
         if localization.status == "bad_image":
             continue
+        if not localization.image:
+            raise DataError(
+                f"localization {number}: its picture was in memory and has no path; annotation files name pictures, "
+                "set `image` first"
+            )
         images.append(localization.image)
         pictures.append(_picture_record(localization))
     folder, names = _relative_names(images)

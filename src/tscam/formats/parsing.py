@@ -11,10 +11,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from tscam.errors import DataError, one_line
+from tscam.geometry import Box
 from tscam.image import leads_out
-
-# `(x0, y0, x1, y1)`: half-open pixel edges, 0-based, in the picture as displayed.
-Box = tuple[float, float, float, float]
 
 # An annotation takes about a kilobyte; nobody draws a mebibyte of boxes on one picture.
 _MAX_XML_BYTES = 2**20

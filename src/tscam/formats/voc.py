@@ -23,7 +23,8 @@ from tscam.formats.base import (
     formats,
     occurring_categories,
 )
-from tscam.formats.parsing import Box, box_of_edges, finite_number, flag, read_xml, stated_size
+from tscam.formats.parsing import box_of_edges, finite_number, flag, read_xml, stated_size
+from tscam.geometry import Box
 from tscam.image import has_picture_suffix
 from tscam.writing import write_text_atomically
 
