@@ -21,7 +21,7 @@ TOKEN = "a-token-that-may-write"
 
 @dataclass
 class Repository:
-    """A repository of models. Its only revisions are `main`, `v1` and the commit."""
+    """A repository of models. Its revisions are `main`, `v1` and the commit."""
 
     files: dict[str, bytes] = field(default_factory=dict)
     private: bool = False
@@ -33,22 +33,27 @@ class Repository:
         return hashlib.sha1(json.dumps(sorted(map(repr, self.files.items()))).encode()).hexdigest()
 
     @classmethod
-    def of_folder(cls, folder: Path, **facts: bool) -> "Repository":
-        return cls(files={path.name: path.read_bytes() for path in folder.iterdir()}, **facts)
+    def of_folder(cls, folder: Path, *, private: bool = False, gated: bool = False) -> "Repository":
+        return cls(files={path.name: path.read_bytes() for path in folder.iterdir()}, private=private, gated=gated)
 
 
 class FakeHub:
-    """What it holds, and what it was asked for."""
+    """The repositories of the hub, and the requests that it received."""
 
     def __init__(self) -> None:
         self.repositories: dict[str, Repository] = {}
-        self.asked: list[str] = []
+        self.requests: list[str] = []
         self.is_down = False
 
     @property
     def fetched(self) -> list[str]:
-        """Names of the files that were fetched, or asked about."""
-        return [line.split("/")[-1] for line in self.asked if "/resolve/" in line]
+        """Names of the files that were requested, once for each GET and HEAD."""
+        return [line.split("/")[-1] for line in self.requests if "/resolve/" in line]
+
+    @property
+    def downloads(self) -> list[str]:
+        """Names of the files that were downloaded."""
+        return [line.split("/")[-1] for line in self.requests if line.startswith("GET") and "/resolve/" in line]
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -69,58 +74,60 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def _repository(self, name: str) -> Repository | None:
-        """The repository; None, and the answer is sent, where it is not for whoever asks."""
-        held = self.hub.repositories.get(name)
-        if held is None or (held.private and not self._is_known()):
+        """Return the repository, or answer with an error and return None where this client may not see it."""
+        repository = self.hub.repositories.get(name)
+        if repository is None or (repository.private and not self._has_token()):
             self._answer(401, X_Error_Code="RepoNotFound")
             return None
-        return held
+        return repository
 
-    def _is_known(self) -> bool:
+    def _has_token(self) -> bool:
         return self.headers.get("Authorization") == f"Bearer {TOKEN}"
 
     def do_GET(self) -> None:
         path = unquote(urlsplit(self.path).path)
-        self.hub.asked.append(f"{self.command} {path}")
+        self.hub.requests.append(f"{self.command} {path}")
         if self.hub.is_down:
             self._answer(503)
-        elif found := re.fullmatch(r"/api/models/([^/]+/[^/]+)(?:/revision/(.+))?", path):
-            self._describe(found[1], found[2] or "main")
-        elif found := re.fullmatch(r"/([^/]+/[^/]+)/resolve/(.+)/([^/]+)", path):
-            self._give(found[1], found[2], found[3])
+        elif match := re.fullmatch(r"/api/models/([^/]+/[^/]+)(?:/revision/(.+))?", path):
+            self._describe(match[1], match[2] or "main")
+        elif match := re.fullmatch(r"/([^/]+/[^/]+)/resolve/(.+)/([^/]+)", path):
+            self._give(match[1], match[2], match[3])
         else:
             self._answer(404)
 
     do_HEAD = do_GET  # noqa: N815
 
     def _describe(self, name: str, revision: str) -> None:
-        held = self._repository(name)
-        if held is not None and revision not in ("main", "v1", held.commit):
+        repository = self._repository(name)
+        if repository is not None and revision not in ("main", "v1", repository.commit):
             self._answer(404, X_Error_Code="RevisionNotFound")
-        elif held is not None:
-            self._answer(200, {"id": name, "sha": held.commit, "private": held.private})
+        elif repository is not None:
+            self._answer(200, {"id": name, "sha": repository.commit, "private": repository.private})
 
     def _give(self, name: str, revision: str, file: str) -> None:
-        held = self._repository(name)
-        if held is None:
+        repository = self._repository(name)
+        if repository is None:
             return
-        commit: dict[str, Any] = {"X_Repo_Commit": held.commit}
-        if held.gated and not self._is_known():
+        commit: dict[str, Any] = {"X_Repo_Commit": repository.commit}
+        if repository.gated and not self._has_token():
             self._answer(403, X_Error_Code="GatedRepo")
-        elif revision not in ("main", "v1", held.commit):
+        elif revision not in ("main", "v1", repository.commit):
             self._answer(404, X_Error_Code="RevisionNotFound")
-        elif file not in held.files:
+        elif file not in repository.files:
             self._answer(404, X_Error_Code="EntryNotFound", **commit)
         else:
-            self._answer(200, held.files[file], ETag=f'"{hashlib.sha1(held.files[file]).hexdigest()}"', **commit)
+            self._answer(
+                200, repository.files[file], ETag=f'"{hashlib.sha1(repository.files[file]).hexdigest()}"', **commit
+            )
 
     def do_POST(self) -> None:
         path = unquote(urlsplit(self.path).path)
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.hub.asked.append(f"POST {path}")
+        self.hub.requests.append(f"POST {path}")
         if path == "/api/validate-yaml":
             self._answer(200, {})
-        elif not self._is_known():
+        elif not self._has_token():
             self._answer(401, {"error": "Invalid username or password."})
         elif path == "/api/repos/create":
             self._create(json.loads(body))
@@ -130,37 +137,37 @@ class _Handler(BaseHTTPRequestHandler):
                 for file in json.loads(body)["files"]
             ]
             self._answer(200, {"files": files})
-        elif found := re.fullmatch(r"/api/models/([^/]+/[^/]+)/commit/main", path):
-            self._commit(found[1], [json.loads(line) for line in body.splitlines()])
+        elif match := re.fullmatch(r"/api/models/([^/]+/[^/]+)/commit/main", path):
+            self._commit(match[1], [json.loads(line) for line in body.splitlines()])
         else:
             self._answer(404)
 
-    def _create(self, wish: dict[str, Any]) -> None:
-        name = f"{wish['organization']}/{wish['name']}"
+    def _create(self, request: dict[str, Any]) -> None:
+        name = f"{request['organization']}/{request['name']}"
         address = f"http://{self.headers['Host']}/{name}"
-        if wish["organization"] != "user":
-            self._answer(403, {"error": f"You don't have the rights to create a model under {wish['organization']}"})
+        if request["organization"] != "user":
+            self._answer(403, {"error": f"You don't have the rights to create a model under {request['organization']}"})
         elif name in self.hub.repositories:
             self._answer(409, {"url": address, "error": "You already created this model repo"})
         else:
             self.hub.repositories[name] = Repository(
-                private=wish.get("visibility") == "private" or bool(wish.get("private"))
+                private=request.get("visibility") == "private" or bool(request.get("private"))
             )
             self._answer(200, {"url": address})
 
     def _commit(self, name: str, lines: list[dict[str, Any]]) -> None:
-        held = self.hub.repositories[name]
-        held.files |= {
+        repository = self.hub.repositories[name]
+        repository.files |= {
             line["value"]["path"]: base64.b64decode(line["value"]["content"]) for line in lines if line["key"] == "file"
         }
-        held.commits += 1
-        address = f"http://{self.headers['Host']}/{name}/commit/{held.commit}"
-        self._answer(200, {"commitUrl": address, "commitOid": held.commit})
+        repository.commits += 1
+        address = f"http://{self.headers['Host']}/{name}/commit/{repository.commit}"
+        self._answer(200, {"commitUrl": address, "commitOid": repository.commit})
 
 
 @contextmanager
 def running_hub(monkeypatch: pytest.MonkeyPatch, cache: Path) -> Generator[FakeHub]:
-    """The hub that this process asks, with an empty cache and a login."""
+    """Run a hub that the client in this process uses, with an empty cache and a login."""
     hub = FakeHub()
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": hub}))
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})

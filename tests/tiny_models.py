@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from data_sets import draw_picture
+from reference.figures import table
 from tscam.checkpoints.loader import load_model
 from tscam.checkpoints.model_folder import save_model
 from tscam.datasets import read_dataset
@@ -30,6 +31,27 @@ def tiny_model(folder: Path, *, label_names: Sequence[str] = ("cat", "dog", "emu
         model = create_model("vit_tiny_patch16_224", label_names=label_names, image_size=32, backbone_args=args)
     save_model(model, folder)
     return folder
+
+
+def hollow_checkpoint(
+    *, width: int = 192, blocks: int = 12, patch: int = 16, positions: int = 197, classes: int = 200
+) -> dict[str, Tensor]:
+    """A checkpoint in the authors' layout, all zeros, each tensor a single stored number."""
+    shapes = {
+        key: shape
+        for key, shape in table("state_dict_shapes.json")["deit_tscam_tiny_patch16_224"].items()
+        if not key.startswith("blocks.") or int(key.split(".")[1]) < blocks
+    }
+    scaled = {
+        key: [width * axis // 192 if axis % 192 == 0 else axis for axis in shape] for key, shape in shapes.items()
+    }
+    scaled |= {
+        "patch_embed.proj.weight": [width, 3, patch, patch],
+        "pos_embed": [1, positions, width],
+        "head.weight": [classes, width, 3, 3],
+        "head.bias": [classes],
+    }
+    return {key: torch.zeros(()).expand(shape) for key, shape in scaled.items()}
 
 
 def drawn(folder: Path, count: int) -> list[Path]:

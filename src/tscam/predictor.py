@@ -1,4 +1,4 @@
-"""The seam: what comes after a network speaks to it through `Predictor` alone, in NumPy.
+"""The seam: everything after a network uses it through `Predictor` alone, in NumPy.
 
 A PyTorch model and an ONNX model are both predictors, so boxes, metrics, annotation files and pictures are the same.
 """
@@ -15,11 +15,11 @@ from tscam.image import InputFormat
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """What a network says of one picture.
+    """A network's outputs for one picture.
 
     Attributes:
         logits: one for each class.
-        classes: ids of the classes that have a map: the most likely ones, best first, then the one asked for.
+        classes: ids of the classes that have a map: the most likely ones, best first, then the label if given.
         maps: raw localization map of each of these classes, on the patch grid.
     """
 
@@ -81,24 +81,24 @@ class Predictor(Protocol):
 
     @property
     def input_format(self) -> InputFormat:
-        """What `predict` expects of its pixels."""
+        """Size and normalization of the pixels that `predict` takes."""
         ...
 
     @property
     def label_names(self) -> tuple[str, ...]:
-        """The name of each class, in the order of the logits."""
+        """Names of the classes, in the order of the logits."""
         ...
 
     @property
     def threshold(self) -> float:
-        """The fraction of a map's maximum above which is object, as stored with the model."""
+        """Fraction of a map's maximum above which is object, as stored with the model."""
         ...
 
     def predict(
         self, pixels: Float[np.ndarray, "b 3 H W"], *, top_k: int, labels: Int[np.ndarray, " b"] | None = None
     ) -> list[Prediction]:
-        """One prediction a picture, with the maps of its `top_k` most likely classes and, last, of its label if given.
+        """Return one prediction a picture: maps of its `top_k` most likely classes and, last, of its label if given.
 
-        `top_k` above the number of classes means all classes.
+        A `top_k` above the number of classes means all classes.
         """
         ...

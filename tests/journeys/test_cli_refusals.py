@@ -172,7 +172,7 @@ MISTAKES: dict[str, tuple[Callable[[Place], list[str | Path]], str]] = {
     ),
     "a model of the hub that evaluation cannot have": (
         lambda at: at.evaluate(model="hf-hub:nobody/nothing"),
-        "hf-hub:nobody/nothing: the hub cannot be reached, and the cache does not hold it; connect (or unset HF_HUB_",
+        "hf-hub:nobody/nothing: the hub cannot be reached, and the model is not cached; connect (or unset HF_HUB_",
     ),
     "a model of the hub that localization cannot have": (
         lambda at: at.localize(model="hf-hub:nobody/nothing@v1"),
@@ -281,7 +281,7 @@ def test_a_file_that_is_no_checkpoint_is_not_converted(furnished: Place, tscam: 
     torch.save({"fc.weight": torch.zeros(3, 4)}, furnished.folder / "resnet.pth")
     answer = tscam("convert-weights", furnished.folder / "resnet.pth", "--out", furnished.out)
     assert_refused(
-        answer, "not a TS-CAM checkpoint on DeiT or Conformer, nor VGG16-CAM's: missing patch_embed.proj.weight"
+        answer, "not a TS-CAM checkpoint on DeiT or Conformer, nor VGG16-CAM: missing patch_embed.proj.weight"
     )
     assert not furnished.out.exists()
 

@@ -1,4 +1,4 @@
-"""The checkpoints of the TS-CAM authors: which model one holds, from the names and shapes of its tensors alone."""
+"""Checkpoints of the TS-CAM authors; the names and shapes of their tensors tell the architecture."""
 
 import math
 import re
@@ -11,11 +11,11 @@ from tscam.backbones.tensors import SUFFIXES, read_tensors
 from tscam.errors import ConfigError, WeightsError
 from tscam.model import LocalizationModel, ModelSpec
 
-# Their DeiT models by width of a token; all have 12 blocks, patches of 16 pixels and heads of 64 channels.
+# The authors' DeiT models by width of a token; all have 12 blocks, patches of 16 pixels and heads of 64 channels.
 _DEIT = {192: "deit_tiny_patch16_224", 384: "deit_small_patch16_224", 768: "deit_base_patch16_224"}
 _BLOCKS, _PATCH = 12, 16
 
-# Without position embeddings nothing in a file tells the view; theirs is this.
+# The authors' view. A file tells it only by its position embeddings, which Conformer and VGG do not have.
 _VIEW = (224, 224)
 
 # Published thresholds by number of classes: ILSVRC's 1000; CUB's for all others.
@@ -26,7 +26,7 @@ def read_authors_file(path: Path) -> LocalizationModel:
     """Read the model of a checkpoint of TS-CAM on DeiT or Conformer, or of VGG16-CAM.
 
     Raises:
-        WeightsError: of another kind, another model's, or damaged.
+        WeightsError: not a weight file, weights of another model, or damaged.
     """
     if path.suffix not in SUFFIXES:
         raise WeightsError(
@@ -42,29 +42,29 @@ def read_authors_file(path: Path) -> LocalizationModel:
 
 
 def infer_spec(tensors: Mapping[str, Tensor], path: Path) -> ModelSpec:
-    """The architecture, view and classes of a checkpoint of TS-CAM on DeiT or Conformer, or of VGG16-CAM.
+    """Return architecture, view and classes of a checkpoint of TS-CAM on DeiT or Conformer, or of VGG16-CAM.
 
     Args:
-        path: of the file, for messages.
+        path: the file, for messages.
 
     Raises:
-        WeightsError: it is another model's.
+        WeightsError: weights of another model.
     """
     if "trans_cls_head.weight" in tensors:
         head = _head(tensors, "trans_cls_head.weight", axes=4, path=path)
         return _spec("conformer_small_patch16", "ts-cam", head, _VIEW)
     if "conv6.weight" in tensors:
         return _spec("vgg16_cam", "cam", _head(tensors, "fc.weight", axes=2, path=path), _VIEW)
-    return _of_deit(tensors, path)
+    return _deit_spec(tensors, path)
 
 
-def _of_deit(tensors: Mapping[str, Tensor], path: Path) -> ModelSpec:
+def _deit_spec(tensors: Mapping[str, Tensor], path: Path) -> ModelSpec:
     landmarks = ("patch_embed.proj.weight", "pos_embed", "head.weight")
     missing = [name for name in landmarks if name not in tensors]
     if missing:
         raise WeightsError(
-            f"{path}: not a TS-CAM checkpoint on DeiT or Conformer, nor VGG16-CAM's: missing {', '.join(missing)}; "
-            f"it holds {', '.join(sorted(tensors)[:4])} …"
+            f"{path}: not a TS-CAM checkpoint on DeiT or Conformer, nor VGG16-CAM: missing {', '.join(missing)}; "
+            f"its tensors are {', '.join(sorted(tensors)[:4])} …"
         )
     embedding, positions = tensors["patch_embed.proj.weight"], tensors["pos_embed"]
     if (embedding.ndim, positions.ndim) != (4, 3):
@@ -89,9 +89,9 @@ def _head(tensors: Mapping[str, Tensor], name: str, *, axes: int, path: Path) ->
     if head is None:
         raise WeightsError(f"{path}: not a whole checkpoint of VGG16-CAM: missing {name}")
     if head.ndim != axes:
-        kinds = {2: "a linear layer", 4: "a 3×3 convolution"}
+        layer = {2: "a linear layer", 4: "a 3×3 convolution"}[axes]
         raise WeightsError(
-            f"{path}: {name} is {tuple(head.shape)}, a plain classifier's; that of maps is {kinds[axes]}. "
+            f"{path}: {name} is {tuple(head.shape)}, the head of a plain classifier; maps need {layer}. "
             "Train from this file with `tscam train … --weights`"
         )
     return head

@@ -1,4 +1,4 @@
-"""The Hugging Face hub: the two files of a model come down, the three of a model folder go up. Runs nothing of them."""
+"""The Hugging Face hub: fetches the two files of a model, uploads the three of a model folder. Runs nothing in them."""
 
 import json
 import re
@@ -16,7 +16,7 @@ PREFIX = "hf-hub:"
 
 _REPO = r"\w[\w.-]*/\w[\w.-]*"
 _REVISION = r"\w(?:[\w-]|[./](?=[\w-]))*"  # no `..`: it names a file in the cache
-_TIMEOUT = 10.0  # seconds until the cache has to do
+_TIMEOUT = 10.0  # seconds; then the cache is used
 
 
 def is_on_hub(name: str) -> bool:
@@ -25,42 +25,42 @@ def is_on_hub(name: str) -> bool:
 
 
 def fetch(name: str) -> Path:
-    """The folder of the hub's cache with `config.json` and `model.safetensors` of a model, both of one commit.
+    """Fetch `config.json` and `model.safetensors` of a model, both of one commit; return their folder in the cache.
 
-    Nothing else of the repository is fetched. What the cache holds is not fetched again, and is taken as it is where
+    Nothing else of the repository is fetched. Cached files are not fetched again, and they are used as they are where
     the hub cannot be reached or `HF_HUB_OFFLINE` is set.
 
     Args:
         name: `hf-hub:user/name`, or `hf-hub:user/name@revision` with a branch, a tag or a commit.
 
     Raises:
-        WeightsError: another syntax; no such repository or revision; a gated one; not a model of this package; the hub
-            cannot be reached and the cache does not hold it.
+        WeightsError: another syntax; no such repository or revision; a gated one; not a model of this package; or the
+            hub cannot be reached and the model is not cached.
     """
     from huggingface_hub import hf_hub_download  # here: it takes a third of a second that a local model need not wait
 
-    named = re.fullmatch(f"{PREFIX}({_REPO})(?:@({_REVISION}))?", name, re.ASCII)
-    if named is None:
+    match = re.fullmatch(f"{PREFIX}({_REPO})(?:@({_REVISION}))?", name, re.ASCII)
+    if match is None:
         raise WeightsError(f"{name}: not the name of a model on the hub; expected {PREFIX}user/name or with @revision")
-    repo, revision = named[1], named[2] or "main"
-    with _fetching(name):
-        is_cached_only = not _is_reachable(repo, revision)
-        config = Path(hf_hub_download(repo, "config.json", revision=revision, local_files_only=is_cached_only))
+    repo, revision = match[1], match[2] or "main"
+    with _fetch_errors(name):
+        from_cache = not _is_reachable(repo, revision)
+        config = Path(hf_hub_download(repo, "config.json", revision=revision, local_files_only=from_cache))
         _require_ours(config, name)
-        hf_hub_download(repo, "model.safetensors", revision=config.parent.name, local_files_only=is_cached_only)
+        hf_hub_download(repo, "model.safetensors", revision=config.parent.name, local_files_only=from_cache)
     return config.parent
 
 
 def upload(files: Mapping[str, Path | bytes], *, repo: str, private: bool) -> str:
-    """Puts files into a repository of models in one commit, and makes it where there is none; returns its address.
+    """Put files into a repository of models in one commit, creating the repository if need be; return its address.
 
     Args:
-        files: by their names there; a path, or the content.
+        files: path or content of each file, by its name in the repository.
         repo: `user/name`.
-        private: only for whom its owner lets in.
+        private: make the repository private.
 
     Raises:
-        ConfigError: `repo` is no such name.
+        ConfigError: `repo` is not such a name.
         OutputError: no login, no right to write there, no connection, or a public repository in place of a private one.
     """
     from huggingface_hub import CommitOperationAdd, HfApi
@@ -68,21 +68,21 @@ def upload(files: Mapping[str, Path | bytes], *, repo: str, private: bool) -> st
     if re.fullmatch(_REPO, repo, re.ASCII) is None:
         raise ConfigError(f"repository {repo!r}; expected user/name, of letters, digits, `-`, `_` and `.`")
     api = HfApi()
-    with _uploading(repo):
-        # None leaves it to what an organization has set.
+    with _upload_errors(repo):
+        # None leaves the choice to the organization's settings.
         address = str(api.create_repo(repo, private=private or None, exist_ok=True))
         if private and not api.model_info(repo).private:
-            raise OutputError(f"{repo}: is a public repository; make it private on the hub, or leave out --private")
-        operations = [CommitOperationAdd(path_in_repo=name, path_or_fileobj=held) for name, held in files.items()]
+            raise OutputError(f"{repo}: a public repository; make it private on the hub, or leave out --private")
+        operations = [CommitOperationAdd(path_in_repo=name, path_or_fileobj=file) for name, file in files.items()]
         api.create_commit(repo, operations=operations, commit_message="Upload a model of tscam")
     return address
 
 
 def _is_reachable(repo: str, revision: str) -> bool:
-    """Does the hub answer? Asked once, since a download would try for half a minute.
+    """True if the hub answers. Asked once: a download would retry for half a minute.
 
     Raises:
-        HfHubHTTPError: it answers that there is no such model for us.
+        HfHubHTTPError: the hub answers that there is no such model for this user.
     """
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError
@@ -101,18 +101,18 @@ def _is_reachable(repo: str, revision: str) -> bool:
 
 
 def _require_ours(config: Path, name: str) -> None:
-    """Refuses the config of another package's model, before its weights are fetched."""
+    """Refuse a model of another package by its config, before its weights are fetched."""
     try:
-        is_ours = isinstance(json.loads(config.read_text(encoding="utf-8"))["tscam"], dict)
+        is_model = isinstance(json.loads(config.read_text(encoding="utf-8"))["tscam"], dict)
     except (LookupError, TypeError, ValueError, RecursionError):
-        is_ours = False
-    if not is_ours:
+        is_model = False
+    if not is_model:
         raise WeightsError(f"{name}: not a model of tscam, its config.json has no section `tscam`")
 
 
 @contextmanager
-def _fetching(name: str) -> Iterator[None]:
-    """Turns what the hub's client raises into a line."""
+def _fetch_errors(name: str) -> Iterator[None]:
+    """Raise the errors of the hub's client as one line."""
     from huggingface_hub.errors import (
         GatedRepoError,
         HfHubHTTPError,
@@ -142,7 +142,7 @@ def _fetching(name: str) -> Iterator[None]:
         ) from fault
     except LocalEntryNotFoundError as fault:
         raise WeightsError(
-            f"{name}: the hub cannot be reached, and the cache does not hold it; connect (or unset HF_HUB_OFFLINE), or "
+            f"{name}: the hub cannot be reached, and the model is not cached; connect (or unset HF_HUB_OFFLINE), or "
             "give a folder"
         ) from fault
     except HfHubHTTPError as fault:
@@ -153,28 +153,29 @@ def _fetching(name: str) -> Iterator[None]:
 
 
 @contextmanager
-def _uploading(repo: str) -> Iterator[None]:
+def _upload_errors(repo: str) -> Iterator[None]:
+    """Raise the errors of the hub's client as one line."""
     from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 
     try:
         yield
     except HfHubHTTPError as fault:
-        # To whom may not write there, the hub says that there is nothing.
+        # The hub answers "not found" to a user who may not write there.
         is_unknown = isinstance(fault, RepositoryNotFoundError) or fault.response.status_code in (401, 403)
         hint = "; log in with `hf auth login`, with a token that may write there" if is_unknown else ""
         raise OutputError(f"{repo}: the hub refuses ({_status(fault)}){hint}") from fault
     except (_http_error(), OSError, ValueError, RuntimeError) as fault:
-        raise OutputError(f"{repo}: cannot be uploaded ({one_line(fault)}); what was there stays") from fault
+        raise OutputError(f"{repo}: cannot be uploaded ({one_line(fault)}); the repository is unchanged") from fault
 
 
 def _status(fault: "HfHubHTTPError") -> str:
-    """What the hub answered: the number, and its own words where it has any."""
-    words = fault.server_message or fault.response.reason_phrase
-    return " ".join(f"{fault.response.status_code} {words}".split())
+    """Return the hub's answer: the status code, and its message if it sent one."""
+    message = fault.server_message or fault.response.reason_phrase
+    return " ".join(f"{fault.response.status_code} {message}".split())
 
 
 def _http_error() -> type[Exception]:
-    """The base of all errors of the client's HTTP library, which changes with the client's major versions."""
+    """Return the base class of the errors of the client's HTTP library, which differs between its major versions."""
     from huggingface_hub import errors
 
     return errors.HTTPError  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""A PyTorch model behind the seam: pixels in and predictions out are NumPy arrays."""
+"""A PyTorch model as a `Predictor`: pixels in and predictions out are NumPy arrays."""
 
 from contextlib import AbstractContextManager, nullcontext
 
@@ -26,7 +26,8 @@ class PyTorchPredictor:
         model: is moved to the device and set to evaluation.
         device: as PyTorch names it (`cpu`, `cuda`, `cuda:1`); None takes the GPU where there is one.
         precision: of the matrix products.
-        name, selection: facts about the model that it does not know itself.
+        name: the model as the user named it, for `facts`.
+        selection: how the model's epoch was chosen, for `facts`; empty where that is not known.
 
     Raises:
         ConfigError: no such device here.
@@ -95,15 +96,15 @@ class PyTorchPredictor:
     def _predict(
         self, pixels: Float[np.ndarray, "b 3 H W"], *, top_k: int, labels: Int[np.ndarray, " b"] | None
     ) -> list[Prediction]:
-        asked = None if labels is None else torch.as_tensor(labels, device=self.device)
-        graphless = torch.no_grad() if self._model.needs_gradient else torch.inference_mode()
-        with graphless, autocast(self.device, self.precision):
-            own = np.require(pixels, np.float32, ["C", "W"])  # copied only where PyTorch could not take it as it is
-            on_device = torch.from_numpy(own).to(self.device, non_blocking=True)
-            found = self._model.localize(on_device, top_k=top_k, labels=asked)
-        logits, classes, maps = (tensor.detach().cpu() for tensor in found)
+        classes_asked = None if labels is None else torch.as_tensor(labels, device=self.device)
+        without_graph = torch.no_grad() if self._model.needs_gradient else torch.inference_mode()
+        with without_graph, autocast(self.device, self.precision):
+            # Copied only where PyTorch cannot use the array as it is.
+            batch = torch.from_numpy(np.require(pixels, np.float32, ["C", "W"])).to(self.device, non_blocking=True)
+            outputs = self._model.localize(batch, top_k=top_k, labels=classes_asked)
+        logits, classes, maps = (tensor.detach().cpu() for tensor in outputs)
         if not logits.isfinite().all():
-            raise WeightsError("the model's class scores are not finite; its weights are spoilt, or need fp32")
+            raise WeightsError("the model's class scores are not finite; its weights are corrupt, or need fp32")
         return [
             Prediction(logits=logits_, classes=classes_, maps=maps_)
             for logits_, classes_, maps_ in zip(
@@ -132,7 +133,7 @@ def open_pytorch(
 
 
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
-    """The context in which matrix products are of that precision; weights stay float32."""
+    """Return a context in which matrix products have that precision; weights stay float32."""
     if precision == "fp32":
         return nullcontext()
     return torch.autocast(device.type, dtype=torch.bfloat16 if precision == "bf16" else torch.float16)

@@ -1,4 +1,4 @@
-"""The PyTorch predictor says in NumPy what the model says in tensors, whatever array it is given."""
+"""The PyTorch predictor returns the model's tensors as NumPy arrays, for any array of pixels."""
 
 from typing import Any
 
@@ -11,9 +11,8 @@ from tiny_models import NarrowModel
 from tscam.errors import ConfigError
 from tscam.image import InputFormat
 from tscam.model import LocalizationModel, create_model
-from tscam.predictor import Prediction, Predictor
+from tscam.predictor import ModelFacts, Prediction, Predictor
 from tscam.predictors.pytorch import PyTorchPredictor
-from tscam.system.processes import find_device
 
 TINY: dict[str, Any] = {"embed_dim": 24, "depth": 2, "num_heads": 2}
 
@@ -38,7 +37,7 @@ def assert_same(ours: list[Prediction], theirs: list[Prediction]) -> None:
         np.testing.assert_allclose(one.maps, other.maps, rtol=0, atol=1e-6)
 
 
-def test_a_prediction_of_each_picture_is_what_the_model_says_of_it() -> None:
+def test_the_prediction_of_each_picture_is_the_output_of_the_model() -> None:
     model, pixels, labels = seeded_model().eval(), seeded_pixels(), np.array([6, 0, 3])
     predictor = PyTorchPredictor(model, device="cpu")
     predictions = predictor.predict(pixels, top_k=2, labels=labels)
@@ -55,7 +54,7 @@ def test_a_prediction_of_each_picture_is_what_the_model_says_of_it() -> None:
             np.testing.assert_allclose(array, tensor[picture].numpy(), rtol=0, atol=1e-6)
 
 
-def test_stochastic_depth_is_off_in_prediction_whatever_state_the_model_was_in() -> None:
+def test_stochastic_depth_is_off_in_prediction_even_for_a_model_in_training() -> None:
     predictor = PyTorchPredictor(seeded_model(drop_path=0.5).train(), device="cpu")
     pixels = seeded_pixels()
     assert_same(predictor.predict(pixels, top_k=2), predictor.predict(pixels, top_k=2))
@@ -67,7 +66,7 @@ def test_probabilities_are_the_softmax_of_the_logits() -> None:
     np.testing.assert_allclose(prediction.probabilities, expected, rtol=0, atol=1e-6)
 
 
-def test_what_is_found_in_a_picture_does_not_depend_on_the_batch_it_is_in() -> None:
+def test_a_prediction_does_not_depend_on_its_batch() -> None:
     predictor, pixels = PyTorchPredictor(seeded_model(), device="cpu"), seeded_pixels()
     alone = [predictor.predict(pixels[index : index + 1], top_k=3)[0] for index in range(3)]
     for one, other in zip(alone, predictor.predict(pixels, top_k=3), strict=True):
@@ -75,16 +74,16 @@ def test_what_is_found_in_a_picture_does_not_depend_on_the_batch_it_is_in() -> N
         np.testing.assert_allclose(one.maps, other.maps, rtol=0, atol=1e-5)
 
 
-def test_read_only_mirrored_and_double_arrays_are_taken_as_any_other_and_left_as_they_are() -> None:
+def test_read_only_mirrored_and_double_arrays_are_accepted_and_not_changed() -> None:
     predictor, pixels = PyTorchPredictor(seeded_model(), device="cpu"), seeded_pixels()
     expected = predictor.predict(pixels, top_k=2)
     read_only = pixels.copy()
     read_only.flags.writeable = False
     mirrored = pixels[..., ::-1].copy()[..., ::-1]
-    for given in (read_only, mirrored, pixels.astype(np.float64), np.asfortranarray(pixels)):
-        before = given.copy()
-        assert_same(predictor.predict(given, top_k=2), expected)
-        assert np.array_equal(given, before)
+    for array in (read_only, mirrored, pixels.astype(np.float64), np.asfortranarray(pixels)):
+        before = array.copy()
+        assert_same(predictor.predict(array, top_k=2), expected)
+        assert np.array_equal(array, before)
 
 
 def test_bf16_is_near_fp32_and_comes_back_as_float32() -> None:
@@ -98,7 +97,7 @@ def test_bf16_is_near_fp32_and_comes_back_as_float32() -> None:
         assert 0 < largest_difference(by_class, exact_by_class) < 0.05
 
 
-# Where memory does not suffice
+# Out of memory
 
 
 def narrow_model(*, room: int) -> NarrowModel:
@@ -110,7 +109,7 @@ def narrow_model(*, room: int) -> NarrowModel:
 
 
 @pytest.mark.parametrize("room", [1, 2, 4, 5])
-def test_a_batch_that_memory_does_not_hold_is_predicted_in_halves(room: int) -> None:
+def test_a_batch_that_does_not_fit_into_memory_is_predicted_in_halves(room: int) -> None:
     pixels, labels = seeded_pixels(pictures=5), np.array([6, 0, 3, 1, 1])
     whole = PyTorchPredictor(seeded_model(), device="cpu").predict(pixels, top_k=2, labels=labels)
     tight = PyTorchPredictor(narrow_model(room=room), device="cpu").predict(pixels, top_k=2, labels=labels)
@@ -122,23 +121,26 @@ def test_a_batch_that_memory_does_not_hold_is_predicted_in_halves(room: int) -> 
     assert [prediction.classes.tolist() for prediction in unlabelled] == [one.classes[:2].tolist() for one in whole]
 
 
-def test_no_memory_for_one_picture_is_the_error_that_it_is() -> None:
+def test_out_of_memory_for_one_picture_is_raised() -> None:
     predictor = PyTorchPredictor(narrow_model(room=0), device="cpu")
     for pictures in (1, 5):
         with pytest.raises(torch.OutOfMemoryError):
             predictor.predict(seeded_pixels(pictures=pictures), top_k=1)
 
 
-def test_another_fault_is_not_met_by_halves() -> None:
+def test_another_error_does_not_lead_to_halves() -> None:
     predictor = PyTorchPredictor(narrow_model(room=5), device="cpu")
     with pytest.raises(ConfigError, match="image size 47"):
         predictor.predict(seeded_pixels(pictures=4)[:, :, :47], top_k=1)
 
 
-def test_the_predictor_speaks_for_its_model() -> None:
+def test_the_predictor_states_the_facts_about_its_model() -> None:
     predictor = PyTorchPredictor(seeded_model(), device="cpu")
     assert predictor.label_names == tuple("abcdefg")
     assert predictor.threshold == 0.1
+    assert predictor.facts == ModelFacts(
+        model="in memory", backbone="vit_small_patch16_224", method="ts-cam", method_args={}, view_wh=(80, 48)
+    )
     assert predictor.input_format == InputFormat(size_hw=(48, 80), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
 
 
@@ -148,17 +150,7 @@ def test_pixels_of_broken_patches_are_refused() -> None:
 
 
 @pytest.mark.parametrize("name", ["gpu", "", "cuda:99", "cuda:-1", "cuda:one", "hpu"])
-def test_a_device_that_is_not_there_is_refused_with_those_that_are(name: str) -> None:
+def test_a_missing_device_is_refused_with_the_ones_there_are(name: str) -> None:
     with pytest.raises(ConfigError, match=f"no device '{name}' here; there is cpu") as caught:
         PyTorchPredictor(seeded_model(), device=name)
     assert "\n" not in str(caught.value)
-
-
-def test_a_device_that_computes_nothing_is_refused() -> None:
-    with pytest.raises(ConfigError, match="no device 'meta' here; there is cpu"):
-        find_device("meta")
-
-
-def test_no_device_named_means_the_gpu_where_there_is_one() -> None:
-    assert find_device(None).type == ("cuda" if torch.cuda.is_available() else "cpu")
-    assert find_device("cpu") == torch.device("cpu")

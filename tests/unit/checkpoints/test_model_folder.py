@@ -1,4 +1,4 @@
-"""Models come back from their folder bit for bit, nothing is lost on the way, and a broken folder is one line."""
+"""Models come back from their folder bit for bit, and a broken folder is refused in one line."""
 
 import ctypes
 import errno
@@ -39,9 +39,6 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {entry.name: entry.read_bytes() for entry in folder.iterdir()}
 
 
-# The model folder
-
-
 @pytest.mark.parametrize("method", ["ts-cam", "cam"])
 def test_a_model_folder_gives_the_same_model_back_bit_for_bit(method: str, tmp_path: Path) -> None:
     model = seeded_model(method=method)
@@ -64,7 +61,7 @@ def test_the_options_of_the_method_come_back_with_the_model(tmp_path: Path) -> N
     assert load_model(tmp_path / "model").spec.method_args == options
 
 
-def test_the_config_says_all_that_is_needed_to_build_the_model_and_what_it_reached(tmp_path: Path) -> None:
+def test_the_config_states_how_to_build_the_model_and_its_scores(tmp_path: Path) -> None:
     save_model(seeded_model(), tmp_path / "model", metrics={"gt_known_loc": 87.5, "protocol": "ts_cam"})
     config = json.loads((tmp_path / "model" / "config.json").read_text(encoding="utf-8"))
     assert config["architecture"] == "deit_tiny_distilled_patch16_224"
@@ -78,7 +75,7 @@ def test_the_config_says_all_that_is_needed_to_build_the_model_and_what_it_reach
     assert config["tscam"]["metrics"] == {"gt_known_loc": 87.5, "protocol": "ts_cam"}
 
 
-def test_the_card_has_a_readable_head_and_names_where_the_weights_came_from(tmp_path: Path) -> None:
+def test_the_card_has_a_readable_head_and_names_the_start_weights(tmp_path: Path) -> None:
     save_model(seeded_model(), tmp_path / "model", base_model="timm/vit.augreg", metrics={"gt_known_loc": 87.5})
     _, head, body = (tmp_path / "model" / "README.md").read_text(encoding="utf-8").split("---\n")
     assert yaml.safe_load(head)["base_model"] == "timm/vit.augreg"
@@ -94,7 +91,7 @@ def test_a_run_folder_gives_its_best_weights(tmp_path: Path) -> None:
     assert_same(load_model(tmp_path / "run" / "weights" / "last"), seeded_model(seed=1).tensors())
 
 
-def test_a_folder_that_is_there_is_replaced_as_a_whole(tmp_path: Path) -> None:
+def test_an_old_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
     save_model(seeded_model(seed=1), tmp_path / "model")
     (tmp_path / "model" / "stale.txt").touch()
     save_model(seeded_model(seed=2), tmp_path / "model")
@@ -103,10 +100,10 @@ def test_a_folder_that_is_there_is_replaced_as_a_whole(tmp_path: Path) -> None:
     assert_same(load_model(tmp_path / "model"), seeded_model(seed=2).tensors())
 
 
-def test_what_a_crash_left_beside_the_folder_does_not_stop_the_next_save(tmp_path: Path) -> None:
-    for left in (".model.new", ".model.old"):
-        (tmp_path / left).mkdir()
-        (tmp_path / left / "model.safetensors").write_text("half")
+def test_leftovers_of_a_crash_do_not_stop_the_next_save(tmp_path: Path) -> None:
+    for leftover in (".model.new", ".model.old"):
+        (tmp_path / leftover).mkdir()
+        (tmp_path / leftover / "model.safetensors").write_text("half")
     save_model(seeded_model(), tmp_path / "model")
     assert names(tmp_path) == ["model"]
     assert_same(load_model(tmp_path / "model"), seeded_model().tensors())
@@ -115,13 +112,13 @@ def test_what_a_crash_left_beside_the_folder_does_not_stop_the_next_save(tmp_pat
 @pytest.mark.parametrize(
     "fault", [OSError(errno.ENOSPC, "No space left on device"), SafetensorError("I/O error: No space left on device")]
 )
-@pytest.mark.parametrize("there", [True, False], ids=["over an old folder", "new"])
-def test_a_write_that_fails_leaves_the_old_folder_and_nothing_half_written(
-    fault: Exception, there: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("has_old", [True, False], ids=["over an old folder", "new"])
+def test_a_failed_write_leaves_the_old_folder_and_nothing_half_written(
+    fault: Exception, has_old: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if there:
+    if has_old:
         save_model(seeded_model(seed=1), tmp_path / "model")
-    before = contents(tmp_path / "model") if there else {}
+    before = contents(tmp_path / "model") if has_old else {}
 
     def fail_halfway(_: object, path: Path, **__: object) -> None:
         path.write_bytes(b"half of the wei")
@@ -131,8 +128,8 @@ def test_a_write_that_fails_leaves_the_old_folder_and_nothing_half_written(
     with pytest.raises(OutputError, match=r"model: the model cannot be written \(.*No space left on device") as caught:
         save_model(seeded_model(seed=2), tmp_path / "model")
     assert "\n" not in str(caught.value)
-    assert names(tmp_path) == (["model"] if there else [])
-    assert not there or contents(tmp_path / "model") == before
+    assert names(tmp_path) == (["model"] if has_old else [])
+    assert not has_old or contents(tmp_path / "model") == before
 
 
 class NoSwap:
@@ -142,7 +139,7 @@ class NoSwap:
         pass
 
 
-def test_a_rename_that_fails_puts_the_old_folder_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_rename_puts_the_old_folder_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save_model(seeded_model(seed=1), tmp_path / "model")
     before, rename = contents(tmp_path / "model"), Path.rename
     monkeypatch.setattr(ctypes, "CDLL", NoSwap)
@@ -159,14 +156,14 @@ def test_a_rename_that_fails_puts_the_old_folder_back(tmp_path: Path, monkeypatc
     assert contents(tmp_path / "model") == before
 
 
-def test_the_files_of_a_model_have_the_rights_of_any_new_file(tmp_path: Path) -> None:
+def test_the_files_of_a_model_have_the_permissions_of_any_new_file(tmp_path: Path) -> None:
     (tmp_path / "plain").touch()
     save_model(seeded_model(), tmp_path / "model")
     for file in (tmp_path / "model").iterdir():
         assert file.stat().st_mode == (tmp_path / "plain").stat().st_mode, file.name
 
 
-def test_a_place_where_no_folder_can_be_is_one_line(tmp_path: Path) -> None:
+def test_a_path_below_a_file_is_refused_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("precious")
     with pytest.raises(OutputError, match="the model cannot be written") as caught:
         save_model(seeded_model(), tmp_path / "file" / "model")
@@ -254,7 +251,7 @@ WRONG: dict[str, tuple[Callable[[Config], None], str]] = {
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_a_config_that_cannot_be_right_is_refused_in_one_line_that_names_the_file(case: str, tmp_path: Path) -> None:
+def test_a_wrong_config_is_refused_in_one_line_that_names_the_file(case: str, tmp_path: Path) -> None:
     change, message = WRONG[case]
     save_model(seeded_model(), tmp_path / "model")
     config = json.loads((tmp_path / "model" / "config.json").read_text(encoding="utf-8"))
@@ -268,19 +265,19 @@ def test_a_config_that_cannot_be_right_is_refused_in_one_line_that_names_the_fil
     ["", "{", "[]", "null", "3", "{}", "NaN", '{"tscam": 3}', "[" * 100_000, "9" * 5000, "\0"],
     ids=lambda text: text[:9],
 )
-def test_a_config_that_is_no_config_is_refused(text: str, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_config_is_refused(text: str, tmp_path: Path) -> None:
     save_model(seeded_model(), tmp_path / "model")
     (tmp_path / "model" / "config.json").write_text(text)
     assert "config.json: not the config of a model folder" in refusal(tmp_path / "model")
 
 
-def test_a_config_of_bytes_that_are_no_text_is_refused(tmp_path: Path) -> None:
+def test_a_config_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
     save_model(seeded_model(), tmp_path / "model")
     (tmp_path / "model" / "config.json").write_bytes(b"\xff\xfe{")
     assert "config.json: not the config of a model folder (UnicodeDecodeError" in refusal(tmp_path / "model")
 
 
-def test_a_folder_without_weights_or_with_others_is_refused(tmp_path: Path) -> None:
+def test_a_folder_without_weights_or_with_other_weights_is_refused(tmp_path: Path) -> None:
     save_model(seeded_model(), tmp_path / "model")
     path = tmp_path / "model" / "model.safetensors"
     weights = load_file(path)
@@ -298,7 +295,7 @@ def test_a_pickle_beside_a_config_is_never_read(tmp_path: Path) -> None:
     assert "model.safetensors: no such file" in refusal(tmp_path / "model")
 
 
-def test_what_is_no_model_at_all_is_refused_with_what_a_model_is(tmp_path: Path) -> None:
+def test_anything_that_is_not_a_model_is_refused_with_what_a_model_is(tmp_path: Path) -> None:
     (tmp_path / "picture.jpg").touch()
     (tmp_path / "empty").mkdir()
     assert "no such file or folder; a MODEL is a model folder, a run folder" in refusal(tmp_path / "missing")

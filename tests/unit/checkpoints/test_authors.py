@@ -1,4 +1,4 @@
-"""The authors' checkpoints are read by their shapes and converted; files of another layout are refused in one line."""
+"""The authors' checkpoints are read by their shapes; files of another layout are refused in one line."""
 
 import re
 from pathlib import Path
@@ -9,42 +9,20 @@ import torch
 from torch import Tensor
 
 from reference.figures import arrays, largest_difference, seeded_weights, table
-from tiny_models import assert_same, names, refusal
+from tiny_models import assert_same, refusal
+from tiny_models import hollow_checkpoint as hollow
 from tscam.checkpoints.loader import load_model
-from tscam.errors import ConfigError, OutputError
-from tscam.verbs.publish import convert_weights
+from tscam.errors import ConfigError
 
 Weights = dict[str, Tensor]
 
 
-def hollow(*, width: int = 192, blocks: int = 12, patch: int = 16, positions: int = 197, classes: int = 200) -> Weights:
-    """A checkpoint in the authors' layout, all zeros, each tensor a single stored number."""
-    shapes = {
-        key: shape
-        for key, shape in table("state_dict_shapes.json")["deit_tscam_tiny_patch16_224"].items()
-        if not key.startswith("blocks.") or int(key.split(".")[1]) < blocks
-    }
-    scaled = {
-        key: [width * axis // 192 if axis % 192 == 0 else axis for axis in shape] for key, shape in shapes.items()
-    }
-    scaled |= {
-        "patch_embed.proj.weight": [width, 3, patch, patch],
-        "pos_embed": [1, positions, width],
-        "head.weight": [classes, width, 3, 3],
-        "head.bias": [classes],
-    }
-    return {key: torch.zeros(()).expand(shape) for key, shape in scaled.items()}
-
-
-# Reading
-
-
 @pytest.mark.parametrize("prefix", ["module.", ""], ids=["of DataParallel", "plain"])
-def test_an_authors_file_gives_the_authors_figures(prefix: str, tmp_path: Path) -> None:
+def test_an_authors_file_gives_the_authors_numbers(prefix: str, tmp_path: Path) -> None:
     name = "deit_tscam_tiny_patch16_224"
     weights = seeded_weights(table("state_dict_shapes.json")[name], seed=8, scale=0.02)
-    named = {prefix + key: tensor for key, tensor in weights.items()}
-    torch.save({"epoch": 60, "state_dict": named, "best_map": 0.7} if prefix else named, tmp_path / "model_best.pth")
+    stored = {prefix + key: tensor for key, tensor in weights.items()}
+    torch.save({"epoch": 60, "state_dict": stored, "best_map": 0.7} if prefix else stored, tmp_path / "model_best.pth")
     model = load_model(tmp_path / "model_best.pth").eval()
     assert_same(model, weights)
 
@@ -67,7 +45,7 @@ def test_an_authors_file_gives_the_authors_figures(prefix: str, tmp_path: Path) 
     ],
     ids=str,
 )
-def test_the_spec_of_an_authors_file_is_read_off_its_shapes(
+def test_shapes_tell_the_spec_of_an_authors_file(
     layout: dict[str, int], backbone: str, side: int, threshold: float, tmp_path: Path
 ) -> None:
     torch.save({"state_dict": hollow(**layout)}, tmp_path / "w.pth")
@@ -84,10 +62,10 @@ def test_the_spec_of_an_authors_file_is_read_off_its_shapes(
         ("vgg16_cam", "vgg16_cam", "cam", "fc.weight"),
     ],
 )
-def test_files_of_conformer_and_vgg16_are_known_by_their_names(
+def test_files_of_conformer_and_vgg16_are_recognized_by_their_tensor_names(
     reference: str, backbone: str, method: str, head: str, tmp_path: Path
 ) -> None:
-    tensors = of_reference(reference)
+    tensors = reference_checkpoint(reference)
     torch.save({"state_dict": tensors}, tmp_path / "w.pth")
     model = load_model(tmp_path / "w.pth")
     assert (model.spec.backbone, model.spec.method, model.spec.image_hw) == (backbone, method, (224, 224))
@@ -104,7 +82,7 @@ def test_an_authors_file_can_be_read_by_another_method(tmp_path: Path) -> None:
         load_model(tmp_path / "w.pth", method="gradcam")
 
 
-def of_reference(name: str) -> Weights:
+def reference_checkpoint(name: str) -> Weights:
     """A checkpoint with every name and shape of the authors' model, all zeros."""
     return {
         key: torch.zeros((), dtype=torch.int64 if key.endswith("num_batches_tracked") else torch.float32).expand(shape)
@@ -115,23 +93,23 @@ def of_reference(name: str) -> Weights:
 REFUSED: dict[str, tuple[Weights, str]] = {
     "a plain classifier": (
         hollow() | {"head.weight": torch.zeros(200, 192)},
-        r"head.weight is \(200, 192\), a plain classifier's; .* `tscam train",
+        r"head.weight is \(200, 192\), the head of a plain classifier; .* `tscam train",
     ),
     "a Conformer without a buffer": (
         {
             key: tensor
-            for key, tensor in of_reference("conformer_tscam_small_patch16").items()
+            for key, tensor in reference_checkpoint("conformer_tscam_small_patch16").items()
             if key != "bn1.running_mean"
         },
         "missing bn1.running_mean; left over none",
     ),
     "a VGG16 without its head": (
-        {key: tensor for key, tensor in of_reference("vgg16_cam").items() if not key.startswith("fc.")},
+        {key: tensor for key, tensor in reference_checkpoint("vgg16_cam").items() if not key.startswith("fc.")},
         "not a whole checkpoint of VGG16-CAM: missing fc.weight",
     ),
     "another model": (
         {"fc.weight": torch.zeros(3, 2)},
-        "not a TS-CAM checkpoint on DeiT or Conformer, nor VGG16-CAM's: missing .* it holds fc.weight",
+        "not a TS-CAM checkpoint on DeiT or Conformer, nor VGG16-CAM: missing .* its tensors are fc.weight",
     ),
     "another width": (hollow(width=576), "12 blocks, 576 channels, patch 16, 197 positions are not one of the auth"),
     "fewer blocks": (hollow(blocks=11), "11 blocks, 192 channels"),
@@ -159,52 +137,3 @@ def test_a_checkpoint_of_another_layout_is_refused_with_the_reason(case: str, tm
     weights, message = REFUSED[case]
     torch.save({"state_dict": {f"module.{key}": tensor for key, tensor in weights.items()}}, tmp_path / "w.pth")
     assert re.search(message, refusal(tmp_path / "w.pth"))
-
-
-# Conversion
-
-
-def test_an_authors_file_becomes_a_model_folder_with_the_names_of_its_classes(tmp_path: Path) -> None:
-    weights = hollow(classes=3) | {"head.bias": torch.tensor([1.0, 2.0, 3.0])}
-    torch.save({"state_dict": {f"module.{key}": tensor for key, tensor in weights.items()}}, tmp_path / "w.pth")
-    (tmp_path / "labels.txt").write_text("Gänsegeier\n\n  black fox \n狐\n", encoding="utf-8")
-    folder = convert_weights(tmp_path / "w.pth", out=tmp_path / "out", labels=tmp_path / "labels.txt")
-    assert folder == tmp_path / "out"
-    model = load_model(folder)
-    assert model.spec.label_names == ("Gänsegeier", "black fox", "狐")
-    assert model.spec.image_hw == (224, 224)
-    assert model.tensors()["head.bias"].tolist() == [1, 2, 3]
-    assert load_model(convert_weights(tmp_path / "w.pth", out=tmp_path / "numbers")).spec.label_names == ("0", "1", "2")
-
-
-@pytest.mark.parametrize(
-    ("labels", "message"),
-    [
-        (b"one\ntwo\n", r"labels.txt: 2 names, the model has 3 classes; expected a name a line"),
-        (b"one\ntwo\nthree\nfour", "labels.txt: 4 names, the model has 3 classes"),
-        (b"", "labels.txt: 0 names, the model has 3 classes"),
-        (b"\xff\xfe\n", "labels.txt: cannot be read as text"),
-        (None, "labels.txt: cannot be read as text .*No such file"),
-    ],
-)
-def test_labels_that_are_not_the_classes_are_refused_before_anything_is_written(
-    labels: bytes | None, message: str, tmp_path: Path
-) -> None:
-    torch.save(hollow(classes=3), tmp_path / "w.pth")
-    if labels is not None:
-        (tmp_path / "labels.txt").write_bytes(labels)
-    with pytest.raises(ConfigError, match=message) as caught:
-        convert_weights(tmp_path / "w.pth", out=tmp_path / "out", labels=tmp_path / "labels.txt")
-    assert "\n" not in str(caught.value)
-    assert not (tmp_path / "out").exists()
-
-
-def test_a_folder_in_use_is_kept_unless_it_may_be_overwritten(tmp_path: Path) -> None:
-    torch.save(hollow(classes=3), tmp_path / "w.pth")
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "precious.txt").touch()
-    with pytest.raises(OutputError, match="the folder is not empty"):
-        convert_weights(tmp_path / "w.pth", out=tmp_path / "out")
-    assert names(tmp_path / "out") == ["precious.txt"]
-    convert_weights(tmp_path / "w.pth", out=tmp_path / "out", overwrite=True)
-    assert names(tmp_path / "out") == ["README.md", "config.json", "model.safetensors"]

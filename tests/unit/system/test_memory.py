@@ -1,4 +1,4 @@
-"""Lack of memory is known by what each device says of it, and nothing else is taken for it."""
+"""Out of memory is recognized by the error of each device, and no other error is taken for it."""
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ import torch
 from tscam.system.memory import free_unused, is_out_of_memory
 
 
-def test_what_the_cpus_allocator_really_raises_is_lack_of_memory() -> None:
+def test_the_error_of_the_cpus_allocator_means_out_of_memory() -> None:
     with pytest.raises(RuntimeError) as caught:
         torch.empty(2**60, dtype=torch.uint8)
     assert type(caught.value) is RuntimeError
@@ -25,7 +25,7 @@ def test_what_the_cpus_allocator_really_raises_is_lack_of_memory() -> None:
     ],
     ids=str,
 )
-def test_what_gpus_and_python_raise_is_lack_of_memory(fault: Exception) -> None:
+def test_the_errors_of_gpus_and_python_mean_out_of_memory(fault: Exception) -> None:
     assert is_out_of_memory(fault)
 
 
@@ -33,11 +33,11 @@ def test_what_gpus_and_python_raise_is_lack_of_memory(fault: Exception) -> None:
     "fault",
     [RuntimeError("mat1 and mat2 do not fit"), ValueError("can't allocate memory"), OSError(12, "x"), SystemExit()],
 )
-def test_another_fault_is_not(fault: BaseException) -> None:
+def test_another_error_does_not_mean_out_of_memory(fault: BaseException) -> None:
     assert not is_out_of_memory(fault)
 
 
-def test_giving_memory_back_begins_no_work_with_a_gpu() -> None:
+def test_freeing_memory_does_not_initialize_a_gpu() -> None:
     before = torch.cuda.is_initialized()
     free_unused()
     assert torch.cuda.is_initialized() == before
