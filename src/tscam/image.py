@@ -1,9 +1,10 @@
-"""Path → picture → pixels and view. Pillow and NumPy alone; knows nothing of networks.
+"""Picture of any source → upright RGB → pixels and view. Pillow and NumPy alone; knows nothing of networks.
 
 Every picture that the package reads comes through `read_image`, so that training, evaluation and localization see the
 same upright RGB picture and refuse the same files.
 """
 
+import io
 import logging
 import os
 import stat
@@ -19,31 +20,35 @@ import numpy as np
 from jaxtyping import Float, Shaped, UInt8
 from PIL import ExifTags, Image
 
-from tscam.errors import ImageError, one_line
+from tscam.errors import ConfigError, ImageError, one_line
 from tscam.geometry import View
 
-# The suffixes that a folder is searched for; what a file holds is decided by its content.
+# A picture as people have it: path of a file, the bytes of a file, a PIL picture, or an array of uint8 that is
+# height × width × 3 (RGB) or height × width (grey).
+Picture = str | Path | bytes | Image.Image | np.ndarray
+
+# The suffixes that a folder is searched for; the content of a file decides its format.
 PICTURE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".ppm", ".pgm"}
 )
 
-# Decoders that may run; JPEG's reads MPO, too. No SVG, EPS or PDF: those are programs, not pictures.
+# Decoders that may run; JPEG's reads MPO, too. SVG, EPS and PDF are programs, not pictures.
 _DECODERS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM")
 
-# What Pillow's decoders raise on broken files: OSError alone misses about one in a hundred fuzzed files.
+# Errors of Pillow's decoders on broken files: OSError alone misses about one in a hundred fuzzed files.
 _DECODING_FAULTS = (
     OSError, EOFError, RuntimeError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError,
     MemoryError, struct.error, zlib.error, Image.DecompressionBombError,
 )  # fmt: skip
 
-# Where Pillow's warnings come from: broken metadata, and sizes at half of what it refuses. Nobody is to act on them.
+# Pillow warns of broken metadata, and of sizes at half of what it refuses: nothing that a user could act on.
 _PILLOW = r"PIL\."
 
-# Nor is what Pillow logs of broken files: without a handler Python prints it between our own lines.
+# Pillow also logs about broken files; without a handler Python prints that between our own lines.
 logging.getLogger("PIL").addHandler(logging.NullHandler())
 
-# How stored pixels become displayed ones, by EXIF orientation. Pillow's `exif_transpose` would also write the metadata
-# anew, and fail where it is broken.
+# Turns stored pixels into displayed ones, by EXIF orientation. Pillow's `exif_transpose` would also rewrite the
+# metadata, and fail where they are broken.
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -57,11 +62,11 @@ _TURNS = {
 
 @dataclass(frozen=True, kw_only=True)
 class InputFormat:
-    """What a network expects of its input.
+    """The input that a network expects.
 
     Attributes:
         size_hw: height and width of the view, in pixels.
-        mean, std: of each channel (R, G, B), of values in [0, 1].
+        mean, std: mean and standard deviation of each channel (R, G, B), of values in [0, 1].
     """
 
     size_hw: tuple[int, int]
@@ -73,32 +78,38 @@ class InputFormat:
         return self.size_hw[1], self.size_hw[0]
 
 
-def read_image(path: Path, *, least_side: int | None = None) -> Image.Image:
-    """The picture of a file as it is displayed: upright after its EXIF orientation, RGB, eight bits a channel.
+def read_image(picture: Picture, *, least_side: int | None = None) -> Image.Image:
+    """A picture as it is displayed: upright by its EXIF orientation, RGB, eight bits a channel, without metadata.
 
-    Grey and CMYK are converted, sixteen bits are scaled (not clipped), transparency is laid on white, and of an
-    animation the first frame is taken.
+    Grey and CMYK are converted, sixteen bits are scaled (not clipped), transparency is laid on white, and the first
+    frame of an animation is taken. A PIL picture that still carries an EXIF orientation is turned by it.
 
     Args:
-        least_side: a JPEG may be decoded at a half, a quarter or an eighth of its size as long as no side falls below
-            this number of pixels. That is faster, and its pixels differ a little; None decodes all.
+        picture: path of a file, the bytes of a file, a PIL picture, or an array of uint8 that is height × width × 3
+            (RGB) or height × width (grey). It is not changed.
+        least_side: a JPEG file may be decoded at a half, a quarter or an eighth of its size as long as no side falls
+            below this number of pixels. That is faster, and its pixels differ a little; None decodes all.
 
     Raises:
-        ImageError: not a file, empty, not a picture of a known kind, damaged, or of more than 179 million pixels.
+        ImageError: not a file, empty, not a picture of a known format, damaged, or of more than 179 million pixels; or
+            an array of another shape or type.
+        ConfigError: nothing that could be a picture, such as None.
     """
-    with _opened(path) as file:
-        if least_side is not None:
+    with _opened(picture) as file:
+        if least_side is not None and file is not picture:
             file.draft(None, (least_side, least_side))
         file.load()
         turn = _TURNS.get(_orientation(file))
-        return _as_rgb(file if turn is None else file.transpose(turn))
+        upright = _as_rgb(file if turn is None else file.transpose(turn))
+    upright.info = {}  # An orientation that stayed would turn the picture once more when it is read again.
+    return upright
 
 
 def read_grey_levels(path: Path) -> UInt8[np.ndarray, "H W"]:
-    """The grey levels of a PNG, upright, to the last bit those of `cv2.imread(path, cv2.IMREAD_GRAYSCALE)`.
+    """The grey levels of a PNG, upright, equal to the last bit to `cv2.imread(path, cv2.IMREAD_GRAYSCALE)`.
 
-    One, two and four bits are spread over 0 to 255, transparency is dropped, colours are weighed as libpng weighs them
-    for OpenCV: cut where Pillow rounds. A gamma that a coloured PNG states is not heeded, as OpenCV heeds it.
+    One, two and four bits are spread over 0 to 255, transparency is dropped, and colours are weighed as libpng weighs
+    them for OpenCV: cut where Pillow rounds. Unlike OpenCV, it ignores the gamma that a coloured PNG states.
 
     Raises:
         ImageError: as `read_image`; also for another format than PNG, and for sixteen bits of grey.
@@ -113,7 +124,7 @@ def read_grey_levels(path: Path) -> UInt8[np.ndarray, "H W"]:
 
 
 def image_size_wh(path: Path) -> tuple[int, int]:
-    """Width and height of the picture as displayed, in pixels; decodes the header alone.
+    """Width and height of a picture file as displayed, in pixels; decodes the header alone.
 
     Raises:
         ImageError: as `read_image`, as far as the header shows it.
@@ -136,7 +147,7 @@ def verify_image(path: Path) -> tuple[int, int]:
 
 
 def preprocess(picture: Image.Image, *, to: InputFormat) -> tuple[Float[np.ndarray, "3 H W"], View]:
-    """A picture as the network sees it, and the view that leads back to picture pixels.
+    """Return a picture as the network sees it, and the view that leads back to picture pixels.
 
     The whole picture is resized, bilinear with antialiasing, aspect ignored; this is the test view of TS-CAM.
 
@@ -148,14 +159,14 @@ def preprocess(picture: Image.Image, *, to: InputFormat) -> tuple[Float[np.ndarr
 
 
 def normalize(picture: Image.Image, *, to: InputFormat) -> Float[np.ndarray, "3 H W"]:
-    """Channels first, scaled to [0, 1], less the mean, over the standard deviation; float32. Does not resize."""
+    """Scale pixels to [0, 1], subtract the mean, divide by the standard deviation; float32, channels first."""
     mean, std = np.array(to.mean, dtype=np.float32), np.array(to.std, dtype=np.float32)
     pixels = (np.asarray(picture, dtype=np.float32) / np.float32(255) - mean) / std
     return np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
 def printable(path: Path) -> str:
-    """A path as text of one line: as it is, or quoted where it holds a line break or what else does not print."""
+    """A path as text of one line: quoted where it has a line break or another character that does not print."""
     text = str(path)
     return text if text.isprintable() else repr(text)
 
@@ -184,20 +195,57 @@ def _require_file(path: Path) -> None:
 
 
 @contextmanager
-def _opened(path: Path, *, decoders: tuple[str, ...] = _DECODERS) -> Iterator[Image.Image]:
-    """An open picture; what its decoder raises in the block becomes an `ImageError`."""
-    _require_file(path)
+def _opened(picture: object, *, decoders: tuple[str, ...] = _DECODERS) -> Iterator[Image.Image]:
+    """Open a picture; an error of its decoder in the block becomes an `ImageError`."""
     _silence_pillow()
     try:
-        with Image.open(path, formats=decoders) as file:
-            yield file
+        if isinstance(picture, Image.Image):
+            yield picture
+        elif isinstance(picture, np.ndarray):
+            yield _from_array(picture)
+        else:
+            with Image.open(_file_of(picture), formats=decoders) as file:
+                yield file
     except _DECODING_FAULTS as fault:
-        reason = one_line(fault)
-        raise ImageError(f"{printable(path)}: not a readable picture ({reason}); repair or remove the file") from fault
+        name, way_out = _named(picture)
+        raise ImageError(f"{name}: not a readable picture ({one_line(fault)}); {way_out}") from fault
+
+
+def _file_of(picture: object) -> Path | io.BytesIO:
+    if isinstance(picture, bytes):
+        if not picture:
+            raise ImageError("bytes: none; expected the content of a picture file")
+        return io.BytesIO(picture)
+    if not isinstance(picture, str | Path):
+        raise ConfigError(
+            f"a picture of type {type(picture).__name__}; expected a path, bytes, a PIL picture or a NumPy array"
+        )
+    _require_file(Path(picture))
+    return Path(picture)
+
+
+def _from_array(array: np.ndarray) -> Image.Image:
+    has_shape = array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3)
+    if array.dtype != np.uint8 or not has_shape or not array.size:
+        shape = " × ".join(map(str, array.shape)) or "no dimension"
+        raise ImageError(
+            f"an array of {shape}, {array.dtype}; expected height × width × 3 (RGB) or height × width (grey), uint8"
+        )
+    return Image.fromarray(np.ascontiguousarray(array))
+
+
+def _named(picture: object) -> tuple[str, str]:
+    """How a message names a picture, and what it advises."""
+    if isinstance(picture, str | Path):
+        return printable(Path(picture)), "repair or remove the file"
+    return "bytes" if isinstance(picture, bytes) else "a picture in memory", "repair or leave it out"
 
 
 def _silence_pillow() -> None:
-    """Looked at for each picture, since tests and programs reset filters; `catch_warnings` is not safe in threads."""
+    """Ignore Pillow's warnings; looked at for each picture, since tests and programs reset filters.
+
+    `catch_warnings` is not safe in threads.
+    """
     if not any(action == "ignore" and _pattern(module) == _PILLOW for action, _, _, module, _ in warnings.filters):
         warnings.filterwarnings("ignore", module=_PILLOW)
 
@@ -209,7 +257,7 @@ def _pattern(module: object) -> object:
 def _displayed_wh(file: Image.Image) -> tuple[int, int]:
     width, height = file.size
     is_turned = _orientation(file) in (5, 6, 7, 8)
-    # Pillow gives a TIFF's size as displayed, and turns it while it loads; all others' as stored.
+    # Pillow gives the size of a TIFF as displayed, and turns it while it loads; other sizes are as stored.
     return (height, width) if is_turned and file.format != "TIFF" else (width, height)
 
 
@@ -229,14 +277,14 @@ def _as_rgb(picture: Image.Image) -> Image.Image:
 
 
 def _grey(picture: Image.Image) -> UInt8[np.ndarray, "H W"]:
-    """libpng's grey of RGB: weights of 1/32768, the fraction cut off; a colour that is a grey keeps its level."""
+    """RGB as libpng greys it: weights of 1/32768, the fraction cut off; a colour that is a grey keeps its level."""
     red, green, blue = (np.asarray(channel, dtype=np.uint32) for channel in picture.split())
     is_grey = (red == green) & (green == blue)
     return np.where(is_grey, red, (9797 * red + 19234 * green + 3737 * blue) >> 15).astype(np.uint8)
 
 
 def _eight_bits(values: Shaped[np.ndarray, "H W"]) -> UInt8[np.ndarray, "H W"]:
-    """Grey values of more than eight bits, scaled by the range they use: up to 1 (floats alone), 255 or 65535."""
+    """Grey values of more than eight bits, scaled by the range that they use: up to 1 (floats alone), 255 or 65535."""
     levels = np.nan_to_num(values.astype(np.float32), copy=False, nan=0.0, posinf=0.0, neginf=0.0)
     top = np.clip(levels, 0.0, 65535.0, out=levels).max(initial=0.0)
     full = 65535.0 if top > 255 else 1.0 if top <= 1 and values.dtype.kind == "f" else 255.0

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 from torchvision import transforms
 
 from tscam.errors import ImageError
@@ -71,6 +71,79 @@ def test_a_lossy_picture_is_turned_too(tmp_path: Path, kind: str, orientation: i
     Image.fromarray(ASYMMETRIC).save(tmp_path / f"x.{kind}", exif=exif, quality=95)
     error = np.abs(pixels_of(tmp_path / f"x.{kind}").astype(int) - DISPLAYED[orientation])
     assert error.mean() < 12
+
+
+def encoded(kind: str, orientation: int) -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    file = io.BytesIO()
+    Image.fromarray(ASYMMETRIC).save(file, kind, exif=exif, lossless=True)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["png", "tiff", "webp"])
+def test_bytes_and_an_open_picture_are_turned_like_the_file_and_a_picture_that_was_read_is_not_turned_again(
+    kind: str, orientation: int
+) -> None:
+    content = encoded(kind, orientation)
+    picture = read_image(content)
+    np.testing.assert_array_equal(np.asarray(picture), DISPLAYED[orientation])
+    np.testing.assert_array_equal(np.asarray(read_image(picture)), DISPLAYED[orientation])
+    with Image.open(io.BytesIO(content)) as opened:
+        np.testing.assert_array_equal(np.asarray(read_image(opened)), DISPLAYED[orientation])
+        # What Pillow makes of it keeps the orientation in its metadata, or, of a TIFF, is turned already.
+        np.testing.assert_array_equal(np.asarray(read_image(opened.convert("RGB"))), DISPLAYED[orientation])
+        np.testing.assert_array_equal(np.asarray(read_image(ImageOps.exif_transpose(opened))), DISPLAYED[orientation])
+
+
+def test_arrays_are_rgb_or_grey_and_stay_as_they_are() -> None:
+    for array in (ASYMMETRIC, ASYMMETRIC[:, ::-1], np.asfortranarray(ASYMMETRIC)):
+        before = array.copy()
+        picture = read_image(array)
+        assert (picture.mode, picture.size) == ("RGB", (31, 20))
+        picture.paste((9, 9, 9), (0, 0, 31, 20))
+        np.testing.assert_array_equal(array, before)
+        np.testing.assert_array_equal(np.asarray(read_image(array)), before)
+    grey = np.arange(15, dtype=np.uint8).reshape(3, 5)
+    np.testing.assert_array_equal(np.asarray(read_image(grey)), np.stack([grey] * 3, axis=-1))
+
+
+@pytest.mark.parametrize(
+    ("array", "named"),
+    [
+        (np.zeros((3, 20, 31), dtype=np.uint8), "3 × 20 × 31, uint8"),
+        (np.zeros((20, 31, 4), dtype=np.uint8), "20 × 31 × 4, uint8"),
+        (np.zeros((20, 31, 3), dtype=np.float32), "20 × 31 × 3, float32"),
+        (np.zeros((2, 20, 31, 3), dtype=np.uint8), "2 × 20 × 31 × 3, uint8"),
+        (np.zeros((0, 31, 3), dtype=np.uint8), "0 × 31 × 3, uint8"),
+        (np.zeros(9, dtype=np.uint8), "9, uint8"),
+        (np.uint8(3) * np.ones((), dtype=np.uint8), "no dimension, uint8"),
+    ],
+)
+def test_an_array_of_another_shape_or_type_is_refused(array: np.ndarray, named: str) -> None:
+    with pytest.raises(ImageError) as refused:
+        read_image(np.asarray(array))
+    expected = "expected height × width × 3 (RGB) or height × width (grey), uint8"
+    assert str(refused.value) == f"an array of {named}; {expected}"
+
+
+def test_broken_pictures_in_memory_are_refused_in_one_line() -> None:
+    content = encoded("png", 1)
+    for broken, said in (
+        (b"", "bytes: none; expected the content of a picture file"),
+        (b"hello", "bytes: not a readable picture (UnidentifiedImageError"),
+        (content[:-60], "bytes: not a readable picture (OSError"),
+    ):
+        with pytest.raises(ImageError) as refused:
+            read_image(broken)
+        assert str(refused.value).startswith(said)
+        assert "\n" not in str(refused.value)
+    with (
+        Image.open(io.BytesIO(content[:-60])) as opened,
+        pytest.raises(ImageError, match=r"^a picture in memory: not a readable picture"),
+    ):
+        read_image(opened)
 
 
 def test_grey_is_repeated_in_three_channels(tmp_path: Path) -> None:
