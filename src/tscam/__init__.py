@@ -15,10 +15,11 @@ if TYPE_CHECKING:
     from tscam.explain import Explainer
     from tscam.formats import read_annotations, write_annotations
     from tscam.localization import Localization
-    from tscam.localizer import Localizer, load, localize
+    from tscam.localizer import Localizer
     from tscam.model import create_model
     from tscam.recipe import train_config
     from tscam.training.loop import resume, train
+    from tscam.verbs.localize import load, localize
     from tscam.verbs.publish import push_to_hub
 
 __all__ = [
@@ -58,8 +59,8 @@ _HOME = {
     "create_model": "model",
     "draw": "drawing",
     "evaluate": "evaluation",
-    "load": "localizer",
-    "localize": "localizer",
+    "load": "verbs.localize",
+    "localize": "verbs.localize",
     "push_to_hub": "verbs.publish",
     "read_annotations": "formats",
     "resume": "training.loop",

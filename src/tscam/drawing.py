@@ -12,47 +12,48 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 
-from tscam.errors import DataError
+from tscam.errors import DataError, ImageError
 from tscam.geometry import Box, scale_box
-from tscam.image import read_image
+from tscam.image import Picture, read_image
 from tscam.localization import Localization, LocalizedObject
 
 Colour = tuple[int, int, int]
 Edges = tuple[int, int, int, int]  # A box in whole pixels of a panel, half-open.
 
-# Bright enough for black letters, apart from one another, and seldom in nature: a class takes one by its number.
+# Bright enough for black letters, apart from one another, and rare in nature: a class takes one by its number.
 CLASS_COLOURS: tuple[Colour, ...] = (
     (0, 224, 255), (255, 92, 205), (172, 250, 40), (255, 158, 40), (120, 170, 255),
     (255, 236, 60), (0, 232, 160), (255, 110, 96), (205, 150, 255), (224, 214, 178),
 )  # fmt: skip
 
 _BLACK, _WHITE, _INK, _PLATE = (0, 0, 0), (255, 255, 255), (38, 38, 38), (232, 232, 232)
-_LONGER_SIDE = (320, 960)  # A panel's longer side, at least and at most, in pixels.
-_THINNEST = 48  # Thinner pictures are widened: something must be seen of 1×2000 pixels.
+_LONGER_SIDE = (320, 960)  # Least and greatest length of a panel's longer side, in pixels.
+_THINNEST = 48  # Thinner pictures are widened: a picture of 1×2000 pixels must be visible.
 _NARROWEST = 240  # Room for a caption below a thin picture.
 _GUTTER = 16
-_LTR = "\u200e"  # Unseen; keeps the score at the right of a label that is written from right to left.
+_LTR = "\u200e"  # Invisible; keeps the score to the right of a label that is written from right to left.
 _SHEET_WIDTH = 2400  # Panels that do not fit beside one another go into rows.
 _MOST_COLUMNS = 4
-# Weight of the map's colour: none at zero, so that the photograph is untouched there, and full from five eighths on.
+# Weight of the map's colour: none at zero, so that the photograph is untouched there; full from five eighths on.
 _HEAT, _HEAT_RISE = 0.68, 1.6
 
 
-def draw(localization: Localization, *, picture: Image.Image | None = None) -> Image.Image:
-    """The picture with every object's box, and beside it one panel an object with its map, its box, label and score.
+def draw(localization: Localization, *, picture: Picture | None = None) -> Image.Image:
+    """Draw the picture with every object's box, and beside it one panel an object with its map, box, label and score.
 
     A localization without objects gives one panel with the reason below it; a bad picture gives a grey plate.
 
     Args:
         localization: boxes in pixels of the picture as displayed.
-        picture: the picture as displayed; None reads `localization.image`.
+        picture: the picture that was localized, where it was in memory or its file has moved: a path, bytes, a PIL
+            picture or an array, as `Localizer` takes them; by default the file `localization.image`.
 
     Returns:
         RGB. Panels have a longer side of 320 to 960 pixels and stand in rows of at most four.
 
     Raises:
-        ImageError: the file of a localization that is not bad cannot be read.
-        DataError: the picture is not of the size that the localization states.
+        ImageError: the picture of a localization that is not bad cannot be read.
+        DataError: the picture is not of the size that the localization states; or it was in memory and is missing.
     """
     shown = _picture_of(localization, picture)
     name = _clean(Path(localization.image).name)
@@ -60,17 +61,16 @@ def draw(localization: Localization, *, picture: Image.Image | None = None) -> I
         return sheet([_without_objects(shown, name, localization.reason or "no object found")], columns=1)
     scaled = _scaled(shown)  # Once, for all panels: the picture may be large.
     objects = [
-        replace(found, box=scale_box(found.box, from_wh=shown.size, to_wh=scaled.size))
-        for found in localization.objects
+        replace(obj, box=scale_box(obj.box, from_wh=shown.size, to_wh=scaled.size)) for obj in localization.objects
     ]
     colours = _class_colours(objects)
     overview = _captioned(_overview(scaled, objects, colours), name)
     panels = [overview]
-    for found in objects:
-        caption = f"{_LTR}{_clean(found.label)}{_LTR} {percent(found.score)}"
-        stored, colour = localization.maps.get(found.class_id), colours[found.class_id]
+    for obj in objects:
+        caption = f"{_LTR}{_clean(obj.label)}{_LTR} {percent(obj.score)}"
+        stored, colour = localization.maps.get(obj.class_id), colours[obj.class_id]
         levels = None if stored is None else stored.levels
-        panels.append(draw_panel(scaled, map=levels, box=found.box, caption=caption, colour=colour))
+        panels.append(draw_panel(scaled, map=levels, box=obj.box, caption=caption, colour=colour))
     return sheet(panels, columns=_columns(len(panels), overview.width, shown.size))
 
 
@@ -83,11 +83,11 @@ def draw_panel(
     caption: str = "",
     colour: Colour = CLASS_COLOURS[0],
 ) -> Image.Image:
-    """One picture under its map, with the found box in `colour`, the true boxes dashed in white, a caption below.
+    """Draw a picture under its map, with its box in `colour`, true boxes dashed in white, and a caption below.
 
     Args:
         picture: scaled until its longer side has 320 to 960 pixels.
-        map: 0…255 on any grid that covers the whole picture; 0 leaves the photograph as it is.
+        map: levels 0…255 on any grid that covers the whole picture; 0 leaves the photograph as it is.
         box, true_boxes: `(x0, y0, x1, y1)` in pixels of `picture`, half-open.
         caption: each of its lines is shortened to the panel's width; empty gives no strip.
         colour: RGB, 0…255, of the box and of the mark before the caption.
@@ -103,9 +103,9 @@ def draw_panel(
 
 
 def sheet(panels: Sequence[Image.Image], *, columns: int) -> Image.Image:
-    """Panels row by row on one white picture, with even gutters.
+    """Arrange panels row by row on one white picture, with even gutters.
 
-    A column is as wide as its widest panel, a row as high as its highest; a panel stands in the middle of its column.
+    A column is as wide as its widest panel, a row as high as its highest; a panel is centred in its column.
 
     Raises:
         ValueError: no panels, or less than one column.
@@ -134,15 +134,20 @@ def percent(score: float) -> str:
     return ">99%" if 0.99 < score < 1 else f"{score:.0%}"
 
 
-def _picture_of(localization: Localization, picture: Image.Image | None) -> Image.Image:
+def _picture_of(localization: Localization, picture: Picture | None) -> Image.Image:
     if localization.status == "bad_image":
-        return picture or _empty_plate()
-    shown = picture or read_image(Path(localization.image))
+        try:
+            return _empty_plate() if picture is None else read_image(picture)
+        except ImageError:  # Bad in memory, too.
+            return _empty_plate()
+    if picture is None and not localization.image:
+        raise DataError("a localization of a picture in memory has no file to draw; give draw the picture, picture=…")
+    shown = read_image(localization.image if picture is None else picture)
     stated = (localization.width, localization.height)
     if shown.size != stated:
         raise DataError(
-            f"{localization.image}: the picture has {shown.width}×{shown.height} pixels, its localization was made of "
-            f"{stated[0]}×{stated[1]}; draw the picture that was localized, upright (tscam.image.read_image)"
+            f"{localization.image or 'picture'}: {shown.width}×{shown.height} pixels, but its localization was made of "
+            f"{stated[0]}×{stated[1]}; draw the picture that was localized"
         )
     return shown
 
@@ -156,17 +161,17 @@ def _empty_plate() -> Image.Image:
 
 
 def _class_colours(objects: Sequence[LocalizedObject]) -> dict[int, Colour]:
-    """A colour a class: the one of its number, or the next that no class before it in the picture has."""
+    """Give each class the colour of its number, or the next one that no class before it in the picture has."""
     taken: dict[int, int] = {}
     count = len(CLASS_COLOURS)
-    for class_id in dict.fromkeys(found.class_id for found in objects):
+    for class_id in dict.fromkeys(obj.class_id for obj in objects):
         choices = [(class_id + step) % count for step in range(count)]
         taken[class_id] = next((choice for choice in choices if choice not in taken.values()), choices[0])
     return {class_id: CLASS_COLOURS[choice] for class_id, choice in taken.items()}
 
 
 def _columns(count: int, width: int, picture_wh: tuple[int, int]) -> int:
-    """How many panels stand side by side, in rows as even as can be."""
+    """Number of panels side by side, for rows as even as possible."""
     fitting = 1 if picture_wh[0] > 3 * picture_wh[1] else max(1, _SHEET_WIDTH // (width + _GUTTER))
     rows = math.ceil(count / min(_MOST_COLUMNS, fitting))
     return math.ceil(count / rows)
@@ -181,7 +186,7 @@ def _scaled(picture: Image.Image) -> Image.Image:
 
 
 def _blended(panel: Image.Image, map_: UInt8[np.ndarray, "h w"]) -> Image.Image:
-    """The photograph under Inferno's colours, whose lightness rises with the map: Turbo's maximum is a dark red."""
+    """Lay Inferno's colours on the photograph: their lightness rises with the map, whereas Turbo ends in a dark red."""
     levels = np.asarray(Image.fromarray(map_).resize(panel.size, Image.Resampling.BICUBIC))
     colours = cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)
     weights = np.float32(_HEAT) * np.minimum(levels[..., None] * np.float32(_HEAT_RISE / 255), np.float32(1))
@@ -190,19 +195,19 @@ def _blended(panel: Image.Image, map_: UInt8[np.ndarray, "h w"]) -> Image.Image:
 
 
 def _overview(panel: Image.Image, objects: Sequence[LocalizedObject], colours: dict[int, Colour]) -> Image.Image:
-    """All boxes, the most likely on top, then their labels."""
+    """Draw all boxes, the most likely one on top, then their labels."""
     panel = panel.copy()
-    corners = [_on_panel(found.box, panel) for found in objects]
-    for found, edges in zip(reversed(objects), reversed(corners), strict=True):
-        _outline(panel, edges, colours[found.class_id])
+    corners = [_on_panel(obj.box, panel) for obj in objects]
+    for obj, edges in zip(reversed(objects), reversed(corners), strict=True):
+        _outline(panel, edges, colours[obj.class_id])
     plates: list[Edges] = []
-    for found, edges in zip(objects, corners, strict=True):
-        plates.append(_label_plate(panel, _clean(found.label), edges, colours[found.class_id], plates))
+    for obj, edges in zip(objects, corners, strict=True):
+        plates.append(_label_plate(panel, _clean(obj.label), edges, colours[obj.class_id], plates))
     return panel
 
 
 def _on_panel(box: Box, panel: Image.Image) -> Edges:
-    """A box in panel pixels as whole ones, inside the panel and wide enough to be seen."""
+    """A box in panel pixels, rounded to whole pixels, inside the panel and wide enough to be visible."""
     least = 2 * _line_width(panel)
     (x0, x1), (y0, y1) = (_span(box[axis], box[axis + 2], panel.size[axis], least) for axis in (0, 1))
     return x0, y0, x1, y1
@@ -217,7 +222,7 @@ def _span(low: float, high: float, side: int, least: int) -> tuple[int, int]:
 
 
 def _measure(panel: Image.Image) -> int:
-    """What lines and letters are in proportion to: the longer side, unless the panel is thin."""
+    """Length that lines and letters are in proportion to: the longer side, unless the panel is thin."""
     return max(_LONGER_SIDE[0], min(max(panel.size), 4 * min(panel.size)))
 
 
@@ -226,7 +231,7 @@ def _line_width(panel: Image.Image) -> int:
 
 
 def _outline(panel: Image.Image, edges: Edges, colour: Colour) -> None:
-    """A frame just inside the box, between two black lines that part it from what is behind."""
+    """Draw a frame just inside the box, between two black lines that set it off from the picture."""
     x0, y0, x1, y1 = edges
     width = _line_width(panel)
     pen = ImageDraw.Draw(panel)
@@ -237,7 +242,7 @@ def _outline(panel: Image.Image, edges: Edges, colour: Colour) -> None:
 
 
 def _dashes(panel: Image.Image, edges: Edges) -> None:
-    """White dashes with black rims along the inside of the box; what is between them stays."""
+    """Draw white dashes with black rims along the inside of the box; the picture between them stays."""
     x0, y0, x1, y1 = edges
     width = _line_width(panel)
     pen = ImageDraw.Draw(panel)
@@ -254,16 +259,16 @@ def _label_plate(panel: Image.Image, label: str, edges: Edges, colour: Colour, p
     pad = max(3, round(font.size) // 4)
     text = _shortened(label, font, max(edges[2] - edges[0], panel.width * 3 // 5) - 2 * pad)
     size = (math.ceil(font.getlength(text)) + 2 * pad, sum(font.getmetrics()) + pad)
-    places = _places(size, edges, panel)
-    place = next((place for place in places if not any(_overlap(place, other) for other in plates)), places[0])
+    positions = _plate_positions(size, edges, panel)
+    plate = next((each for each in positions if not any(_overlap(each, other) for other in plates)), positions[0])
     pen = ImageDraw.Draw(panel)
-    pen.rectangle((place[0], place[1], place[2] - 1, place[3] - 1), fill=colour, outline=_BLACK)
-    pen.text((place[0] + pad, place[1] + pad // 2 + font.getmetrics()[0]), text, fill=_BLACK, font=font, anchor="ls")
-    return place
+    pen.rectangle((plate[0], plate[1], plate[2] - 1, plate[3] - 1), fill=colour, outline=_BLACK)
+    pen.text((plate[0] + pad, plate[1] + pad // 2 + font.getmetrics()[0]), text, fill=_BLACK, font=font, anchor="ls")
+    return plate
 
 
-def _places(size: tuple[int, int], edges: Edges, panel: Image.Image) -> list[Edges]:
-    """Where a plate may lie, best first: above the box, inside it, below it, each at its left and its right end."""
+def _plate_positions(size: tuple[int, int], edges: Edges, panel: Image.Image) -> list[Edges]:
+    """Possible positions of a plate, best first: above, inside and below the box, each at its left and right end."""
     x0, y0, x1, y1 = edges
     width, height = size
     line = _line_width(panel)
@@ -284,7 +289,7 @@ def _without_objects(picture: Image.Image, name: str, reason: str) -> Image.Imag
 
 
 def _captioned(panel: Image.Image, caption: str, *, mark: Colour | None = None) -> Image.Image:
-    """The panel over a white strip with the caption's lines, the first behind a mark in the colour of the box."""
+    """Add a white strip with the caption's lines below a panel, the first line behind a mark in the box's colour."""
     if not caption:
         return panel
     font = _font(panel)
@@ -310,21 +315,21 @@ def _font(panel: Image.Image) -> ImageFont.FreeTypeFont:
 
 @lru_cache
 def _font_of_size(size: int) -> ImageFont.FreeTypeFont:
-    """DejaVu Sans: Latin, Greek, Cyrillic, Arabic, Hebrew, Georgian and more; what it lacks is an empty frame."""
-    matplotlib = importlib.util.find_spec("matplotlib")  # Not imported: a second of work for one file's path.
+    """DejaVu Sans: Latin, Greek, Cyrillic, Arabic, Hebrew, Georgian and more; other letters become empty frames."""
+    matplotlib = importlib.util.find_spec("matplotlib")  # Not imported: that takes a second, for the path of one file.
     if matplotlib is None or matplotlib.origin is None:
         raise ModuleNotFoundError("matplotlib, which carries the font of captions, is not installed")
     return ImageFont.truetype(Path(matplotlib.origin).parent / "mpl-data/fonts/ttf/DejaVuSans.ttf", size)
 
 
 def _clean(text: str) -> str:
-    """Text on one line, without control characters; the joiners of Persian and Hindi, and our own mark, stay."""
+    """Text on one line, without control characters; the joiners of Persian and Hindi and our direction mark stay."""
     kept = {"\u200c", "\u200d", _LTR}
     return " ".join("".join(c if c.isprintable() or c in kept else " " for c in text).split())
 
 
 def _shortened(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
-    """The text, or its beginning and its end around an ellipsis, so that it fits: the score at the end stays."""
+    """Shorten a text that does not fit to its beginning and its end, around an ellipsis: the score at the end stays."""
     if len(text) <= 1000 and font.getlength(text) <= width:
         return text
     for kept in range(min(len(text) - 1, 300), 0, -1):
@@ -336,7 +341,7 @@ def _shortened(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
 
 
 def _wrapped(text: str, font: ImageFont.FreeTypeFont, width: int, *, most: int = 4) -> list[str]:
-    """The words in at most `most` lines; the last takes what is left over."""
+    """Wrap words into at most `most` lines; the last line takes the rest."""
     lines: list[str] = []
     words = text.split(" ")
     while words and len(lines) < most - 1:

@@ -95,7 +95,7 @@ def read_image(picture: Picture, *, least_side: int | None = None) -> Image.Imag
             an array of another shape or type.
         ConfigError: nothing that could be a picture, such as None.
     """
-    with _opened(picture) as file:
+    with _opened(require_picture(picture)) as file:
         if least_side is not None and file is not picture:
             file.draft(None, (least_side, least_side))
         file.load()
@@ -103,6 +103,19 @@ def read_image(picture: Picture, *, least_side: int | None = None) -> Image.Imag
         upright = _as_rgb(file if turn is None else file.transpose(turn))
     upright.info = {}  # An orientation that stayed would turn the picture once more when it is read again.
     return upright
+
+
+def require_picture(picture: object) -> Picture:
+    """Return what could be a picture by its type, and refuse all else.
+
+    Raises:
+        ConfigError: another type.
+    """
+    if isinstance(picture, Picture):
+        return picture
+    raise ConfigError(
+        f"a picture of type {type(picture).__name__}; expected a path, bytes, a PIL picture or a NumPy array"
+    )
 
 
 def read_grey_levels(path: Path) -> UInt8[np.ndarray, "H W"]:
@@ -195,7 +208,7 @@ def _require_file(path: Path) -> None:
 
 
 @contextmanager
-def _opened(picture: object, *, decoders: tuple[str, ...] = _DECODERS) -> Iterator[Image.Image]:
+def _opened(picture: Picture, *, decoders: tuple[str, ...] = _DECODERS) -> Iterator[Image.Image]:
     """Open a picture; an error of its decoder in the block becomes an `ImageError`."""
     _silence_pillow()
     try:
@@ -211,15 +224,11 @@ def _opened(picture: object, *, decoders: tuple[str, ...] = _DECODERS) -> Iterat
         raise ImageError(f"{name}: not a readable picture ({one_line(fault)}); {way_out}") from fault
 
 
-def _file_of(picture: object) -> Path | io.BytesIO:
+def _file_of(picture: str | Path | bytes) -> Path | io.BytesIO:
     if isinstance(picture, bytes):
         if not picture:
             raise ImageError("bytes: none; expected the content of a picture file")
         return io.BytesIO(picture)
-    if not isinstance(picture, str | Path):
-        raise ConfigError(
-            f"a picture of type {type(picture).__name__}; expected a path, bytes, a PIL picture or a NumPy array"
-        )
     _require_file(Path(picture))
     return Path(picture)
 
@@ -234,7 +243,7 @@ def _from_array(array: np.ndarray) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(array))
 
 
-def _named(picture: object) -> tuple[str, str]:
+def _named(picture: Picture) -> tuple[str, str]:
     """How a message names a picture, and what it advises."""
     if isinstance(picture, str | Path):
         return printable(Path(picture)), "repair or remove the file"

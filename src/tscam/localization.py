@@ -83,12 +83,12 @@ class Localization:
         """One line of JSON, ASCII, without the line's end."""
         objects = [
             {
-                "label": found.label,
-                "class_id": found.class_id,
-                "score": round(found.score, 6),
-                "box": [round(edge, 4) for edge in found.box],
+                "label": obj.label,
+                "class_id": obj.class_id,
+                "score": round(obj.score, 6),
+                "box": [round(edge, 4) for edge in obj.box],
             }
-            for found in self.objects
+            for obj in self.objects
         ]
         fields = {
             "version": VERSION,

@@ -1,36 +1,39 @@
-"""Pictures → localizations, batch by batch, and the files of `tscam localize`."""
+"""Pictures → localizations, batch by batch, with any `Predictor`. Knows nothing of networks and of files of results."""
 
 import os
-import re
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 from jaxtyping import Float
 
 from tscam.boxes import find_boxes, require_threshold
-from tscam.checkpoints.source import ModelSource, resolve
-from tscam.config import LocalizeConfig
-from tscam.drawing import draw
-from tscam.errors import DataError, ImageError, OutputError, one_line
-from tscam.formats import formats, write_annotations
+from tscam.errors import ConfigError, DataError, ImageError, did_you_mean
 from tscam.geometry import View, to_box
-from tscam.image import PICTURE_SUFFIXES, preprocess, read_image
-from tscam.loading import Progress, batches, read_ahead
-from tscam.localization import Localization, LocalizedObject, StoredMap, read_localizations
+from tscam.image import PICTURE_SUFFIXES, Picture, preprocess, read_image, require_picture
+from tscam.loading import batches, read_ahead
+from tscam.localization import Localization, LocalizedObject, StoredMap
 from tscam.predictor import Prediction, Predictor
-from tscam.predictors import open_predictor
-from tscam.registry import MethodArgs
-from tscam.system.resources import Precision
-from tscam.writing import claim_output, write_csv
+
+# A class by its name, or by its number from 0.
+Label = str | int | np.integer
+
+# A picture and the id of its class, None where the class is not known.
+_Request = tuple[Picture, int | None]
+
+# Stands for what is missing where there are more pictures than labels, or fewer.
+_END = object()
 
 
 class Localizer:
-    """Finds the objects of pictures with any `Predictor`.
+    """Localizes the objects of pictures.
 
     Args:
-        predictor: what turns pixels into maps.
-        batch_size: pictures at once.
+        predictor: makes maps from pixels.
+        batch_size: pictures a batch.
         workers: threads that read pictures.
     """
 
@@ -39,44 +42,120 @@ class Localizer:
         self.batch_size = batch_size
         self.workers = workers
 
-    def __call__(
-        self, pictures: Sequence[str | Path], *, top_k: int = 1, threshold: float | None = None
-    ) -> list[Localization]:
-        """What is found in each picture file, in their order; a picture that cannot be read says so in its `status`."""
-        return list(self.stream(pictures, top_k=top_k, threshold=threshold))
+    # A string is an iterable of strings, too; it is one path, as the first overload says.
+    @overload
+    def __call__(  # type: ignore[overload-overlap]
+        self, pictures: Picture, *, labels: Label | None = None, top_k: int = 1, threshold: float | None = None
+    ) -> Localization: ...
 
-    def stream(
-        self, pictures: Iterable[str | Path], *, top_k: int = 1, threshold: float | None = None
-    ) -> Iterator[Localization]:
-        """The same one by one, for any number of pictures.
+    @overload
+    def __call__(
+        self,
+        pictures: Iterable[Picture],
+        *,
+        labels: Iterable[Label] | None = None,
+        top_k: int = 1,
+        threshold: float | None = None,
+    ) -> list[Localization]: ...
+
+    def __call__(
+        self,
+        pictures: Picture | Iterable[Picture],
+        *,
+        labels: Label | Iterable[Label] | None = None,
+        top_k: int = 1,
+        threshold: float | None = None,
+    ) -> Localization | list[Localization]:
+        """Localize one picture, or several in their order.
+
+        A picture that cannot be read, a file or in memory, does not raise: its localization has `status` `bad_image`
+        and the reason.
 
         Args:
-            pictures: paths of files.
-            top_k: objects a picture, one for each of its most likely classes.
-            threshold: fraction of the map's maximum above which is object; None takes the model's own.
+            pictures: one picture gives one localization, a list of pictures a list of them. A picture is the path of a
+                file, the bytes of a file, a PIL picture, or an array of uint8 that is height × width × 3 (RGB) or
+                height × width (grey). The localization of a picture in memory has an empty `image`.
+            labels: class of the picture by name or number from 0, where it is known; for a list of pictures a list of
+                as many. The object is then of this class, whichever is the most likely one.
+            top_k: objects a picture, one for each of its most likely classes; beside labels there is one.
+            threshold: fraction of the map's maximum above which is object; the model's own by default.
 
         Raises:
-            ConfigError: a threshold outside (0, 1).
+            ConfigError: a threshold outside (0, 1), an unknown label, another number of labels than of pictures, or
+                nothing that could be a picture.
+        """
+        if isinstance(pictures, Picture):
+            if not (labels is None or isinstance(labels, Label)):
+                raise ConfigError(f"labels {labels!r} for one picture; expected one label, or a list of pictures")
+            one_label = None if labels is None else [labels]
+            (localization,) = self.stream([pictures], labels=one_label, top_k=top_k, threshold=threshold)
+            return localization
+        if labels is None or isinstance(labels, Label):
+            return list(self.stream(pictures, labels=labels, top_k=top_k, threshold=threshold))
+        pictures = list(_several(pictures))
+        class_ids = [find_class(label, self.predictor.label_names) for label in labels]
+        if len(class_ids) != len(pictures):
+            raise ConfigError(f"{len(class_ids)} labels for {len(pictures)} pictures; expected one for each")
+        return list(self.stream(pictures, labels=class_ids, top_k=top_k, threshold=threshold))
+
+    def stream(
+        self,
+        pictures: Iterable[Picture],
+        *,
+        labels: Label | Iterable[Label] | None = None,
+        top_k: int = 1,
+        threshold: float | None = None,
+    ) -> Iterator[Localization]:
+        """Localize any number of pictures one by one; arguments and errors are those of a call.
+
+        Pictures and labels are taken as they are needed, so that they may come from endless iterators.
         """
         require_threshold(threshold)
         level = self.predictor.threshold if threshold is None else threshold
-        loaded = read_ahead(pictures, self._load, workers=max(self.workers, 1), depth=2 * self.batch_size)
-        for batch in batches(loaded, self.batch_size):
-            readable = [pixels for _, pixels, _ in batch if not isinstance(pixels, ImageError)]
-            found = iter(self.predictor.predict(np.stack(readable), top_k=top_k) if readable else [])
-            for image, pixels, view in batch:
-                if isinstance(pixels, ImageError):
-                    yield _unreadable(image, pixels)
-                else:
-                    yield self._localization(image, view, next(found), threshold=level)
+        if top_k < 1:
+            raise ConfigError(f"top_k {top_k}; expected 1 or more")
+        if isinstance(labels, Label):
+            raise ConfigError(f"label {labels!r} for several pictures; expected a list with one label for each")
+        if labels is not None and top_k != 1:
+            raise ConfigError(f"top_k {top_k} beside labels; a known class is one object a picture, leave top_k out")
+        requests = self._requests(_several(pictures), labels)
+        return self._stream(requests, top_k=top_k if labels is None else 0, threshold=level)
 
-    def _load(self, image: str | Path) -> tuple[str, Float[np.ndarray, "3 H W"] | ImageError, View]:
-        form = self.predictor.input_format
+    def _requests(self, pictures: Iterable[Picture], labels: Iterable[Label] | None) -> Iterator[_Request]:
+        if labels is None:
+            yield from ((picture, None) for picture in pictures)
+            return
+        for number, (picture, label) in enumerate(zip_longest(pictures, labels, fillvalue=_END)):
+            if picture is _END or label is _END:
+                few, many = ("pictures", "labels") if picture is _END else ("labels", "pictures")
+                raise ConfigError(f"{number} {few} and more {many}; expected one label for each picture")
+            yield require_picture(picture), find_class(label, self.predictor.label_names)
+
+    def _stream(self, requests: Iterator[_Request], *, top_k: int, threshold: float) -> Iterator[Localization]:
+        loaded = read_ahead(requests, self._load, workers=max(self.workers, 1), depth=2 * self.batch_size)
+        for batch in batches(loaded, self.batch_size):
+            predictions = iter(self._predict([each for each in batch if isinstance(each, _View)], top_k=top_k))
+            for each in batch:
+                if isinstance(each, _View):
+                    yield self._localization(each.image, each.view, next(predictions), threshold=threshold)
+                else:
+                    yield each
+
+    def _load(self, request: _Request) -> "_View | Localization":
+        picture, class_id = request
+        image = str(picture) if isinstance(picture, str | Path) else ""
         try:
-            pixels, view = preprocess(read_image(Path(image)), to=form)
+            pixels, view = preprocess(read_image(picture), to=self.predictor.input_format)
         except ImageError as fault:
-            return str(image), fault, View(picture_wh=form.size_wh, view_wh=form.size_wh)
-        return str(image), pixels, view
+            return Localization(image=image, width=0, height=0, status="bad_image", reason=str(fault), objects=())
+        return _View(image=image, class_id=class_id, pixels=pixels, view=view)
+
+    def _predict(self, views: Sequence["_View"], *, top_k: int) -> list[Prediction]:
+        if not views:
+            return []
+        class_ids = [each.class_id for each in views if each.class_id is not None]
+        pixels, labels = np.stack([each.pixels for each in views]), np.array(class_ids) if class_ids else None
+        return self.predictor.predict(pixels, top_k=top_k, labels=labels)
 
     def _localization(self, image: str, view: View, prediction: Prediction, *, threshold: float) -> Localization:
         probabilities, names = prediction.probabilities, self.predictor.label_names
@@ -100,92 +179,56 @@ class Localizer:
         )
 
 
-def load(
-    model: str | Path | ModelSource,
-    *,
-    method: str | None = None,
-    method_args: MethodArgs | None = None,
-    device: str | None = None,
-    precision: Precision = "fp32",
-    batch_size: int = 16,
-    workers: int = 2,
-) -> Localizer:
-    """A localizer from a model folder, a run folder (its best weights), or a checkpoint of the TS-CAM authors.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _View:
+    """A picture as the network sees it, and the id of its class where that is known."""
+
+    image: str
+    class_id: int | None
+    pixels: Float[np.ndarray, "3 H W"]
+    view: View
+
+
+def find_class(label: object, label_names: Sequence[str]) -> int:
+    """Id of a class.
 
     Args:
-        model: path of the folder or file, or `hf-hub:user/name[@revision]` on the Hugging Face hub.
-        method: reads the maps by another method than the model's own, such as `cam` or `attention`.
-        method_args: options of the method.
-        device: as PyTorch names it; None takes the GPU where there is one.
-        precision: of the matrix products.
-        batch_size, workers: as of `Localizer`.
+        label: name of the class, or its number from 0.
 
     Raises:
-        WeightsError: the model cannot be read.
-        ConfigError: no such method, option or device.
+        ConfigError: no such class, several of that name, or neither name nor number.
     """
-    predictor = open_predictor(model, method=method, method_args=method_args, device=device, precision=precision)
-    return Localizer(predictor, batch_size=batch_size, workers=workers)
+    count = f"the model has {len(label_names)}"
+    if isinstance(label, int | np.integer):
+        if 0 <= label < len(label_names):
+            return int(label)
+        raise ConfigError(f"no class {label}; {count}, numbered from 0")
+    if not isinstance(label, str):
+        raise ConfigError(f"label {label!r}; expected the name of a class, or its number from 0")
+    class_ids = [class_id for class_id, name in enumerate(label_names) if name == label]
+    if len(class_ids) > 1:
+        raise ConfigError(
+            f"{len(class_ids)} classes are named {label!r}; give the number of one: {', '.join(map(str, class_ids))}"
+        )
+    if class_ids:
+        return class_ids[0]
+    hint = did_you_mean(label, label_names) or ";"
+    raise ConfigError(f"no class named {label!r}{hint} {count}, such as {label_names[0]!r}")
 
 
-def localize(
-    pictures: Sequence[Path], *, model: str | Path, config: LocalizeConfig, on_progress: Progress | None = None
-) -> Path:
-    """Localizes picture files and folders of them, and writes what was found.
-
-    Written are `localizations.jsonl`, a line a picture as it is finished; `bad_images.csv` where a picture could not be
-    read; each annotation format of `config.to`; and `drawings/` with `config.draw`.
-
-    Returns:
-        The absolute path of the output folder.
-
-    Raises:
-        TscamError: the model, the pictures' paths, a format's name or the place are not fit; nothing is written then.
-    """
-    for name in config.to:
-        formats[name]
-    paths = find_pictures(pictures)
-    source = resolve(model)
-    localizer = load(
-        source, method=config.method, method_args=config.method_args, device=config.device, precision=config.precision,
-        batch_size=config.batch_size, workers=config.workers,
-    )  # fmt: skip
-    out = claim_output(config.out, overwrite=config.overwrite, inputs=(*paths, source.path))
-    lines = out / "localizations.jsonl"
-    bad: list[tuple[str, str]] = []
-    try:
-        with lines.open("w", encoding="utf-8") as file:
-            found = localizer.stream(paths, top_k=config.top_k, threshold=config.threshold)
-            for number, localization in enumerate(found, start=1):
-                file.write(localization.to_json() + "\n")
-                if localization.status == "bad_image":
-                    bad.append((localization.image, localization.reason))
-                elif config.draw:
-                    # Safe in any shell and file system; a name may take 255 bytes, not as many characters.
-                    safe = re.sub(r"[\x00-\x1f\x7f<>:\"'`$/\\|?*=]+", "_", Path(localization.image).stem)
-                    stem = os.fsencode(safe)[:80].decode(errors="ignore")
-                    _draw(localization, out / "drawings" / f"{number:06d}-{stem}.jpg")
-                if on_progress is not None:
-                    on_progress(number, len(paths))
-    except OSError as fault:
-        raise OutputError(f"{out}: cannot be written ({one_line(fault)}); what is finished stays there") from fault
-    if bad:
-        write_csv(out / "bad_images.csv", ["image", "reason"], bad)
-    for name in config.to:
-        write_annotations(read_localizations(lines), out, to=name, class_names=localizer.predictor.label_names)
-    return out
-
-
-def find_pictures(given: Iterable[Path]) -> list[Path]:
-    """The picture files that are named, and those in the folders that are named, at any depth and sorted; each once.
+def find_pictures(paths: str | Path | Iterable[str | Path]) -> list[Path]:
+    """Picture files by path, and those in folders by path, at any depth and sorted; each once.
 
     Hidden files in folders (macOS's `._x.jpg`) are left out.
+
+    Args:
+        paths: one file or folder, or several.
 
     Raises:
         DataError: nothing of that name, or a folder without pictures.
     """
-    found: list[Path] = []
-    for path in given:
+    pictures: list[Path] = []
+    for path in map(Path, [paths] if isinstance(paths, str | Path) else paths):
         if path.is_dir():
             inside = [
                 Path(folder, name)
@@ -195,23 +238,25 @@ def find_pictures(given: Iterable[Path]) -> list[Path]:
             ]
             if not inside:
                 raise DataError(f"{path}: no pictures in this folder; looked for {', '.join(sorted(PICTURE_SUFFIXES))}")
-            found += sorted(inside)
+            pictures += sorted(inside)
         elif os.path.lexists(path):
-            found.append(path)
+            pictures.append(path)
         else:
             raise DataError(f"{path}: no such file or folder; PICTURES are files or folders of them")
-    if not found:
+    if not pictures:
         raise DataError("no pictures given; PICTURES are files or folders of them")
     unique: dict[str, Path] = {}
-    for path in found:
+    for path in pictures:
         unique.setdefault(os.path.abspath(path), path)  # noqa: PTH100  `Path.absolute` keeps `..`.
     return list(unique.values())
 
 
-def _unreadable(image: str, fault: ImageError) -> Localization:
-    return Localization(image=image, width=0, height=0, status="bad_image", reason=str(fault), objects=())
+def _several(pictures: object) -> Iterable[Picture]:
+    """Several pictures as they are, one picture as a list of one.
 
-
-def _draw(localization: Localization, path: Path) -> None:
-    path.parent.mkdir(exist_ok=True)
-    draw(localization).save(path, quality=92)
+    Raises:
+        ConfigError: nothing that could be pictures.
+    """
+    if isinstance(pictures, Iterable) and not isinstance(pictures, Picture):
+        return pictures
+    return [require_picture(pictures)]

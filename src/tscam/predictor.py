@@ -99,6 +99,6 @@ class Predictor(Protocol):
     ) -> list[Prediction]:
         """Return one prediction a picture: maps of its `top_k` most likely classes and, last, of its label if given.
 
-        A `top_k` above the number of classes means all classes.
+        A `top_k` above the number of classes means all classes; with labels it may be 0.
         """
         ...

@@ -1,5 +1,6 @@
 """Pictures for people, checked pixel by pixel where it matters: boxes, maps, captions, and pictures of odd shapes."""
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -237,9 +238,25 @@ def test_without_a_picture_the_file_is_read(tmp_path: Path) -> None:
 
 def test_a_picture_of_another_size_is_refused() -> None:
     with pytest.raises(
-        DataError, match=r"a\.png: the picture has 330×480 pixels, its localization was made of 480×330"
+        DataError, match=r"^a\.png: 330×480 pixels, but its localization was made of 480×330; draw the picture that"
     ):
         draw(localized(found()), picture=grey(330, 480))
+    with pytest.raises(DataError, match=r"^picture: 330×480 pixels"):
+        draw(localized(found(), image=""), picture=grey(330, 480))
+
+
+def test_a_picture_in_memory_is_drawn_when_it_is_given_and_refused_without_it() -> None:
+    localization, file = localized(found(), image=""), io.BytesIO()
+    grey().save(file, "png")
+    expected = draw(localization, picture=grey()).tobytes()
+    for picture in (np.asarray(grey()), file.getvalue()):
+        assert draw(localization, picture=picture).tobytes() == expected
+    with pytest.raises(DataError, match=r"^a localization of a picture in memory has no file to draw; give draw the"):
+        draw(localization)
+
+
+def test_a_bad_picture_in_memory_is_a_plate_whether_it_is_given_or_not() -> None:
+    assert draw(bad(), picture=b"no picture").tobytes() == draw(bad()).tobytes()
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:

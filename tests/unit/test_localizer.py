@@ -1,8 +1,12 @@
 """Boxes come out in pixels of the picture as it is displayed, whatever its size, kind and neighbours in the batch."""
 
 import itertools
+import subprocess
+import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,9 +14,9 @@ from PIL import Image
 
 from tiny_models import STAND_IN, as_lines, drawn
 from tscam.errors import ConfigError
-from tscam.image import InputFormat
+from tscam.image import InputFormat, Picture
 from tscam.localization import Localization
-from tscam.localizer import Localizer
+from tscam.localizer import Localizer, find_class
 from tscam.predictor import Prediction, Predictor
 
 Rectangle = tuple[tuple[int, int], tuple[int, int]]  # rows and columns of the grid, half-open
@@ -32,11 +36,15 @@ class SamePlacePredictor:
         self.batches: list[int] = []
 
     def predict(self, pixels: np.ndarray, *, top_k: int, labels: np.ndarray | None = None) -> list[Prediction]:
-        assert labels is None
         self.batches.append(len(pixels))
-        classes = np.argsort(-self.logits)[:top_k]
-        maps = np.stack([self.raw_map(self.rectangles[number]) for number in range(len(classes))])
-        return [Prediction(logits=self.logits, classes=classes, maps=maps) for _ in pixels]
+        likely = np.argsort(-self.logits)[:top_k]
+        found = []
+        for label in [None] * len(pixels) if labels is None else labels:
+            classes = likely if label is None else np.append(likely, label)
+            # The first rectangle is that of the likeliest class, dog, the second that of emu, the third that of cat.
+            maps = np.stack([self.raw_map(self.rectangles[(class_id - 1) % 3]) for class_id in classes])
+            found.append(Prediction(logits=self.logits, classes=classes, maps=maps))
+        return found
 
     @staticmethod
     def raw_map(rectangle: Rectangle | None) -> np.ndarray:
@@ -249,3 +257,164 @@ def test_pictures_are_taken_as_they_are_needed(tmp_path: Path) -> None:
 
 def test_no_pictures_give_nothing() -> None:
     assert Localizer(SamePlacePredictor(None))([]) == []
+    assert Localizer(SamePlacePredictor(None))([], labels=[]) == []
+
+
+def as_sources(path: Path) -> dict[str, Picture]:
+    """One picture in every way in which it can be given."""
+    with Image.open(path) as opened:
+        picture = opened.copy()
+    return {
+        "path": path, "text": str(path), "bytes": path.read_bytes(), "PIL": picture, "array": np.asarray(picture),
+    }  # fmt: skip
+
+
+def test_one_picture_gives_one_localization_and_a_list_a_list_in_whatever_way_it_is_given(tmp_path: Path) -> None:
+    (path,) = drawn(tmp_path, 1)
+    localizer = Localizer(BrightnessPredictor())
+    expected = localizer(path)
+    assert isinstance(expected, Localization)
+    assert (expected.image, len(expected.objects)) == (str(path), 1)
+    for kind, picture in as_sources(path).items():
+        single = localizer(picture)
+        assert isinstance(single, Localization)
+        assert single.image == (str(path) if kind in ("path", "text") else ""), kind
+        assert replace(single, image=str(path)).to_json() == expected.to_json(), kind
+        assert as_lines(localizer([picture])) == as_lines(localizer((picture,))) == [single.to_json()], kind
+        assert as_lines(list(localizer.stream([picture]))) == [single.to_json()], kind
+    several = localizer(iter(as_sources(path).values()))
+    assert [localization.image for localization in several] == [str(path), str(path), "", "", ""]
+    assert len({replace(localization, image="").to_json() for localization in several}) == 1
+
+
+def test_a_string_is_a_path_and_not_its_letters(tmp_path: Path) -> None:
+    localizer, path = Localizer(BrightnessPredictor()), str(tmp_path / "gone.png")
+    for found in (localizer(path), *localizer.stream(path)):
+        assert (found.status, found.image) == ("bad_image", path)
+
+
+def test_a_bad_picture_in_memory_is_told_like_a_bad_file(tmp_path: Path) -> None:
+    (path,) = drawn(tmp_path, 1)
+    localizer = Localizer(BrightnessPredictor())
+    bad = localizer([path.read_bytes()[:-300], np.zeros((4, 5, 3)), path, b""])
+    assert [localization.status for localization in bad] == ["bad_image", "bad_image", "ok", "bad_image"]
+    assert bad[0].reason.startswith("bytes: not a readable picture (")
+    assert bad[1].reason.startswith("an array of 4 × 5 × 3, float64; expected height × width × 3 (RGB)")
+    assert bad[3].reason == "bytes: none; expected the content of a picture file"
+
+
+def test_a_known_class_is_the_object_whichever_is_the_likeliest(tmp_path: Path) -> None:
+    Image.new("RGB", (480, 320)).save(tmp_path / "x.png")
+    localizer = Localizer(SamePlacePredictor(((0, 4), (0, 2)), ((0, 4), (6, 8)), ((0, 2), (0, 8))))
+    probabilities = np.exp([0.5, 2.0, 1.0]) / sum(np.exp([0.5, 2.0, 1.0]))
+    for label in ("emu", 2, np.int64(2)):
+        found = localizer(tmp_path / "x.png", labels=label)
+        (emu,) = found.objects
+        assert (emu.label, emu.class_id) == ("emu", 2)
+        assert emu.score == pytest.approx(probabilities[2])
+        assert emu.box[0] > 240
+        assert found.maps.keys() == {2}
+        assert found.maps[2].levels.tolist() == [[0, 0, 0, 0, 0, 0, 255, 255]] * 4
+    cat, dog = localizer([tmp_path / "x.png"] * 2, labels=["cat", 1])
+    assert [thing.label for thing in (*cat.objects, *dog.objects)] == ["cat", "dog"]
+    assert [thing.score for thing in (*cat.objects, *dog.objects)] == pytest.approx(probabilities[:2])
+    assert cat.objects[0].box[2] == 480
+    assert dog.objects[0].box[2] < 240
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 100])
+def test_labels_stay_with_their_pictures_beside_bad_ones(tmp_path: Path, batch_size: int) -> None:
+    Image.new("RGB", (48, 32)).save(tmp_path / "x.png")
+    full: Rectangle = ((0, 4), (0, 4))
+    localizer = Localizer(SamePlacePredictor(full, full, full), batch_size=batch_size)
+    pictures = [tmp_path / name for name in ("x.png", "gone.png", "x.png", "x.png", "gone.png")]
+    for found in (
+        localizer(pictures, labels=["cat", "dog", "emu", "dog", "cat"]),
+        list(localizer.stream(iter(pictures), labels=iter(["cat", "dog", "emu", "dog", "cat"]))),
+    ):
+        assert [[thing.label for thing in one.objects] for one in found] == [["cat"], [], ["emu"], ["dog"], []]
+        assert [one.status for one in found] == ["ok", "bad_image", "ok", "ok", "bad_image"]
+
+
+def test_a_known_class_whose_map_is_flat_is_no_object(tmp_path: Path) -> None:
+    Image.new("RGB", (48, 32)).save(tmp_path / "x.png")
+    found = Localizer(SamePlacePredictor(None, ((0, 1), (0, 1)), None))(tmp_path / "x.png", labels="cat")
+    assert (found.status, found.objects, found.reason) == ("ok", (), "the maps are flat: nothing stands out")
+
+
+REFUSED_LABELS: dict[str, tuple[Any, Any, str]] = {
+    "a near miss": ("x.png", "dgo", "no class named 'dgo'; did you mean 'dog'? the model has 3, such as 'cat'"),
+    "a name like none": ("x.png", "zebra", "no class named 'zebra'; the model has 3, such as 'cat'"),
+    "a number too high": ("x.png", 3, "no class 3; the model has 3, numbered from 0"),
+    "a number below 0": ("x.png", -1, "no class -1; the model has 3, numbered from 0"),
+    "one label for a list": (["x.png"], "dog", "label 'dog' for several pictures; expected a list with one label for"),
+    "a list for one picture": ("x.png", ["dog"], "labels ['dog'] for one picture; expected one label, or a list of"),
+    "too few": (["x.png", "y.png"], ["dog"], "1 labels for 2 pictures; expected one for each"),
+    "too many": (["x.png"], ["dog", "cat"], "2 labels for 1 pictures; expected one for each"),
+    "an unknown one in a list": (["x.png", "y.png"], ["dog", "ct"], "no class named 'ct'; did you mean 'cat'?"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED_LABELS)
+def test_labels_that_do_not_fit_are_refused_before_a_picture_is_read(case: str) -> None:
+    pictures, labels, message = REFUSED_LABELS[case]
+    predictor = SamePlacePredictor(None)
+    with pytest.raises(ConfigError) as refused:
+        Localizer(predictor)(pictures, labels=labels)
+    assert str(refused.value).startswith(message)
+    assert predictor.batches == []
+
+
+@pytest.mark.parametrize(
+    ("pictures", "labels", "message"),
+    [
+        (["x.png"] * 2, ["dog"], "1 labels and more pictures; expected one label for each picture"),
+        (["x.png"], ["dog", "cat"], "1 pictures and more labels; expected one label for each picture"),
+    ],
+)
+def test_a_stream_whose_labels_end_before_its_pictures_or_after_is_refused(
+    pictures: list[str], labels: list[str], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        list(Localizer(SamePlacePredictor(None)).stream(iter(pictures), labels=iter(labels)))
+
+
+def test_a_name_of_several_classes_is_refused_and_their_numbers_are_told() -> None:
+    names = ("jay", "owl", "jay")
+    with pytest.raises(ConfigError, match=r"^2 classes are named 'jay'; give the number of one: 0, 2$"):
+        find_class("jay", names)
+    assert [find_class(label, names) for label in ("owl", 2)] == [1, 2]
+    with pytest.raises(ConfigError, match=r"^label None; expected the name of a class, or its number from 0$"):
+        find_class(None, names)
+
+
+def test_several_objects_of_a_known_class_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"^top_k 2 beside labels; a known class is one object a picture"):
+        Localizer(SamePlacePredictor(None)).stream(["x.png"], labels=["dog"], top_k=2)
+    with pytest.raises(ConfigError, match=r"^top_k 0; expected 1 or more"):
+        Localizer(SamePlacePredictor(None)).stream(["x.png"], top_k=0)
+
+
+def test_what_is_no_picture_is_refused_in_one_line(tmp_path: Path) -> None:
+    # In a fresh interpreter, where the types of arguments are not checked.
+    script = """if True:
+        import sys, tscam
+        from tscam.localizer import Localizer, find_class
+        from tscam.image import InputFormat, Picture
+
+        class Nothing:
+            input_format, label_names, threshold = InputFormat(size_hw=(32, 48)), ("cat",), 0.5
+
+        for pictures in (None, 5, [None], ["x.png", 5.0], bytearray(b"x")):
+            try:
+                Localizer(Nothing())(pictures)
+            except tscam.TscamError as fault:
+                print(fault)
+        assert "torch" not in sys.modules
+    """
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=tmp_path)
+    expected = "a picture of type {}; expected a path, bytes, a PIL picture or a NumPy array"
+    assert done.stdout.splitlines() == [
+        expected.format(name) for name in ("NoneType", "int", "NoneType", "float", "int")
+    ]
+    assert done.stderr == ""

@@ -11,10 +11,12 @@ from pycocotools.coco import COCO
 
 from data_sets import draw_picture
 from tiny_models import as_lines, drawn, tiny_model
+from tscam.checkpoints.loader import load_model
 from tscam.config import LocalizeConfig
 from tscam.errors import ConfigError, DataError, OutputError, WeightsError
 from tscam.localization import read_localizations
-from tscam.localizer import find_pictures, load, localize
+from tscam.localizer import find_pictures
+from tscam.verbs.localize import load, localize
 
 
 @pytest.fixture
@@ -76,6 +78,34 @@ def test_the_verb_writes_lines_drawings_annotations_and_what_was_bad(tmp_path: P
             assert drawing.format == "JPEG"
             assert drawing.width > 3 * 320 - 1  # The picture and a panel for each object.
             assert np.asarray(drawing).std() > 10
+
+
+@pytest.mark.parametrize("method", ["ts-cam", "cam", "grad-cam", "attention", "rollout"])
+def test_a_known_class_has_the_box_map_and_score_that_it_has_among_all_classes(
+    tmp_path: Path, model: Path, method: str
+) -> None:
+    (path,) = drawn(tmp_path, 1)
+    localizer = load(model, method=method)
+    among_all = localizer(path, top_k=3)
+    for expected in among_all.objects:
+        known = localizer(path, labels=expected.label)
+        (found,) = known.objects
+        assert (found.label, found.class_id) == (expected.label, expected.class_id)
+        assert found.score == pytest.approx(expected.score, rel=1e-5)
+        assert found.box == pytest.approx(expected.box)
+        assert known.maps[found.class_id].to_raw() == pytest.approx(
+            among_all.maps[found.class_id].to_raw(), rel=0.01, abs=1e-6
+        )
+
+
+def test_a_model_in_memory_localizes_like_its_folder(tmp_path: Path, model: Path) -> None:
+    pictures, network = drawn(tmp_path / "pictures", 2), load_model(model)
+    assert as_lines(load(network)(pictures)) == as_lines(load(model)(pictures))
+    lines = []
+    for name, given in (("a", network), ("b", model), ("c", str(model))):
+        out = localize(str(tmp_path / "pictures"), model=given, config=LocalizeConfig(out=tmp_path / name))
+        lines.append((out / "localizations.jsonl").read_text())
+    assert lines[0] == lines[1] == lines[2]
 
 
 def test_without_bad_pictures_and_wishes_there_are_the_lines_alone(tmp_path: Path, model: Path) -> None:

@@ -180,7 +180,7 @@ def localize(pictures: list[Path], /, *, model: str, config: Annotated[LocalizeC
         A model folder, a run folder (its best weights), the authors' .pth file, or hf-hub:user/name[@revision].
     """
     from tscam.cli.terminal import counting
-    from tscam.localizer import localize
+    from tscam.verbs.localize import localize
 
     with counting("localizing") as on_progress:
         out = localize(pictures, model=model, config=config, on_progress=on_progress)
