@@ -36,7 +36,7 @@ def replace_line(path: Path, number: int, text: str) -> None:
 
 BROKEN_LINES = {
     "bounding_boxes.txt": (3, "3 1.0 nan 5.0 5.0", "'nan' is not a finite number"),
-    "image_class_labels.txt": (4, "4 99", "class 99; classes.txt holds 1 to 3"),
+    "image_class_labels.txt": (4, "4 99", "class 99; classes.txt lists 1 to 3"),
     "train_test_split.txt": (2, "2 maybe", "split 'maybe'; expected 1 for training or 0 for test"),
     "images.txt": (5, "5 ../../etc/passwd", "leads out of the data set"),
 }

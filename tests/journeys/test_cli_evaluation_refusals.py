@@ -113,7 +113,7 @@ MISTAKES: dict[str, tuple[tuple[str, ...], str]] = {
         "split 'test' has no masks; the protocol pxap compare",
     ),
     "boxes that are not there": (("MODEL", "--data", "MASKED"), "no boxes for split 'test'; evaluation compares with"),
-    "no such split": (("MODEL", "--split", "validation"), "no split 'validation'; it holds train, val, test"),
+    "no such split": (("MODEL", "--split", "validation"), "no split 'validation'; available: train, val, test"),
     "maps of another split": (("--maps", "MAPS", "--split", "train"), "6 of 6 pictures have no map ("),
     "no protocol": (("MODEL", "--protocol"), "protocol: none; expected one or more, such as ts-cam max-box-acc-v2"),
 }
@@ -188,7 +188,7 @@ def test_an_empty_split_is_refused(studio: Path, tmp_path: Path, tscam: Call) ->
     for name in ("image_ids", "class_labels", "image_sizes", "localization"):
         (tmp_path / "data" / "metadata" / "CUB" / "test" / f"{name}.txt").write_text("")
     answer = tscam("evaluate", studio / "model", "--data", tmp_path / "data", "--out", tmp_path / "out")
-    assert_refused(answer, "the split 'test' holds no picture")
+    assert_refused(answer, "the split 'test' has no pictures")
     assert not (tmp_path / "out").exists()
 
 

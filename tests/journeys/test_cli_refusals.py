@@ -93,7 +93,7 @@ MISTAKES: dict[str, tuple[Callable[[Place], list[str | Path]], str]] = {
     "an unknown verb": (lambda _: ["evalute"], "Did you mean"),
     "an unknown kind of names": (lambda _: ["list", "backbons"], "backbones"),
     "an unknown reader": (lambda at: at.train("--dataset", "fodler"), "no dataset named 'fodler'; did you mean 'f"),
-    "an unknown split": (lambda at: at.evaluate("--split", "tset"), "no split 'tset'; it holds train, test"),
+    "an unknown split": (lambda at: at.evaluate("--split", "tset"), "no split 'tset'; available: train, test"),
     "an unknown format": (lambda at: at.localize("--to", "cocoo"), "no format named 'cocoo'; did you mean 'coco'?"),
     "an unknown device": (lambda at: at.evaluate("--device", "cuda:77"), "no device 'cuda:77' here; there is cpu"),
     "an unknown precision": (lambda at: at.localize("--precision", "fp8"), "bf16"),

@@ -159,7 +159,7 @@ def test_masks_that_are_no_masks_of_their_picture_are_listed_with_the_reason(tmp
         f"{folder / 'Bird_1_0002.png'} is 20×30, the picture {width}×{height}"
     )
     assert named["001.Bird_1/Bird_1_0004.jpg"].startswith("not a readable picture (")
-    assert "test: warning: mask of no use: 001.Bird_1/Bird_1_0002.jpg (" in found.describe()
+    assert "test: warning: unusable mask: 001.Bird_1/Bird_1_0002.jpg (" in found.describe()
     assert found.usable
 
 

@@ -50,7 +50,7 @@ def test_val_is_tested_on_where_there_is_no_test(tmp_path: Path) -> None:
 
 def test_a_data_set_without_training_pictures_cannot_be_trained_on(tmp_path: Path) -> None:
     write_folder(tmp_path, splits={"test": 1})
-    with pytest.raises(DataError, match="no training split; it holds test, expected train or all"):
+    with pytest.raises(DataError, match="no training split; available: test, expected train or all"):
         dataset_readers["folder"].training_split(tmp_path)
 
 

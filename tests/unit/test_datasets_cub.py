@@ -76,14 +76,14 @@ def test_windows_lines_blank_lines_and_a_byte_order_mark_are_read(root: Path) ->
 @pytest.mark.parametrize(
     ("name", "line", "text", "refusal"),
     [
-        ("images", 4, "4", r"images\.txt:4: '4' holds one value"),
+        ("images", 4, "4", r"images\.txt:4: '4' is one value"),
         ("images", 4, "3 other.jpg", r"images\.txt:4: image 3 is listed twice"),
         ("images", 2, "2 001.Bird_1/Bird_1_0000.jpg", r"images\.txt:2: '001.Bird_1/Bird_1_0000.jpg' is listed twice"),
         ("images", 2, "2 ../../etc/passwd", r"images\.txt:2: '../../etc/passwd' leads out of the data set"),
         ("images", 2, "2 /etc/passwd", r"images\.txt:2: '/etc/passwd' leads out"),
         ("images", 2, r"2 a\..\..\x.jpg", r"images\.txt:2: .* leads out"),
-        ("image_class_labels", 5, "5 4", r"image_class_labels\.txt:5: class 4; classes\.txt holds 1 to 3"),
-        ("image_class_labels", 5, "5 0", r"image_class_labels\.txt:5: class 0; classes\.txt holds 1 to 3"),
+        ("image_class_labels", 5, "5 4", r"image_class_labels\.txt:5: class 4; classes\.txt lists 1 to 3"),
+        ("image_class_labels", 5, "5 0", r"image_class_labels\.txt:5: class 0; classes\.txt lists 1 to 3"),
         ("image_class_labels", 5, "5 owl", r"image_class_labels\.txt:5: 'owl' is not a whole number"),
         ("image_class_labels", 5, "77 1", r"image_class_labels\.txt:5: image 77 is not in images\.txt"),
         ("image_class_labels", 5, "", r"image_class_labels\.txt: no line for image 5 \('002.Bird_2/Bird_2_0001.jpg'\)"),
@@ -125,10 +125,10 @@ def test_a_line_without_end_is_refused(root: Path) -> None:
 def test_a_split_without_pictures_is_refused(root: Path) -> None:
     path = root / "train_test_split.txt"
     path.write_text("".join(f"{line.split()[0]} 1\n" for line in path.read_text().splitlines()))
-    with pytest.raises(DataError, match="the split 'test' holds no picture"):
+    with pytest.raises(DataError, match="the split 'test' has no pictures"):
         read_dataset(root)
 
 
 def test_a_split_that_is_not_there_is_refused(root: Path) -> None:
-    with pytest.raises(DataError, match="no split 'val'; it holds train, test"):
+    with pytest.raises(DataError, match="no split 'val'; available: train, test"):
         read_dataset(root, split="val")

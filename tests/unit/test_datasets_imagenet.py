@@ -75,7 +75,7 @@ def test_without_training_pictures_the_list_of_val_numbers_the_classes(root: Pat
     shutil.rmtree(root / "train")
     val = read_dataset(root)
     assert val.class_names == (wnid(0), wnid(1), wnid(2))
-    with pytest.raises(DataError, match="no split 'train'; it holds val"):
+    with pytest.raises(DataError, match="no split 'train'; available: val"):
         read_dataset(root, split="train")
 
 

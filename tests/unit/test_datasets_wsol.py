@@ -197,27 +197,27 @@ def test_a_class_that_no_split_holds_is_refused(root: Path) -> None:
         ("image_ids", 2, "001.Bird_1/test_3.png", r"image_ids\.txt:2: '001.Bird_1/test_3.png' is listed twice"),
         ("image_ids", 2, "../../etc/passwd", r"image_ids\.txt:2: '../../etc/passwd' leads out of the data set"),
         ("image_ids", 2, "/etc/passwd", r"image_ids\.txt:2: '/etc/passwd' leads out"),
-        ("image_ids", 2, "a,b.png", r"image_ids\.txt:2: 'a,b\.png' holds 2 values; expected path$"),
+        ("image_ids", 2, "a,b.png", r"image_ids\.txt:2: 'a,b\.png' has 2 values; expected path$"),
         ("image_ids", 2, "x.png", r"class_labels\.txt:2: '001.Bird_1/test_4.png' is not in image_ids\.txt"),
         ("class_labels", 3, "", r"class_labels\.txt: no line for '002.Bird_2/test_3.png' of image_ids\.txt"),
         ("class_labels", 3, "x.png,1", r"class_labels\.txt:3: 'x\.png' is not in image_ids\.txt"),
-        ("class_labels", 3, "002.Bird_2/test_3.png", r"class_labels\.txt:3: .* holds 1 values; expected path,class$"),
+        ("class_labels", 3, "002.Bird_2/test_3.png", r"class_labels\.txt:3: .* has 1 values; expected path,class$"),
         ("class_labels", 3, "002.Bird_2/test_3.png,owl", r"class_labels\.txt:3: 'owl' is not a whole number"),
         ("class_labels", 3, "002.Bird_2/test_3.png,-1", r"class_labels\.txt:3: -1; expected 0 to 1000000"),
         ("class_labels", 3, "002.Bird_2/test_3.png,9999999", r"class_labels\.txt:3: 9999999; expected 0 to 1000000"),
         ("class_labels", 3, "002.Bird_2/test_4.png,1", r"class_labels\.txt:4: '002.Bird_2/test_4.png' is listed twice"),
         ("image_sizes", 4, "", r"image_sizes\.txt: no line for '002.Bird_2/test_4.png' of image_ids\.txt"),
         ("image_sizes", 4, "002.Bird_2/test_4.png,0,40", r"image_sizes\.txt:4: 0; expected 1 to 1000000"),
-        ("image_sizes", 4, "002.Bird_2/test_4.png,40", r"image_sizes\.txt:4: .* holds 2 values; expected path,width,h"),
+        ("image_sizes", 4, "002.Bird_2/test_4.png,40", r"image_sizes\.txt:4: .* has 2 values; expected path,width,h"),
         ("localization", 1, "x.png,1,2,3,4", r"localization\.txt:1: 'x\.png' is not in image_ids\.txt"),
-        ("localization", 1, "001.Bird_1/test_3.png,1,2,3", r"localization\.txt:1: .* holds 4 values; expected path,x0"),
+        ("localization", 1, "001.Bird_1/test_3.png,1,2,3", r"localization\.txt:1: .* has 4 values; expected path,x0"),
         ("localization", 1, "001.Bird_1/test_3.png,9,2,3,4", r"localization\.txt:1: box \(9, 2, 3, 4\) runs backwards"),
         ("localization", 1, "001.Bird_1/test_3.png,1,2,3,nan", r"localization\.txt:1: 'nan' is not a finite number"),
         (
             "localization",
             2,
             "001.Bird_1/test_3.png,a.png,",
-            r"localization\.txt:2: .* holds 3 values; expected path,x0",
+            r"localization\.txt:2: .* has 3 values; expected path,x0",
         ),
     ],
 )
@@ -237,7 +237,7 @@ def test_a_broken_line_is_refused_by_file_and_line(root: Path, name: str, line: 
         (1, "001.Bird_1/test_3.png,a.png,/b.png", r"localization\.txt:1: '/b\.png' leads out of the data set"),
         (2, "001.Bird_1/test_3.png,a.png,b.png", r"localization\.txt:2: 'b\.png' in a further line of '001.Bird_1/t"),
         (2, "001.Bird_1/test_3.png,001.Bird_1/test_3_m0.png,", r"localization\.txt:2: the mask '001.* is listed twice"),
-        (2, "001.Bird_1/test_3.png,1,2,3,4", r"localization\.txt:2: .* holds 5 values; expected path,mask,ignore$"),
+        (2, "001.Bird_1/test_3.png,1,2,3,4", r"localization\.txt:2: .* has 5 values; expected path,mask,ignore$"),
     ],
 )
 def test_a_broken_line_of_masks_is_refused(masked: Path, line: int, text: str, refusal: str) -> None:
@@ -348,7 +348,7 @@ def test_an_id_that_a_list_cannot_hold_is_refused_and_nothing_is_written(
     dataset = replace(dataset, image_ids=(image_id, *dataset.image_ids[1:]))
     assert dataset.sizes_wh is not None
     with pytest.raises(
-        DataError, match=r"^'.*': a comma, a line break or a blank at an end, which no such list can hold"
+        DataError, match=r"^'.*': a comma, a line break or a blank at an end, which no such list can express"
     ):
         write_wsol_metadata(dataset, tmp_path / "out", sizes_wh=dataset.sizes_wh)
     assert not (tmp_path / "out").exists()

@@ -122,7 +122,7 @@ def unfit(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, str]:
         return data, "class 2 is 'fox', the model's is 'emu'"
     if request.param == "no such split":
         (data / "test").rename(data / "train")
-        return data, "no test split; it holds train, expected test or val or all"
+        return data, "no test split; available: train, expected test or val or all"
     return data, "no boxes for split 'test'"
 
 

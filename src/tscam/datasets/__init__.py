@@ -1,4 +1,4 @@
-"""Data sets, one reader a file; importing this package files them all."""
+"""Data sets, one reader a file; importing this package registers all of them."""
 
 from tscam.datasets import class_folders, cub, imagenet, wsol
 from tscam.datasets.base import (

@@ -1,4 +1,4 @@
-"""What a data set is, and the readers that make one from a folder. Each reader turns its convention into ours, once."""
+"""The contract of a data set and of its readers; each reader converts one layout of folders and lists to ours."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -18,20 +18,20 @@ class Dataset:
     """One split of a data set, column by column (a million pictures are a million short strings, not objects).
 
     Attributes:
-        name: of its reader: `cub`, `imagenet`, `wsol`, `folder`.
-        split: which part this is.
-        root: the folder that was given.
+        name: registered name of its reader: `cub`, `imagenet`, `wsol`, `folder`.
+        split: name of the split.
+        root: the folder that the caller named.
         image_root: the folder that `image_ids` are relative to.
         class_names: the name of each class, by class id.
         image_ids: path of each picture relative to `image_root`, with forward slashes; unique in the split.
         labels: class id of each picture, from 0.
-        boxes: of each picture, float `(x0, y0, x1, y1)` half-open edges in pixels of the picture as displayed; `(0, 4)`
-            for a picture without boxes; None where the whole data set has none.
+        boxes: boxes of each picture, float `(x0, y0, x1, y1)` half-open edges in pixels of the picture as displayed;
+            `(0, 4)` for a picture without boxes; None where the whole data set has none.
         box_rule: how evaluation rounds these boxes to view pixels (`tscam.metrics.ts_cam`).
-        threshold: the published one, fraction of the map's maximum.
-        masks: the files of each picture's segmentation; None where the data set has none.
-        sizes_wh: width and height of each picture as displayed, in pixels, where the data set's own lists state them;
-            None where the pictures must be asked.
+        threshold: the published threshold, fraction of the map's maximum.
+        masks: segmentation files of each picture; None where the data set has none.
+        sizes_wh: width and height of each picture as displayed, in pixels, as the lists of the data set state them;
+            None where they state none.
     """
 
     name: str
@@ -51,11 +51,11 @@ class Dataset:
         return len(self.image_ids)
 
     def path(self, index: int) -> Path:
-        """The file of a picture."""
+        """Return the file of a picture."""
         return self.image_root / self.image_ids[index]
 
     def subset(self, indices: Sequence[int] | Int[np.ndarray, " m"], *, split: str) -> "Dataset":
-        """The pictures of these indices, in their order, under the name of another split."""
+        """Return the pictures of these indices, in their order, as a split of another name."""
         chosen = np.asarray(indices, dtype=np.int64)
         return replace(
             self,
@@ -70,11 +70,11 @@ class Dataset:
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetReader:
-    """How one layout of a data set is read.
+    """Functions that read one layout of a data set.
 
     Attributes:
-        recognizes: does this folder look like that layout? Looks at names alone.
-        splits: names of the splits that the folder holds, of `train`, `val` and `test`, or `all` alone.
+        recognizes: True if a folder has this layout; looks at names alone.
+        splits: folder → names of its splits, out of `train`, `val` and `test`, or `all` alone.
         read: folder and split → `Dataset`. Raises `DataError`, naming file and line.
     """
 
@@ -83,63 +83,63 @@ class DatasetReader:
     read: Callable[[Path, str], Dataset]
 
     def training_split(self, root: Path) -> str:
-        """The split that `train` takes unless told otherwise: `train`, else `all`.
+        """Return the split that `train` takes by default: `train`, else `all`.
 
         Raises:
-            DataError: the folder holds neither.
+            DataError: the folder contains neither.
         """
-        return self._first_held(root, ("train", "all"), purpose="training")
+        return self._first_split(root, ("train", "all"), purpose="training")
 
     def test_split(self, root: Path) -> str:
-        """The split that `evaluate` takes unless told otherwise: `test`, else `val`, else `all`.
+        """Return the split that `evaluate` takes by default: `test`, else `val`, else `all`.
 
         Raises:
-            DataError: the folder holds none of them.
+            DataError: the folder contains none of them.
         """
-        return self._first_held(root, ("test", "val", "all"), purpose="test")
+        return self._first_split(root, ("test", "val", "all"), purpose="test")
 
-    def _first_held(self, root: Path, wanted: tuple[str, ...], *, purpose: str) -> str:
-        held = self.splits(root)
-        for split in wanted:
-            if split in held:
+    def _first_split(self, root: Path, candidates: tuple[str, ...], *, purpose: str) -> str:
+        splits = self.splits(root)
+        for split in candidates:
+            if split in splits:
                 return split
         raise DataError(
-            f"{root}: no {purpose} split; it holds {', '.join(held) or 'none'}, expected {' or '.join(wanted)}"
+            f"{root}: no {purpose} split; available: {', '.join(splits) or 'none'}, expected {' or '.join(candidates)}"
         )
 
 
 dataset_readers: Registry[DatasetReader] = Registry("dataset")
 
-# Fits nearly every tree of pictures, ImageNet's too: asked last.
-_ASKED_LAST = "folder"
+# Fits nearly every tree of pictures, ImageNet's too: tried last.
+_TRIED_LAST = "folder"
 
 
 def read_dataset(root: Path, *, name: str | None = None, split: str | None = None) -> Dataset:
-    """One split of the data set in a folder.
+    """Read one split of the data set in a folder.
 
     Args:
         root: the folder.
-        name: of the reader; None looks at the folder.
-        split: None takes the reader's test split.
+        name: registered name of the reader; detected from the folder by default.
+        split: name of the split; the reader's test split by default.
 
     Raises:
-        DataError: the folder is missing or empty, holds no known layout, the split holds no picture, or its files are
+        DataError: the folder is missing or empty or has no known layout, the split is missing or empty, or a file is
             broken.
         ConfigError: no reader of that name.
     """
     reader = find_reader(root, name=name)
-    chosen = split or reader.test_split(root)
-    held = reader.splits(root)
-    if chosen not in held:
-        raise DataError(f"{root}: no split {chosen!r}; it holds {', '.join(held) or 'none'}")
-    dataset = reader.read(root, chosen)
+    split_name = split or reader.test_split(root)
+    splits = reader.splits(root)
+    if split_name not in splits:
+        raise DataError(f"{root}: no split {split_name!r}; available: {', '.join(splits) or 'none'}")
+    dataset = reader.read(root, split_name)
     if not len(dataset):
-        raise DataError(f"{root}: the split {chosen!r} holds no picture")
+        raise DataError(f"{root}: the split {split_name!r} has no pictures")
     return dataset
 
 
 def find_reader(root: Path, *, name: str | None = None) -> DatasetReader:
-    """The reader of that name, or the one whose layout the folder has.
+    """Return the reader of that name; by default the one whose layout the folder has.
 
     Raises:
         DataError: the folder is missing or empty, or no layout fits.
@@ -153,18 +153,18 @@ def find_reader(root: Path, *, name: str | None = None) -> DatasetReader:
 
 
 def recognize(root: Path) -> str:
-    """The name of the reader whose layout the folder has.
+    """Return the name of the reader whose layout the folder has.
 
     Raises:
-        DataError: none fits.
+        DataError: the folder is missing or empty, or no layout fits.
     """
     _require_folder(root)
-    for name in sorted(dataset_readers, key=lambda name: (name == _ASKED_LAST, name)):
+    for name in sorted(dataset_readers, key=lambda name: (name == _TRIED_LAST, name)):
         if dataset_readers[name].recognizes(root):
             return name
     raise DataError(
         f"{root}: no data set recognized; expected CUB's list files, ImageNet's train/ and val/, wsolevaluation's "
-        f"metadata/, or a folder a class (readers: {', '.join(dataset_readers)})"
+        f"metadata/, or one folder a class (readers: {', '.join(dataset_readers)})"
     )
 
 
@@ -176,5 +176,5 @@ def _require_folder(root: Path) -> None:
 
 
 def has_boxes(dataset: Dataset) -> bool:
-    """Has every picture a box?"""
-    return dataset.boxes is not None and all(len(of_picture) for of_picture in dataset.boxes)
+    """True if every picture has a box."""
+    return dataset.boxes is not None and all(len(boxes) for boxes in dataset.boxes)

@@ -1,4 +1,4 @@
-"""Is a data set whole? Counts, missing and broken files, boxes outside the picture, pictures shared by splits."""
+"""The check of a data set: counts, missing and broken files, boxes outside the picture, pictures shared by splits."""
 
 import hashlib
 import os
@@ -20,27 +20,28 @@ from tscam.loading import Progress, read_ahead
 # Annotators count the last pixel as inside, or not: neither is an error.
 _EDGE_TOLERANCE = 1.0
 
-_NAMED_AT_MOST = 3
+_MAX_NAMED = 3
 
 _MISSING = "no such file"
 
 
 @dataclass(frozen=True, kw_only=True)
 class SplitCheck:
-    """What was found in one split; pictures are named by their ids.
+    """Counts and faults of one split; pictures are named by their ids.
 
     Attributes:
-        pictures: their number.
+        split: name of the split.
+        pictures: number of pictures.
         classes: number of classes with a picture in this split.
         per_class: fewest, median and most pictures of a class, over all classes of the data set.
         with_boxes: number of pictures with a box; None where the data set has no boxes.
-        missing: pictures whose file is not there.
-        unreadable: pictures that are there and cannot be read, each with the reason.
+        missing: pictures whose file does not exist.
+        unreadable: pictures whose file exists and cannot be read, each with the reason.
         boxes_outside: pictures with a box that leaves the picture, by more than a pixel at the right or the bottom.
         boxes_without_area: pictures with a box that has no width or no height.
-        missing_masks: pictures with a mask that is not there, in a data set with masks.
-        bad_masks: pictures with a mask that is unreadable or of another size than the picture, each with the reason.
-        other_sizes: pictures of another size than their list states, in a data set that states sizes.
+        missing_masks: pictures with a mask whose file does not exist, in a data set with masks.
+        bad_masks: pictures with a mask that is unreadable or has another size than the picture, each with the reason.
+        other_sizes: pictures that have another size than their list states, in a data set that states sizes.
     """
 
     split: str
@@ -57,34 +58,34 @@ class SplitCheck:
     other_sizes: tuple[str, ...]
 
     def describe(self) -> list[str]:
-        """The counts as one line, then a line a fault or warning."""
+        """Return the counts as one line, then one line for every fault and warning."""
         fewest, median, most = self.per_class
         boxes = "no boxes" if self.with_boxes is None else f"{self.with_boxes} with boxes"
         counts = f"{self.pictures} pictures of {self.classes} classes ({fewest} to {most} a class, median {median:g})"
-        named = {
+        messages = {
             "fault: no such file": self.missing,
             "fault: unreadable": _with_reasons(self.unreadable),
             "warning: box outside the picture": self.boxes_outside,
             "warning: box without area": self.boxes_without_area,
             "warning: no such mask": self.missing_masks,
-            "warning: mask of no use": _with_reasons(self.bad_masks),
-            "warning: of another size than its list states": self.other_sizes,
+            "warning: unusable mask": _with_reasons(self.bad_masks),
+            "warning: another size than its list states": self.other_sizes,
         }
         lines = [f"{self.split}: {counts}, {boxes}"]
-        return lines + [f"{self.split}: {what}: {image_id}" for what, ids in named.items() for image_id in ids]
+        return lines + [f"{self.split}: {message}: {image_id}" for message, ids in messages.items() for image_id in ids]
 
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetCheck:
-    """What was found in a data set.
+    """Counts and faults of a data set.
 
     Attributes:
-        name: of its reader.
-        root: the folder that was given.
+        name: registered name of its reader.
+        root: the folder that the caller named.
         classes: number of classes.
-        splits: what was found in each split.
+        splits: counts and faults of each split.
         shared: pairs `(split: id, split: id)` of pictures of different splits whose files have the same content.
-        untrained_classes: classes without a picture to train on.
+        untrained_classes: classes without training pictures.
     """
 
     name: str
@@ -96,23 +97,23 @@ class DatasetCheck:
 
     @property
     def usable(self) -> bool:
-        """Every split holds pictures and all of them can be read. What else is listed are warnings."""
+        """True if every split has pictures and all of them can be read; everything else is a warning."""
         return bool(self.splits) and not any(
-            held.missing or held.unreadable or not held.pictures for held in self.splits
+            split.missing or split.unreadable or not split.pictures for split in self.splits
         )
 
     def describe(self) -> str:
-        """What was found as lines of text: counts of each split, then every fault and warning by name."""
+        """Return lines of text: the counts of each split, then every fault and warning by name."""
         lines = [f"{self.root}: data set {self.name!r}, {self.classes} classes"]
         lines += [line for split in self.splits for line in split.describe()]
-        lines += [f"warning: {name}: a class without a picture to train on" for name in self.untrained_classes]
+        lines += [f"warning: {name}: a class without training pictures" for name in self.untrained_classes]
         lines += [f"warning: {one} and {other} are the same file" for one, other in self.shared]
         return "\n".join([*lines, "usable" if self.usable else "NOT usable"])
 
 
 @dataclass(frozen=True, eq=False)
 class _Inspection:
-    """The files of a split: size in pixels and in bytes of each, and by index why it cannot be read."""
+    """The files of a split: the size of each in pixels and in bytes, and by index why it cannot be read."""
 
     sizes_wh: Int[np.ndarray, "n 2"]
     byte_counts: Int[np.ndarray, " n"]
@@ -123,17 +124,17 @@ def check_dataset(root: Path, *, name: str | None = None, on_progress: Progress 
     """Read every split of a data set and decode every picture of it.
 
     Raises:
-        DataError: the folder holds no known layout, or a list file is broken.
+        DataError: the folder has no known layout, or a list file is broken.
         ConfigError: no reader of that name.
     """
     reader = find_reader(root, name=name)
     datasets = [reader.read(root, split) for split in reader.splits(root)]
     inspections = []
     total = sum(map(len, datasets))
-    before = 0
+    done = 0
     for dataset in datasets:
-        inspections.append(_inspect(dataset, os.cpu_count() or 1, on_progress, before=before, total=total))
-        before += len(dataset)
+        inspections.append(_inspect(dataset, os.cpu_count() or 1, on_progress, done=done, total=total))
+        done += len(dataset)
     return DatasetCheck(
         name=name or recognize(root),
         root=root,
@@ -145,12 +146,8 @@ def check_dataset(root: Path, *, name: str | None = None, on_progress: Progress 
 
 
 def verify_pictures(dataset: Dataset, *, workers: int, on_progress: Progress | None = None) -> list[tuple[str, str]]:
-    """Decode every picture of a split in threads.
-
-    Returns:
-        The id of each picture that cannot be read, and the reason.
-    """
-    inspection = _inspect(dataset, workers, on_progress, before=0, total=len(dataset))
+    """Decode every picture of a split in threads, and return the id of each that cannot be read, with the reason."""
+    inspection = _inspect(dataset, workers, on_progress, done=0, total=len(dataset))
     return [(dataset.image_ids[index], reason) for index, reason in inspection.reasons.items()]
 
 
@@ -158,35 +155,35 @@ def require_usable(dataset: Dataset, *, workers: int, on_progress: Progress | No
     """Refuse a split with pictures that cannot be read, before hours of work end at one of them.
 
     Raises:
-        DataError: names the first of them and their number.
+        DataError: names the first of these pictures and their number.
     """
     bad = verify_pictures(dataset, workers=workers, on_progress=on_progress)
     if bad:
-        named = ", ".join(f"{image_id!r} ({reason})" for image_id, reason in bad[:_NAMED_AT_MOST])
-        rest = f" and {len(bad) - _NAMED_AT_MOST} more" if len(bad) > _NAMED_AT_MOST else ""
+        names = ", ".join(f"{image_id!r} ({reason})" for image_id, reason in bad[:_MAX_NAMED])
+        rest = f" and {len(bad) - _MAX_NAMED} more" if len(bad) > _MAX_NAMED else ""
         raise DataError(
             f"{dataset.root}: {len(bad)} of {len(dataset)} pictures of the split {dataset.split!r} cannot be read: "
-            f"{named}{rest}; replace them or take them out of the data set (tscam check lists all)"
+            f"{names}{rest}; replace or remove them (tscam check lists all)"
         )
 
 
-def _inspect(dataset: Dataset, workers: int, on_progress: Progress | None, *, before: int, total: int) -> _Inspection:
+def _inspect(dataset: Dataset, workers: int, on_progress: Progress | None, *, done: int, total: int) -> _Inspection:
     count = len(dataset)
     sizes_wh, byte_counts = np.zeros((count, 2), dtype=np.int64), np.zeros(count, dtype=np.int64)
     reasons: dict[int, str] = {}
     paths = map(dataset.path, range(count))
-    for index, seen in enumerate(read_ahead(paths, _size_or_reason, workers=workers, depth=16 * workers)):
-        if isinstance(seen, str):
-            reasons[index] = seen
+    for index, result in enumerate(read_ahead(paths, _size_or_reason, workers=workers, depth=16 * workers)):
+        if isinstance(result, str):
+            reasons[index] = result
         else:
-            sizes_wh[index], byte_counts[index] = seen
+            sizes_wh[index], byte_counts[index] = result
         if on_progress:
-            on_progress(before + index + 1, total)
+            on_progress(done + index + 1, total)
     return _Inspection(sizes_wh, byte_counts, reasons)
 
 
 def _size_or_reason(path: Path) -> tuple[tuple[int, int], int] | str:
-    """Size in pixels and in bytes of a picture, or why it cannot be read."""
+    """Return the size of a picture in pixels and in bytes, or why it cannot be read."""
     try:
         return verify_image(path), path.stat().st_size
     except ImageError as fault:
@@ -208,16 +205,16 @@ def _check_split(dataset: Dataset, inspection: _Inspection) -> SplitCheck:
         pictures=len(dataset),
         classes=int((counts > 0).sum()),
         per_class=(int(counts.min()), float(np.median(counts)), int(counts.max())) if len(counts) else (0, 0.0, 0),
-        with_boxes=None if dataset.boxes is None else sum(len(of_picture) > 0 for of_picture in boxes),
+        with_boxes=None if dataset.boxes is None else sum(len(picture_boxes) > 0 for picture_boxes in boxes),
         missing=tuple(ids[index] for index, reason in reasons.items() if reason == _MISSING),
         unreadable=tuple((ids[index], reason) for index, reason in reasons.items() if reason != _MISSING),
         boxes_outside=tuple(
             ids[index]
-            for index, of_picture in enumerate(boxes)
-            if index not in reasons and _leaves(of_picture, inspection.sizes_wh[index])
+            for index, picture_boxes in enumerate(boxes)
+            if index not in reasons and _leaves(picture_boxes, inspection.sizes_wh[index])
         ),
         boxes_without_area=tuple(
-            ids[index] for index, of_picture in enumerate(boxes) if (box_area(of_picture) == 0).any()
+            ids[index] for index, picture_boxes in enumerate(boxes) if (box_area(picture_boxes) == 0).any()
         ),
         missing_masks=tuple(image_id for image_id, reason in mask_faults if reason == _MISSING),
         bad_masks=tuple((image_id, reason) for image_id, reason in mask_faults if reason != _MISSING),
@@ -230,7 +227,7 @@ def _check_split(dataset: Dataset, inspection: _Inspection) -> SplitCheck:
 
 
 def _mask_faults(dataset: Dataset, inspection: _Inspection) -> Iterator[tuple[str, str]]:
-    """Each picture with a mask that cannot be used, and the first reason; a picture's own faults are told elsewhere."""
+    """Yield each picture with a mask that cannot be used, and the first reason."""
 
     def first_fault(index: int) -> str | None:
         masks = dataset.masks[index] if dataset.masks is not None else Masks(())
@@ -245,7 +242,7 @@ def _mask_faults(dataset: Dataset, inspection: _Inspection) -> Iterator[tuple[st
 
 
 def _mask_fault(path: Path, picture_wh: Int[np.ndarray, " 2"]) -> str | None:
-    """Why a mask is of no use; the size of a picture that cannot be read is 0×0, and not compared."""
+    """Return why a mask cannot be used, or None; a picture that cannot be read has size 0×0, which is not compared."""
     try:
         height, width = read_grey_levels(path).shape
     except ImageError as fault:
@@ -264,19 +261,19 @@ def _leaves(boxes: Float[np.ndarray, "m 4"], size_wh: Int[np.ndarray, " 2"]) -> 
 
 
 def _shared(datasets: Sequence[Dataset], inspections: Sequence[_Inspection]) -> Iterator[tuple[str, str]]:
-    """Each picture whose content an earlier split holds too, after the first that holds it."""
-    in_splits = Counter(
-        size for seen in inspections for size in np.unique(seen.byte_counts[seen.byte_counts > 0]).tolist()
+    """Yield each picture whose content is also in an earlier split, after the first picture with that content."""
+    split_counts = Counter(
+        size for files in inspections for size in np.unique(files.byte_counts[files.byte_counts > 0]).tolist()
     )
-    sizes = [size for size, splits in in_splits.items() if splits > 1]
+    sizes = [size for size, splits in split_counts.items() if splits > 1]
     first: dict[bytes, tuple[Dataset, str]] = {}
-    for dataset, seen in zip(datasets, inspections, strict=True):
-        candidates = np.flatnonzero(np.isin(seen.byte_counts, sizes)).tolist()
+    for dataset, files in zip(datasets, inspections, strict=True):
+        candidates = np.flatnonzero(np.isin(files.byte_counts, sizes)).tolist()
         digests = read_ahead(map(dataset.path, candidates), _digest, workers=os.cpu_count() or 1, depth=64)
         for index, digest in zip(candidates, digests, strict=True):
-            holder, image_id = first.setdefault(digest, (dataset, dataset.image_ids[index]))
-            if holder is not dataset:
-                yield f"{holder.split}: {image_id}", f"{dataset.split}: {dataset.image_ids[index]}"
+            first_dataset, image_id = first.setdefault(digest, (dataset, dataset.image_ids[index]))
+            if first_dataset is not dataset:
+                yield f"{first_dataset.split}: {image_id}", f"{dataset.split}: {dataset.image_ids[index]}"
 
 
 def _digest(path: Path) -> bytes:
@@ -284,11 +281,11 @@ def _digest(path: Path) -> bytes:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").digest()
     except OSError as fault:
-        raise DataError(f"{printable(path)}: cannot be read any more ({one_line(fault)}); check again") from fault
+        raise DataError(f"{printable(path)}: can no longer be read ({one_line(fault)}); check again") from fault
 
 
 def _untrained_classes(datasets: Sequence[Dataset]) -> tuple[str, ...]:
-    """Classes without a picture in the training split; none where there is no training split."""
+    """Return the classes without a picture in the training split; none where there is no training split."""
     for dataset in datasets:
         if dataset.split in ("train", "all"):
             trained = set(dataset.labels.tolist())

@@ -15,16 +15,16 @@ from tscam.geometry import Box
 
 Cell = TypeVar("Cell")
 
-# Where the list files may lie below the folder that is given.
+# Folders below the root that may contain the list files.
 _FOLDERS = (".", "CUB_200_2011", "CUB-200-2011")
 
 
 def _read(root: Path, split: str) -> Dataset:
-    """One split, its pictures in the order of `images.txt`.
+    """Read one split, its pictures in the order of `images.txt`.
 
     `images.txt` (`number path`), `image_class_labels.txt` (`number class`, classes from 1), `train_test_split.txt`
-    (`number 1` for training) and `classes.txt` (`class name`) are needed; `bounding_boxes.txt` (`number x y width
-    height`) and `segmentations/` are taken where they are. A picture without a box gets none, not a guess.
+    (`number 1` for training) and `classes.txt` (`class name`) are required; `bounding_boxes.txt` (`number x y width
+    height`) and `segmentations/` are optional. A picture without a box gets none, not a guess.
 
     Raises:
         DataError: a list is missing, a line of it is broken, or the lists do not agree.
@@ -33,20 +33,20 @@ def _read(root: Path, split: str) -> Dataset:
     class_names = _class_names(folder / "classes.txt")
     pictures = _pictures(folder / "images.txt")
 
-    def label(text: str, where: str) -> int:
-        number = whole_number(text, where)
+    def label(text: str, source: str) -> int:
+        number = whole_number(text, source)
         if not 1 <= number <= len(class_names):
-            raise DataError(f"{where}: class {number}; classes.txt holds 1 to {len(class_names)}")
+            raise DataError(f"{source}: class {number}; classes.txt lists 1 to {len(class_names)}")
         return number - 1
 
-    labels = _column(folder / "image_class_labels.txt", label, of=pictures, whole=True)
-    is_training = _column(folder / "train_test_split.txt", _is_training, of=pictures, whole=True)
-    chosen = [number for number in pictures if is_training[number] == (split == "train")]
-    image_ids = tuple(pictures[number] for number in chosen)
+    labels = _column(folder / "image_class_labels.txt", label, pictures=pictures, is_complete=True)
+    is_training = _column(folder / "train_test_split.txt", _is_training, pictures=pictures, is_complete=True)
+    numbers = [number for number in pictures if is_training[number] == (split == "train")]
+    image_ids = tuple(pictures[number] for number in numbers)
     boxes = None
     if (folder / "bounding_boxes.txt").exists():
-        box_of = _column(folder / "bounding_boxes.txt", _box, of=pictures, whole=False)
-        boxes = tuple(box_array([box_of[number]] if number in box_of else []) for number in chosen)
+        column = _column(folder / "bounding_boxes.txt", _box, pictures=pictures, is_complete=False)
+        boxes = tuple(box_array([column[number]] if number in column else []) for number in numbers)
     masks = None
     if (folder / "segmentations").is_dir():
         files = ((folder / "segmentations" / image_id).with_suffix(".png") for image_id in image_ids)
@@ -58,7 +58,7 @@ def _read(root: Path, split: str) -> Dataset:
         image_root=folder / "images",
         class_names=class_names,
         image_ids=image_ids,
-        labels=np.array([labels[number] for number in chosen], dtype=np.int64),
+        labels=np.array([labels[number] for number in numbers], dtype=np.int64),
         boxes=boxes,
         box_rule="cub",
         threshold=0.10,
@@ -67,7 +67,7 @@ def _read(root: Path, split: str) -> Dataset:
 
 
 def _folder(root: Path) -> Path | None:
-    """The folder that holds the lists."""
+    """Return the folder that contains the lists."""
     for name in _FOLDERS:
         if (root / name / "images.txt").is_file() and (root / name / "train_test_split.txt").is_file():
             return root / name
@@ -75,72 +75,74 @@ def _folder(root: Path) -> Path | None:
 
 
 def _rows(path: Path) -> Iterator[tuple[str, str, str]]:
-    """`path:line`, the number and the rest of every line."""
-    for where, text in list_lines(path):
+    """Yield `path:line`, the number and the rest of every line."""
+    for source, text in list_lines(path):
         number, *rest = text.split(maxsplit=1)
         if not rest:
-            raise DataError(f"{where}: {text!r} holds one value; expected a number and what belongs to it")
-        yield where, number, rest[0]
+            raise DataError(f"{source}: {text!r} is one value; expected a number and a value")
+        yield source, number, rest[0]
 
 
 def _pictures(path: Path) -> dict[str, str]:
-    """The path of each picture by its number."""
+    """Return the path of each picture by its number."""
     pictures: dict[str, str] = {}
-    taken: set[str] = set()
-    for where, number, text in _rows(path):
-        image_id = picture_id(text, where)
+    image_ids: set[str] = set()
+    for source, number, text in _rows(path):
+        image_id = picture_id(text, source)
         if number in pictures:
-            raise DataError(f"{where}: image {number} is listed twice")
-        if image_id in taken:
-            raise DataError(f"{where}: {image_id!r} is listed twice")
+            raise DataError(f"{source}: image {number} is listed twice")
+        if image_id in image_ids:
+            raise DataError(f"{source}: {image_id!r} is listed twice")
         pictures[number] = image_id
-        taken.add(image_id)
+        image_ids.add(image_id)
     return pictures
 
 
-def _column(path: Path, parse: Callable[[str, str], Cell], *, of: Mapping[str, str], whole: bool) -> dict[str, Cell]:
-    """What a list says of each picture; a `whole` list says something of every one."""
+def _column(
+    path: Path, parse: Callable[[str, str], Cell], *, pictures: Mapping[str, str], is_complete: bool
+) -> dict[str, Cell]:
+    """Return the value of each picture in a list; a complete list has one for every picture."""
     column: dict[str, Cell] = {}
-    for where, number, text in _rows(path):
-        if number not in of:
-            raise DataError(f"{where}: image {number} is not in images.txt")
+    for source, number, text in _rows(path):
+        if number not in pictures:
+            raise DataError(f"{source}: image {number} is not in images.txt")
         if number in column:
-            raise DataError(f"{where}: image {number} is listed twice")
-        column[number] = parse(text, where)
-    if whole and len(column) < len(of):
-        missing = next(number for number in of if number not in column)
-        raise DataError(f"{path}: no line for image {missing} ({of[missing]!r}) of images.txt")
+            raise DataError(f"{source}: image {number} is listed twice")
+        column[number] = parse(text, source)
+    if is_complete and len(column) < len(pictures):
+        missing = next(number for number in pictures if number not in column)
+        raise DataError(f"{path}: no line for image {missing} ({pictures[missing]!r}) of images.txt")
     return column
 
 
 def _class_names(path: Path) -> tuple[str, ...]:
-    """Names as written, `001.Black_footed_Albatross`, in the order of their numbers."""
+    """Return class names as written, `001.Black_footed_Albatross`, in the order of their numbers."""
     names: dict[int, str] = {}
-    for where, text, name in _rows(path):
-        number = whole_number(text, where)
+    for source, text, name in _rows(path):
+        number = whole_number(text, source)
         if number in names:
-            raise DataError(f"{where}: class {number} is listed twice")
+            raise DataError(f"{source}: class {number} is listed twice")
         names[number] = name
     if not names or sorted(names) != list(range(1, len(names) + 1)):
         raise DataError(f"{path}: classes are numbered {sorted(names)[:3]} …; expected 1, 2, 3 … without gaps")
     return tuple(names[number] for number in sorted(names))
 
 
-def _is_training(text: str, where: str) -> bool:
+def _is_training(text: str, source: str) -> bool:
     if text not in ("0", "1"):
-        raise DataError(f"{where}: split {text!r}; expected 1 for training or 0 for test")
+        raise DataError(f"{source}: split {text!r}; expected 1 for training or 0 for test")
     return text == "1"
 
 
-def _box(text: str, where: str) -> Box:
-    """`x y width height` in pixels → `(x, y, x + width, y + height)`, nothing rounded or shifted."""
-    numbers = [finite_number(number, where) for number in text.split()]
+def _box(text: str, source: str) -> Box:
+    """Convert `x y width height` in pixels to `(x, y, x + width, y + height)`, not rounded or shifted."""
+    numbers = [finite_number(number, source) for number in text.split()]
     if len(numbers) != 4:
-        raise DataError(f"{where}: {len(numbers)} numbers for a box; expected x y width height")
+        raise DataError(f"{source}: {len(numbers)} numbers for a box; expected x y width height")
     x, y, width, height = numbers
     if width <= 0 or height <= 0:
-        lacking = "width" if width <= 0 else "height"
-        raise DataError(f"{where}: box x={x:g} y={y:g} width={width:g} height={height:g} has no {lacking}")
+        side = "width" if width <= 0 else "height"
+        raise DataError(f"{source}: box x={x:g} y={y:g} width={width:g} height={height:g} has no {side}")
     return x, y, x + width, y + height
 
 

@@ -1,4 +1,4 @@
-"""Pictures that are held out of a training split: which ones is a function of the seed, so that all verbs agree."""
+"""Held-out pictures of a training split: a function of the seed, so that all verbs choose the same ones."""
 
 from fractions import Fraction
 
@@ -9,28 +9,28 @@ from tscam.errors import DataError
 
 
 def hold_out(dataset: Dataset, *, fraction: float, seed: int) -> tuple[Dataset, Dataset]:
-    """What is left to train on, and a part that is held out as `val`: a fraction of each class.
+    """Return the training split without a fraction of each class, and that fraction as `val`.
 
     Fractions of a picture add up over the classes, so that small classes give their share, too; a class keeps at least
-    one picture. Which ones go depends on the seed alone.
+    one picture. The choice depends on the seed alone.
 
     Raises:
         DataError: no class has a picture to spare.
     """
     random = np.random.default_rng(seed)
-    held: list[int] = []
+    held_out: list[int] = []
     owed, share = Fraction(0), Fraction(str(fraction))
     for label in range(len(dataset.class_names)):
         members = random.permutation(np.flatnonzero(dataset.labels == label))
         owed += share * len(members)
         taken = min(int(owed), max(len(members) - 1, 0))
         owed -= taken
-        held += members[:taken].tolist()
-    if not held:
+        held_out += members[:taken].tolist()
+    if not held_out:
         can_spare = max(np.bincount(dataset.labels), default=0) > 1
         raise DataError(
             f"{dataset.root}: {len(dataset)} pictures of {len(dataset.class_names)} classes are too few to hold "
             f"{fraction:g} of them out; {'raise --val-fraction, or ' if can_spare else ''}take --select last"
         )
-    kept = np.setdiff1d(np.arange(len(dataset)), held)
-    return dataset.subset(kept, split=dataset.split), dataset.subset(sorted(held), split="val")
+    kept = np.setdiff1d(np.arange(len(dataset)), held_out)
+    return dataset.subset(kept, split=dataset.split), dataset.subset(sorted(held_out), split="val")

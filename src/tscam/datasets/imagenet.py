@@ -17,7 +17,7 @@ from tscam.formats.voc import voc_objects
 from tscam.geometry import Box
 from tscam.image import printable
 
-# Where `train/` and `val/` may lie below the folder that is given; the latter two are Kaggle's tree.
+# Folders below the root that may contain `train/` and `val/`; the latter two are Kaggle's tree.
 _PICTURES = (".", "ILSVRC/Data/CLS-LOC", "Data/CLS-LOC")
 _LISTS = {"train": "ILSVRC2012_list/train.txt", "val": "ILSVRC2012_list/val_folder_new.txt"}
 _SOLUTION = "LOC_val_solution.csv"
@@ -33,7 +33,7 @@ _NO_BOXES.setflags(write=False)
 
 @dataclass(frozen=True)
 class _Columns:
-    """The pictures of a split: columns, for 1.28 million of them."""
+    """The pictures of a split as columns, since ImageNet has 1.28 million."""
 
     ids: list[str] = field(default_factory=list)
     labels: MutableSequence[int] = field(default_factory=lambda: array("i"))
@@ -42,23 +42,23 @@ class _Columns:
 
 @dataclass(frozen=True)
 class _Annotation:
-    """What the official annotations say of a picture of `val/`."""
+    """The official annotation of a picture of `val/`."""
 
     wnid: str
     boxes: Float[np.ndarray, "m 4"]
 
 
 def _read(root: Path, split: str) -> Dataset:
-    """One split.
+    """Read one split.
 
     Pictures and labels come from `ILSVRC2012_list/train.txt` and `val_folder_new.txt` (`wnid/name.JPEG label`, then
     `x1 y1 x2 y2` of each box); where a list is missing, from the folders `train/<wnid>` and `val/<wnid>`. A flat `val/`
     takes its labels from the annotations: `LOC_val_solution.csv`, else the XML files of
-    `ILSVRC/Annotations/CLS-LOC/val`, `Annotations/CLS-LOC/val` or `Annotations/val`, which also give the boxes where
-    there is no list. Class names are wnids: numbered as in `train.txt`, else sorted as in `train/`, else as in the list
-    of `val`, else sorted as in `val/` or the annotations.
+    `ILSVRC/Annotations/CLS-LOC/val`, `Annotations/CLS-LOC/val` or `Annotations/val`, which also give the boxes without
+    a list. Class names are wnids: numbered as in `train.txt`, else sorted as in `train/`, else as in the list of `val`,
+    else sorted as in `val/` or the annotations.
 
-    Coordinates are taken as edges as they stand, as every evaluator does, though they were drawn as pixels.
+    Coordinates are taken as edges without a shift, as every evaluator does, though they were drawn as pixels.
 
     Raises:
         DataError: a line of a list is broken, or lists and folders do not agree.
@@ -104,7 +104,7 @@ def _pictures_folder(root: Path, split: str) -> Path | None:
 
 
 def _class_names(root: Path) -> tuple[str, ...]:
-    """The same for both splits, whichever is asked for."""
+    """Return the class names, which are the same for both splits."""
     train, val = _pictures_folder(root, "train"), _pictures_folder(root, "val")
     if (root / _LISTS["train"]).exists():
         return _read_list(root / _LISTS["train"], None)[1]
@@ -118,70 +118,70 @@ def _class_names(root: Path) -> tuple[str, ...]:
 
 
 def _read_list(path: Path, class_names: Sequence[str] | None) -> tuple[_Columns, tuple[str, ...]]:
-    """The pictures of a list, and the names of its classes: those given, else by its own numbers."""
+    """Read the pictures of a list, and its class names: `class_names`, or else numbered by the list itself."""
     columns = _Columns()
     names = dict(enumerate(class_names)) if class_names is not None else {}
-    numbers = {name: number for number, name in names.items()}
-    taken: set[str] = set()
-    for where, text in list_lines(path):
+    labels = {name: label for label, name in names.items()}
+    image_ids: set[str] = set()
+    for source, text in list_lines(path):
         values = text.split()
-        image_id = picture_id(values[0], where)
+        image_id = picture_id(values[0], source)
         wnid, separator, _ = image_id.partition("/")
         if not separator or len(values) < 2:
-            raise DataError(f"{where}: {text!r:.80}; expected 'wnid/name.JPEG label' and the edges of its boxes")
-        label = whole_number(values[1], where)
+            raise DataError(f"{source}: {text!r:.80}; expected 'wnid/name.JPEG label' and the edges of its boxes")
+        label = whole_number(values[1], source)
         if class_names is None and 0 <= label < _MOST_CLASSES:
             names.setdefault(label, wnid)
-            numbers.setdefault(wnid, label)
+            labels.setdefault(wnid, label)
         if label not in names:
-            raise DataError(f"{where}: label {label}; expected 0 to {len(names) - 1 if class_names else _MOST_CLASSES}")
+            raise DataError(
+                f"{source}: label {label}; expected 0 to {len(names) - 1 if class_names else _MOST_CLASSES}"
+            )
         if names[label] != wnid:
-            raise DataError(f"{where}: label {label} is that of {names[label]}, but the picture is of {wnid}")
-        if numbers[wnid] != label:
-            raise DataError(f"{where}: label {label}, but {wnid} has the label {numbers[wnid]}")
-        if image_id in taken:
-            raise DataError(f"{where}: {image_id!r} is listed twice")
-        taken.add(image_id)
+            raise DataError(f"{source}: label {label} is that of {names[label]}, but the picture is in {wnid}")
+        if labels[wnid] != label:
+            raise DataError(f"{source}: label {label}, but {wnid} has the label {labels[wnid]}")
+        if image_id in image_ids:
+            raise DataError(f"{source}: {image_id!r} is listed twice")
+        image_ids.add(image_id)
         columns.ids.append(image_id)
         columns.labels.append(label)
-        columns.boxes.append(_boxes_of_numbers(values[2:], where))
+        columns.boxes.append(_parse_boxes(values[2:], source))
     if sorted(names) != list(range(len(names))):
         raise DataError(f"{path}: labels run from {min(names)} to {max(names)} with gaps; expected 0, 1, 2 …")
-    return columns, tuple(names[number] for number in range(len(names)))
+    return columns, tuple(names[label] for label in range(len(names)))
 
 
-def _boxes_of_numbers(texts: Sequence[str], where: str) -> Float[np.ndarray, "m 4"]:
+def _parse_boxes(texts: Sequence[str], source: str) -> Float[np.ndarray, "m 4"]:
     if not texts:
-        return _NO_BOXES  # One array for all of them: a million empty ones take 100 MB.
+        return _NO_BOXES  # One array for all pictures: a million empty ones take 100 MB.
     if len(texts) % 4:
-        raise DataError(f"{where}: {len(texts)} numbers after the label; expected x1 y1 x2 y2 of each box")
-    numbers = [finite_number(text, where) for text in texts]
-    return box_array([box_of_edges(numbers[start : start + 4], where) for start in range(0, len(numbers), 4)])
+        raise DataError(f"{source}: {len(texts)} numbers after the label; expected x1 y1 x2 y2 of each box")
+    numbers = [finite_number(text, source) for text in texts]
+    return box_array([box_of_edges(numbers[start : start + 4], source) for start in range(0, len(numbers), 4)])
 
 
 def _read_class_folders(folder: Path, class_names: Sequence[str], annotations: Mapping[str, _Annotation]) -> _Columns:
     columns = _Columns()
-    numbers = {name: number for number, name in enumerate(class_names)}
+    labels = {name: label for label, name in enumerate(class_names)}
     for wnid in folder_names(folder):
-        if wnid not in numbers:
-            raise DataError(
-                f"{folder / wnid}: {wnid} is none of the {len(numbers)} classes of this data set; remove it"
-            )
+        if wnid not in labels:
+            raise DataError(f"{folder / wnid}: {wnid} is none of the {len(labels)} classes of this data set; remove it")
         for name in picture_names(folder / wnid):
             annotation = annotations.get(Path(name).stem) if annotations else None
             if annotation and annotation.wnid != wnid:
                 raise DataError(
-                    f"{printable(folder / wnid / name)}: annotated as {annotation.wnid}; sort it into that folder"
+                    f"{printable(folder / wnid / name)}: annotated as {annotation.wnid}; move it to that folder"
                 )
             columns.ids.append(f"{wnid}/{name}")
-            columns.labels.append(numbers[wnid])
+            columns.labels.append(labels[wnid])
             columns.boxes.append(annotation.boxes if annotation else _NO_BOXES)
     return columns
 
 
 def _read_flat_folder(folder: Path, class_names: Sequence[str], annotations: Mapping[str, _Annotation]) -> _Columns:
     columns = _Columns()
-    numbers = {name: number for number, name in enumerate(class_names)}
+    labels = {name: label for label, name in enumerate(class_names)}
     for name in picture_names(folder):
         annotation = annotations.get(Path(name).stem)
         if annotation is None:
@@ -189,20 +189,20 @@ def _read_flat_folder(folder: Path, class_names: Sequence[str], annotations: Map
                 f"{printable(folder / name)}: no label; expected pictures in {folder.name}/<wnid>/, "
                 f"or {_SOLUTION} or {_ANNOTATIONS[0]}/ with an entry for it"
             )
-        if annotation.wnid not in numbers:
+        if annotation.wnid not in labels:
             raise DataError(
-                f"{printable(folder / name)}: {annotation.wnid} is none of the {len(numbers)} classes of this data set"
+                f"{printable(folder / name)}: {annotation.wnid} is none of the {len(labels)} classes of this data set"
             )
         columns.ids.append(name)
-        columns.labels.append(numbers[annotation.wnid])
+        columns.labels.append(labels[annotation.wnid])
         columns.boxes.append(annotation.boxes)
     return columns
 
 
 def _annotations(root: Path) -> dict[str, _Annotation]:
-    """The official annotations by the name of the picture without suffix; empty where there are none."""
+    """Return the official annotations by the stem of the picture; empty where there are none."""
     if (root / _SOLUTION).exists():
-        return _solution(root / _SOLUTION)
+        return _csv_annotations(root / _SOLUTION)
     for path in _ANNOTATIONS:
         if (root / path).is_dir():
             files = sorted((root / path).glob("*.xml"))
@@ -210,23 +210,23 @@ def _annotations(root: Path) -> dict[str, _Annotation]:
     return {}
 
 
-def _solution(path: Path) -> dict[str, _Annotation]:
-    """Kaggle's CSV: `ImageId,PredictionString`, the latter `wnid x1 y1 x2 y2` of each box."""
+def _csv_annotations(path: Path) -> dict[str, _Annotation]:
+    """Read Kaggle's CSV: `ImageId,PredictionString`, the latter `wnid x1 y1 x2 y2` of each box."""
     annotations: dict[str, _Annotation] = {}
-    for where, text in list_lines(path):
+    for source, text in list_lines(path):
         name, _, rest = text.partition(",")
         if (name, rest) == ("ImageId", "PredictionString"):
             continue
         values = rest.split()
         if len(values) % 5:
-            raise DataError(f"{where}: {len(values)} values; expected 'ImageId,wnid x1 y1 x2 y2' of each box")
+            raise DataError(f"{source}: {len(values)} values; expected 'ImageId,wnid x1 y1 x2 y2' of each box")
         boxes = []
         for start in range(0, len(values), 5):
-            edges = [finite_number(value, where) for value in values[start + 1 : start + 5]]
-            boxes.append(box_of_edges(edges, where))
-        if picture_id(name, where) in annotations:
-            raise DataError(f"{where}: {name!r} is listed twice")
-        annotations[name] = _annotation(values[::5], boxes, where)
+            edges = [finite_number(value, source) for value in values[start + 1 : start + 5]]
+            boxes.append(box_of_edges(edges, source))
+        if picture_id(name, source) in annotations:
+            raise DataError(f"{source}: {name!r} is listed twice")
+        annotations[name] = _annotation(values[::5], boxes, source)
     return annotations
 
 
@@ -235,10 +235,10 @@ def _xml_annotation(path: Path) -> _Annotation:
     return _annotation([voc.name for voc in objects], [voc.sides for voc in objects], str(path))
 
 
-def _annotation(names: Sequence[str], boxes: Sequence[Box], where: str) -> _Annotation:
+def _annotation(names: Sequence[str], boxes: Sequence[Box], source: str) -> _Annotation:
     wnids = sorted(set(names))
     if len(wnids) != 1:
-        raise DataError(f"{where}: objects of {', '.join(wnids) or 'no class'}; expected those of one class")
+        raise DataError(f"{source}: objects of {', '.join(wnids) or 'no class'}; expected those of one class")
     return _Annotation(wnids[0], box_array(boxes))
 
 

@@ -1,4 +1,4 @@
-"""Lines, numbers, picture ids and boxes of list files, and names in folders; each refusal names file and line."""
+"""Lines and numbers of list files, and names in folders; each refusal names file and line."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +18,7 @@ _LONGEST_LINE = 2**20
 
 
 def list_lines(path: Path) -> Iterator[tuple[str, str]]:
-    """`path:line` and the text, without the blanks around it, of every line of a list file that holds text.
+    """Yield `path:line` and the text, blanks around it removed, of every line of a list file that is not blank.
 
     Raises:
         DataError: no such file, or a line that is not UTF-8 text or longer than a mebibyte.
@@ -28,31 +28,35 @@ def list_lines(path: Path) -> Iterator[tuple[str, str]]:
     try:
         with path.open("rb") as file:
             for number, raw in enumerate(iter(partial(file.readline, _LONGEST_LINE + 1), b""), start=1):
-                where = f"{name}:{number}"
+                source = f"{name}:{number}"
                 if len(raw) > _LONGEST_LINE:
-                    raise DataError(f"{where}: a line of more than {_LONGEST_LINE} bytes; expected a list file")
-                text = _decoded(raw, where).strip(" \t\r\n\ufeff")  # Some editors begin a file with U+FEFF.
+                    raise DataError(f"{source}: a line of more than {_LONGEST_LINE} bytes; expected a list file")
+                text = _decoded(raw, source).strip(" \t\r\n\ufeff")  # Some editors begin a file with U+FEFF.
                 if text:
-                    yield where, text
+                    yield source, text
     except OSError as fault:
         raise DataError(f"{path}: cannot be read ({one_line(fault)}); check its permissions") from fault
 
 
-def whole_number(text: str, where: str) -> int:
-    """A whole number. Raises `DataError` for anything else."""
+def whole_number(text: str, source: str) -> int:
+    """Return a whole number.
+
+    Raises:
+        DataError: anything else.
+    """
     try:
         return int(text)
     except ValueError:
-        raise DataError(f"{where}: {text!r:.80} is not a whole number") from None
+        raise DataError(f"{source}: {text!r:.80} is not a whole number") from None
 
 
 def box_array(boxes: Sequence[Box]) -> Float[np.ndarray, "n 4"]:
-    """Boxes as an array, `(0, 4)` where there are none."""
+    """Return boxes as an array; `(0, 4)` for none."""
     return np.array(boxes, dtype=float).reshape(-1, 4)
 
 
 def folder_names(folder: Path) -> list[str]:
-    """Names of the folders in a folder, sorted; links are followed, hidden ones left out.
+    """Return the names of the folders in a folder, sorted; links are followed, hidden folders left out.
 
     Raises:
         DataError: the folder cannot be listed, or a name in it is not UTF-8.
@@ -61,7 +65,7 @@ def folder_names(folder: Path) -> list[str]:
 
 
 def picture_names(folder: Path) -> list[str]:
-    """Names of the pictures in a folder by their suffix, sorted; hidden ones (macOS's `._x.jpg`) left out.
+    """Return the names of the pictures in a folder by their suffix, sorted; hidden files (macOS's `._x.jpg`) left out.
 
     Raises:
         DataError: the folder cannot be listed, or a name in it is not UTF-8.
@@ -89,8 +93,8 @@ def _is_utf8(name: str) -> bool:
     return True
 
 
-def _decoded(raw: bytes, where: str) -> str:
+def _decoded(raw: bytes, source: str) -> str:
     try:
         return raw.decode()
     except UnicodeDecodeError:
-        raise DataError(f"{where}: not UTF-8 text; expected a list file") from None
+        raise DataError(f"{source}: not UTF-8 text; expected a list file") from None

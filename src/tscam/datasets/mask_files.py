@@ -1,4 +1,4 @@
-"""Segmentation masks of a picture: the files of its objects and of the pixels that no score counts."""
+"""Segmentation masks of a picture: the files of its objects and of the pixels that scores ignore."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +13,11 @@ from tscam.image import printable, read_grey_levels
 
 @dataclass(frozen=True)
 class Masks:
-    """The files of one picture's segmentation; what is not black is inside.
+    """The segmentation files of one picture; pixels that are not black are inside.
 
     Attributes:
-        objects: a file an object; together they are the foreground.
-        ignore: pixels that are dropped where they are not foreground.
+        objects: one file an object; together they are the foreground.
+        ignore: pixels that scores ignore where they are not foreground.
     """
 
     objects: tuple[Path, ...]
@@ -25,23 +25,23 @@ class Masks:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """All of them, the objects first."""
+        """All files, the objects first."""
         return self.objects if self.ignore is None else (*self.objects, self.ignore)
 
 
 def read_masks(
     masks: Masks, *, size_wh: tuple[int, int], picture_wh: tuple[int, int] | None = None, scaled: bool = False
 ) -> tuple[Bool[np.ndarray, "H W"], Bool[np.ndarray, "H W"]]:
-    """Foreground and ignored pixels of one picture, which share none.
+    """Read the foreground and the ignored pixels of one picture, which share none.
 
     Args:
         size_wh: width and height of the result; masks are resized to it, each pixel taking its nearest.
-        picture_wh: width and height of the picture as displayed, where it is known; masks must have its size.
-        scaled: its proportions, to a pixel, are enough.
+        picture_wh: width and height of the picture as displayed, which masks must have; not checked by default.
+        scaled: masks need only the proportions of the picture, to a pixel.
 
     Raises:
-        ImageError: a mask cannot be read, or is no PNG of at most eight bits a channel (a JPEG's edges would be noise).
-        DataError: a mask is of another size than the picture.
+        ImageError: a mask cannot be read, or is not a PNG of at most eight bits a channel (JPEG makes noisy edges).
+        DataError: a mask has another size than the picture.
 
     Source:
         Choe et al., CVPR 2020 and their wsolevaluation: grey levels above 0.5 of 255, OpenCV's nearest pixel, objects
@@ -65,12 +65,12 @@ def _read_mask(
             f"{printable(path)}: a mask of {width}×{height} pixels for a picture of {picture_wh[0]}×{picture_wh[1]}; "
             f"expected masks of the picture's {'proportions' if scaled else 'size'}"
         )
-    # OpenCV's own: its nearest pixel is not always the floor of the scaled index, in any precision.
+    # By OpenCV: its nearest pixel is not always the floor of the scaled index, in any precision.
     return cv2.resize(levels, size_wh, interpolation=cv2.INTER_NEAREST) > 0.5
 
 
 def _fits(mask_wh: tuple[int, int], picture_wh: tuple[int, int], *, scaled: bool) -> bool:
     if not scaled:
         return mask_wh == picture_wh
-    (width, height), (whole_width, whole_height) = mask_wh, picture_wh
-    return abs(width * whole_height - height * whole_width) <= max(whole_width, whole_height)
+    (width, height), (picture_width, picture_height) = mask_wh, picture_wh
+    return abs(width * picture_height - height * picture_width) <= max(picture_width, picture_height)
