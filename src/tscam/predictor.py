@@ -3,7 +3,6 @@
 A PyTorch model and an ONNX model are both predictors, so boxes, metrics, annotation files and pictures are the same.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -11,6 +10,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from tscam.image import InputFormat
+from tscam.registry import MethodArgs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +53,7 @@ class ModelFacts:
     model: str
     backbone: str
     method: str
-    method_args: Mapping[str, tuple[int, ...] | bool]
+    method_args: MethodArgs
     view_wh: tuple[int, int]
     selection: str = ""
 

@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from command_line import TINY, Answer, Call, assert_refused, run_python
 from data_sets import draw_picture, write_folder
 from fake_hub import running_hub
+from tiny_models import save_ramps
 from tscam.cli.app import app
 from tscam.model import create_model
 from tscam.recipe import list_recipes, to_yaml, train_config
@@ -69,6 +70,24 @@ def test_what_comes_after_the_map_is_imported_without_pytorch() -> None:
     script = f"import sys, {', '.join(modules)}; print(sorted(set({libraries}) & set(sys.modules)))"
     answer = run_python("-c", script)
     assert (answer.code, answer.err, answer.out) == (0, "", "[]\n")
+
+
+def test_saved_maps_are_evaluated_without_pytorch(tmp_path: Path) -> None:
+    write_folder(tmp_path / "data", splits={"test": 2})
+    save_ramps(tmp_path / "data", tmp_path / "maps", "test")
+    script = """
+import sys
+from tscam.cli import main
+try:
+    main()
+finally:
+    print(sorted({"torch", "timm", "safetensors", "huggingface_hub"} & set(sys.modules)))
+"""
+    arguments = ("evaluate", "--data", "data", "--maps", "maps", "--out", "out", "--protocol", "max-box-acc")
+    answer = run_python("-c", script, *arguments, cwd=tmp_path)
+    assert answer.code == 0, answer.err
+    assert answer.last_line == "[]"
+    assert (tmp_path / "out" / "report.html").is_file()
 
 
 def test_from_pictures_to_boxes_in_processes_of_their_own(tmp_path: Path) -> None:
