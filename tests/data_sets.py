@@ -28,7 +28,7 @@ def draw_picture(path: Path, *, class_id: int = 0, seed: int = 0) -> Box:
 
 
 def write_cub(root: Path, *, classes: int = 3, train: int = 2, test: int = 1, masks: bool = False) -> Path:
-    """CUB-200-2011's layout with `train` and `test` pictures of each class; returns `root`."""
+    """Write CUB-200-2011's layout with `train` and `test` pictures of each class, and return `root`."""
     lists: dict[str, list[str]] = {name: [] for name in CUB_LISTS}
     for class_id in range(classes):
         name = f"{class_id + 1:03d}.Bird_{class_id + 1}"
@@ -52,12 +52,12 @@ CUB_LISTS = ("classes", "images", "image_class_labels", "train_test_split", "bou
 
 
 def wnid(class_id: int) -> str:
-    """The name of a class of `write_imagenet`."""
+    """Return the name of a class of `write_imagenet`."""
     return f"n{1440764 + 1000 * class_id:08d}"
 
 
 def write_imagenet(root: Path, *, classes: int = 3, train: int = 2, val: int = 2) -> Path:
-    """ImageNet's folders and `ILSVRC2012_list/`, `train` and `val` pictures of each class; returns `root`.
+    """Write ImageNet's folders and `ILSVRC2012_list/`, `train` and `val` pictures of each class, and return `root`.
 
     Every second picture of `val` has a second box.
     """
@@ -79,12 +79,12 @@ def write_imagenet(root: Path, *, classes: int = 3, train: int = 2, val: int = 2
 
 
 def val_name(index: int) -> str:
-    """The name of a picture of `val/`, without suffix."""
+    """Return the name of a picture of `val/`, without suffix."""
     return f"ILSVRC2012_val_{index + 1:08d}"
 
 
 def write_kaggle_imagenet(root: Path, *, classes: int = 3, val: int = 2, boxes: str = "csv") -> dict[str, Box]:
-    """Kaggle's tree with a flat `val/` and its boxes as `csv` or `xml`; returns the box of each picture of `val/`."""
+    """Write Kaggle's tree, a flat `val/` with boxes as `csv` or `xml`, and return the box of each picture of `val/`."""
     pictures, drawn = root / "ILSVRC" / "Data" / "CLS-LOC", {}
     rows = ["ImageId,PredictionString"]
     for class_id in range(classes):
@@ -108,10 +108,10 @@ def write_folder(
     splits: Mapping[str, int] | None = None,
     boxes: str | None = "csv",
 ) -> dict[str, Box]:
-    """A folder a class, with so many pictures a class in each split; returns the box of each picture by its id.
+    """Write one folder a class, and return the box of each picture by its id.
 
     Args:
-        splits: None writes two pictures a class without folders for splits.
+        splits: number of pictures a class by split; None writes two pictures a class without folders for splits.
         boxes: `csv`, `coco`, `voc`, all in `root`, or None.
     """
     drawn: dict[str, Box] = {}
@@ -132,7 +132,7 @@ def write_folder(
 
 
 def coco_content(boxes: Mapping[str, Box]) -> dict[str, list[dict[str, object]]]:
-    """COCO's JSON of one box a picture."""
+    """Return COCO's JSON of one box a picture."""
     return {
         "images": [{"id": 10 + number, "file_name": image_id} for number, image_id in enumerate(boxes)],
         "annotations": [
@@ -143,7 +143,7 @@ def coco_content(boxes: Mapping[str, Box]) -> dict[str, list[dict[str, object]]]
 
 
 def write_xml(path: Path, objects: Sequence[tuple[str, Box]]) -> None:
-    """An annotation in the form of Pascal VOC and ImageNet, edges written as they are given."""
+    """Write an annotation in the form of Pascal VOC and ImageNet; edges are not shifted."""
     entries = "".join(
         f"<object><name>{name}</name><bndbox><xmin>{x0}</xmin><ymin>{y0}</ymin><xmax>{x1}</xmax><ymax>{y1}</ymax></bndbox></object>"
         for name, (x0, y0, x1, y1) in objects
@@ -153,10 +153,10 @@ def write_xml(path: Path, objects: Sequence[tuple[str, Box]]) -> None:
 
 
 def write_wsol(root: Path, *, name: str = "CUB", classes: int = 3, masks: bool = False) -> dict[str, Box]:
-    """wsolevaluation's `metadata/` and `dataset/`; returns the box of each picture by its id.
+    """Write wsolevaluation's `metadata/` and `dataset/`, and return the box of each picture by its id.
 
-    Each class has two pictures to train, one to validate and two to test on. The second one of a test has a second box,
-    or, with masks, a second object; its metadata then hold no sizes, as those of OpenImages.
+    Each class has two pictures to train on, one to validate on and two to test on. The second test picture has a second
+    box, or, with masks, a second object. With masks the metadata list no sizes, as OpenImages'.
     """
     drawn: dict[str, Box] = {}
     for split, first, count in (("train", 0, 2), ("val", 2, 1), ("test", 3, 2)):
@@ -189,7 +189,7 @@ WSOL_LISTS = ("image_ids", "class_labels", "image_sizes", "localization")
 
 
 def _wsol_masks(picture: Path, image_id: str, box: Box, *, has_second: bool) -> list[str]:
-    """Writes an object, a region around it that is ignored, and maybe another object; returns the lines that say so."""
+    """Write masks of an object, of an ignored region around it, and maybe of another object; return their lines."""
     x0, y0, x1, y1 = box
     stem = image_id.removesuffix(".png")
     _write_mask(picture, picture.with_name(f"{picture.stem}_m0.png"), box=box)
@@ -210,7 +210,7 @@ def _write_mask(picture: Path, mask: Path, *, box: Box) -> None:
     Image.fromarray(pixels).save(mask.with_suffix(".png"))
 
 
-# A small example of every registered reader, for the tests that run over all of them.
+# A small example of every registered reader, for tests that run over the registry.
 EXAMPLES: dict[str, Callable[[Path], object]] = {
     "cub": write_cub,
     "imagenet": write_imagenet,

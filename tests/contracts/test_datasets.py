@@ -1,4 +1,4 @@
-"""What every registered data set reader owes: a small example of each is read and checked."""
+"""What every registered data set reader promises: a small example of each is read and checked."""
 
 from itertools import combinations
 from pathlib import Path
@@ -36,7 +36,7 @@ def test_splits_have_the_names_that_verbs_ask_for(name: str, root: Path) -> None
     assert reader.test_split(root) in reader.splits(root)
 
 
-def test_a_data_set_knows_where_it_is_from(name: str, root: Path) -> None:
+def test_a_data_set_names_its_reader_its_split_and_its_root(name: str, root: Path) -> None:
     for dataset, split in zip(every_split(root, name), dataset_readers[name].splits(root), strict=True):
         assert (dataset.name, dataset.split, dataset.root) == (name, split, root)
 
@@ -58,7 +58,7 @@ def test_labels_are_classes_and_classes_are_the_same_in_every_split(name: str, r
 
 
 def test_boxes_are_half_open_and_inside_the_picture(name: str, root: Path) -> None:
-    boxed = 0
+    count = 0
     for dataset in every_split(root, name):
         for index, boxes in enumerate(dataset.boxes or ()):
             assert boxes.dtype == np.float64
@@ -66,8 +66,8 @@ def test_boxes_are_half_open_and_inside_the_picture(name: str, root: Path) -> No
             assert (boxes[:, :2] >= 0).all()
             assert (boxes[:, 2:] > boxes[:, :2]).all()
             assert (boxes[:, 2:] <= (width, height)).all()
-            boxed += len(boxes)
-    assert boxed > 0
+            count += len(boxes)
+    assert count > 0
 
 
 def test_masks_are_one_a_picture(name: str, root: Path) -> None:
@@ -88,7 +88,7 @@ def test_splits_share_no_file(name: str, root: Path) -> None:
 
 
 def damaged(content: bytes, random: np.random.Generator) -> bytes:
-    """Characters replaced by those that lists are made of, or a piece left out."""
+    """Replace characters by those that lists are made of, or leave a piece out."""
     changed = bytearray(content)
     for position in random.integers(0, len(changed), size=random.integers(1, 4)):
         changed[position] = random.choice(list(b'0199-./ \t\n,"<>{}[]e\0\xff'))
@@ -103,20 +103,20 @@ def test_damaged_lists_are_read_or_refused_and_nothing_else(name: str, root: Pat
     lists = sorted(path for path in root.rglob("*") if path.suffix in {".txt", ".csv", ".json", ".xml"})
     refusals: list[str] = []
     for path in lists:
-        whole = path.read_bytes()
+        original = path.read_bytes()
         for _ in range(40):
-            path.write_bytes(damaged(whole, random))
+            path.write_bytes(damaged(original, random))
             try:
                 every_split(root, name)
             except DataError as refusal:
                 refusals.append(str(refusal))
-        path.write_bytes(whole)
+        path.write_bytes(original)
     assert refusals
     assert not any("\n" in refusal for refusal in refusals)
 
 
-def test_the_example_is_whole(name: str, root: Path) -> None:
-    found = check_dataset(root, name=name)
-    assert found.usable
-    assert not found.shared
-    assert not found.untrained_classes
+def test_the_example_is_usable(name: str, root: Path) -> None:
+    report = check_dataset(root, name=name)
+    assert report.usable
+    assert not report.shared
+    assert not report.untrained_classes

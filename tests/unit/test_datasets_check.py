@@ -1,4 +1,4 @@
-"""What `check_dataset` finds: counts, missing and broken files, boxes outside, the same file in two splits."""
+"""`check_dataset` counts pictures and lists missing and broken files, boxes outside, and files shared by splits."""
 
 import shutil
 from pathlib import Path
@@ -24,18 +24,18 @@ def add_box(root: Path, row: str) -> None:
         file.write(f"\n{row}")
 
 
-def test_a_whole_data_set_is_usable_and_counted(root: Path) -> None:
+def test_a_complete_data_set_is_usable_and_counted(root: Path) -> None:
     for name in ("4.png", "5.png"):
         draw_picture(root / "train" / "dog" / name, class_id=1, seed=int(name[0]))
-    found = check_dataset(root)
-    assert found.usable
-    assert (found.name, found.root, found.classes) == ("folder", root, 2)
-    train, test = found.splits
+    report = check_dataset(root)
+    assert report.usable
+    assert (report.name, report.root, report.classes) == ("folder", root, 2)
+    train, test = report.splits
     assert (train.split, train.pictures, train.classes, train.per_class) == ("train", 8, 2, (3, 4.0, 5))
     assert (test.split, test.pictures, test.classes, test.per_class) == ("test", 4, 2, (2, 2.0, 2))
     assert (train.with_boxes, test.with_boxes) == (6, 4)
-    assert not found.shared
-    assert not found.untrained_classes
+    assert not report.shared
+    assert not report.untrained_classes
 
 
 def test_without_boxes_their_number_is_none(tmp_path: Path) -> None:
@@ -47,10 +47,10 @@ def test_a_missing_picture_is_named_and_fatal(tmp_path: Path) -> None:
     root = write_cub(tmp_path)
     (root / "images" / "002.Bird_2" / "Bird_2_0001.jpg").unlink()
     (root / "images" / "002.Bird_2" / "Bird_2_0001.jpg").symlink_to(root / "nowhere")
-    found = check_dataset(root)
-    assert found.splits[0].missing == ("002.Bird_2/Bird_2_0001.jpg",)
-    assert found.splits[0].unreadable == ()
-    assert not found.usable
+    report = check_dataset(root)
+    assert report.splits[0].missing == ("002.Bird_2/Bird_2_0001.jpg",)
+    assert report.splits[0].unreadable == ()
+    assert not report.usable
 
 
 def test_a_truncated_picture_is_named_with_its_reason_and_fatal(root: Path) -> None:
@@ -67,9 +67,9 @@ def test_a_split_without_pictures_is_not_usable(root: Path) -> None:
     for path in (root / "test").rglob("*.png"):
         path.unlink()
     (root / "boxes.csv").unlink()
-    found = check_dataset(root)
-    assert found.splits[1].per_class == (0, 0.0, 0)
-    assert not found.usable
+    report = check_dataset(root)
+    assert report.splits[1].per_class == (0, 0.0, 0)
+    assert not report.usable
 
 
 @pytest.mark.parametrize(
@@ -82,9 +82,9 @@ def test_a_box_may_leave_the_picture_by_its_last_pixel(root: Path, edges: str, *
     with Image.open(root / image_id) as picture:
         w, h = picture.size
     add_box(root, f"{image_id},{edges.format(w=w, h=h, w1=w + 1, h1=h + 1, w2=w + 2, h2=h + 2)}")
-    found = check_dataset(root)
-    assert found.splits[1].boxes_outside == ((image_id,) if is_outside else ())
-    assert found.usable
+    report = check_dataset(root)
+    assert report.splits[1].boxes_outside == ((image_id,) if is_outside else ())
+    assert report.usable
 
 
 def test_boxes_are_compared_with_the_picture_as_displayed(tmp_path: Path) -> None:
@@ -100,9 +100,9 @@ def test_boxes_are_compared_with_the_picture_as_displayed(tmp_path: Path) -> Non
 
 def test_a_box_without_area_is_listed(root: Path) -> None:
     add_box(root, "train/dog/dog_0_1.png,5,6,5,9")
-    found = check_dataset(root)
-    assert found.splits[0].boxes_without_area == ("train/dog/dog_0_1.png",)
-    assert found.usable
+    report = check_dataset(root)
+    assert report.splits[0].boxes_without_area == ("train/dog/dog_0_1.png",)
+    assert report.usable
 
 
 def test_the_same_content_in_two_splits_is_listed_once_a_file(root: Path) -> None:
@@ -110,15 +110,15 @@ def test_the_same_content_in_two_splits_is_listed_once_a_file(root: Path) -> Non
     for name in ("copy.png", "again.png"):
         shutil.copy(root / "train" / "cat" / "cat_0_2.png", root / "test" / "dog" / name)
     shutil.copy(root / "train" / "cat" / "cat_0_0.png", root / "train" / "cat" / "within.png")
-    found = check_dataset(root)
-    assert found.shared == (
+    report = check_dataset(root)
+    assert report.shared == (
         ("train: train/cat/cat_0_2.png", "test: test/dog/again.png"),
         ("train: train/cat/cat_0_2.png", "test: test/dog/copy.png"),
     )
-    assert found.usable
+    assert report.usable
 
 
-def test_files_of_one_size_and_other_content_are_not_the_same(tmp_path: Path) -> None:
+def test_files_of_one_size_and_different_content_are_not_the_same(tmp_path: Path) -> None:
     for split, level in (("train", 3), ("test", 4)):
         (tmp_path / split / "cat").mkdir(parents=True)
         Image.fromarray(np.full((20, 30), level, dtype=np.uint8)).save(tmp_path / split / "cat" / "a.bmp")
@@ -134,9 +134,9 @@ def test_a_class_without_training_pictures_is_listed(root: Path) -> None:
 def test_missing_masks_are_listed_and_not_fatal(tmp_path: Path) -> None:
     root = write_cub(tmp_path, masks=True)
     (root / "segmentations" / "001.Bird_1" / "Bird_1_0002.png").unlink()
-    found = check_dataset(root)
-    assert found.splits[1].missing_masks == ("001.Bird_1/Bird_1_0002.jpg",)
-    assert found.usable
+    report = check_dataset(root)
+    assert report.splits[1].missing_masks == ("001.Bird_1/Bird_1_0002.jpg",)
+    assert report.usable
 
 
 def test_a_missing_ignore_mask_is_listed_too(tmp_path: Path) -> None:
@@ -147,20 +147,20 @@ def test_a_missing_ignore_mask_is_listed_too(tmp_path: Path) -> None:
     assert test.bad_masks == ()
 
 
-def test_masks_that_are_no_masks_of_their_picture_are_listed_with_the_reason(tmp_path: Path) -> None:
+def test_masks_that_do_not_fit_their_picture_are_listed_with_the_reason(tmp_path: Path) -> None:
     folder = write_cub(tmp_path, masks=True, test=3) / "segmentations" / "001.Bird_1"
     Image.new("L", (20, 30)).save(folder / "Bird_1_0002.png")
     (folder / "Bird_1_0004.png").write_bytes(b"hello")
-    found = check_dataset(tmp_path)
-    named = dict(found.splits[1].bad_masks)
+    report = check_dataset(tmp_path)
+    named = dict(report.splits[1].bad_masks)
     assert set(named) == {"001.Bird_1/Bird_1_0002.jpg", "001.Bird_1/Bird_1_0004.jpg"}
     width, height = image_size_wh(tmp_path / "images" / "001.Bird_1" / "Bird_1_0002.jpg")
     assert named["001.Bird_1/Bird_1_0002.jpg"] == (
         f"{folder / 'Bird_1_0002.png'} is 20×30, the picture {width}×{height}"
     )
     assert named["001.Bird_1/Bird_1_0004.jpg"].startswith("not a readable picture (")
-    assert "test: warning: unusable mask: 001.Bird_1/Bird_1_0002.jpg (" in found.describe()
-    assert found.usable
+    assert "test: warning: unusable mask: 001.Bird_1/Bird_1_0002.jpg (" in report.describe()
+    assert report.usable
 
 
 def test_a_picture_of_another_size_than_its_list_states_is_listed(tmp_path: Path) -> None:
@@ -169,9 +169,9 @@ def test_a_picture_of_another_size_than_its_list_states_is_listed(tmp_path: Path
     first, *rest = path.read_text().splitlines()
     image_id, width, height = first.split(",")
     path.write_text("\n".join([f"{image_id},{height},{width}", *rest]))
-    found = check_dataset(tmp_path)
-    assert [split.other_sizes for split in found.splits] == [(), (image_id,), ()]
-    assert found.usable
+    report = check_dataset(tmp_path)
+    assert [split.other_sizes for split in report.splits] == [(), (image_id,), ()]
+    assert report.usable
 
 
 def test_progress_counts_the_pictures_of_all_splits(root: Path) -> None:

@@ -1,4 +1,4 @@
-"""A folder a class: splits by name, and boxes as CSV, COCO JSON or Pascal VOC XML in our half-open edges."""
+"""One folder a class: splits by name, and boxes as CSV, COCO JSON or Pascal VOC XML in our half-open edges."""
 
 import json
 from pathlib import Path
@@ -16,14 +16,14 @@ SPLITS = {"train": 2, "val": 1, "test": 1}
 def boxes_by_id(root: Path, split: str | None = None) -> dict[str, list[list[float]]]:
     dataset = read_dataset(root, split=split)
     assert dataset.boxes is not None
-    return {image_id: found.tolist() for image_id, found in zip(dataset.image_ids, dataset.boxes, strict=True)}
+    return {image_id: boxes.tolist() for image_id, boxes in zip(dataset.image_ids, dataset.boxes, strict=True)}
 
 
 def as_floats(drawn: dict[str, Box], prefix: str = "") -> dict[str, list[list[float]]]:
     return {image_id: [list(map(float, box))] for image_id, box in drawn.items() if image_id.startswith(prefix)}
 
 
-def test_a_folder_without_splits_is_trained_and_tested_on_as_a_whole(tmp_path: Path) -> None:
+def test_a_folder_without_splits_is_one_split_to_train_and_to_test_on(tmp_path: Path) -> None:
     write_folder(tmp_path, class_names=("emu", "cat"))
     reader = dataset_readers["folder"]
     assert reader.splits(tmp_path) == ("all",)
@@ -35,7 +35,7 @@ def test_a_folder_without_splits_is_trained_and_tested_on_as_a_whole(tmp_path: P
     assert (dataset.box_rule, dataset.threshold) == ("ilsvrc", 0.10)
 
 
-def test_test_wins_over_val_and_train_is_trained_on(tmp_path: Path) -> None:
+def test_the_test_split_is_test_before_val_and_the_training_split_is_train(tmp_path: Path) -> None:
     write_folder(tmp_path, splits=SPLITS)
     reader = dataset_readers["folder"]
     assert reader.splits(tmp_path) == ("train", "val", "test")
@@ -43,7 +43,7 @@ def test_test_wins_over_val_and_train_is_trained_on(tmp_path: Path) -> None:
     assert read_dataset(tmp_path, split="val").image_ids[2] == "val/emu/emu_1_0.png"
 
 
-def test_val_is_tested_on_where_there_is_no_test(tmp_path: Path) -> None:
+def test_val_is_the_test_split_without_a_test_folder(tmp_path: Path) -> None:
     write_folder(tmp_path, splits={"train": 1, "val": 1})
     assert read_dataset(tmp_path).split == "val"
 
@@ -54,7 +54,7 @@ def test_a_data_set_without_training_pictures_cannot_be_trained_on(tmp_path: Pat
         dataset_readers["folder"].training_split(tmp_path)
 
 
-def test_classes_are_those_of_all_splits(tmp_path: Path) -> None:
+def test_every_split_has_the_classes_of_all_splits(tmp_path: Path) -> None:
     write_folder(tmp_path, splits={"train": 1}, class_names=("ant", "cat"), boxes=None)
     write_folder(tmp_path, splits={"test": 1}, class_names=("bee", "cat"), boxes=None)
     test = read_dataset(tmp_path)
@@ -82,15 +82,17 @@ def test_pictures_without_classes_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("boxes", ["csv", "coco", "voc"])
 @pytest.mark.parametrize("splits", [None, SPLITS])
-def test_each_kind_of_boxes_gives_the_drawn_edges(tmp_path: Path, boxes: str, splits: dict[str, int] | None) -> None:
+def test_each_format_of_boxes_gives_the_drawn_edges(tmp_path: Path, boxes: str, splits: dict[str, int] | None) -> None:
     drawn = write_folder(tmp_path, splits=splits, boxes=boxes)
     assert boxes_by_id(tmp_path, "val" if splits else None) == as_floats(drawn, "val/" if splits else "")
 
 
-def test_boxes_may_lie_in_the_folder_of_the_split(tmp_path: Path) -> None:
+def test_boxes_may_be_in_the_folder_of_the_split(tmp_path: Path) -> None:
     drawn = write_folder(tmp_path, splits=SPLITS, boxes=None)
-    of_test = {image_id.removeprefix("test/"): box for image_id, box in drawn.items() if image_id.startswith("test/")}
-    (tmp_path / "test" / "annotations.json").write_text(json.dumps(coco_content(of_test)))
+    test_boxes = {
+        image_id.removeprefix("test/"): box for image_id, box in drawn.items() if image_id.startswith("test/")
+    }
+    (tmp_path / "test" / "annotations.json").write_text(json.dumps(coco_content(test_boxes)))
     assert boxes_by_id(tmp_path, "test") == as_floats(drawn, "test/")
     assert read_dataset(tmp_path, split="train").boxes is None
 
@@ -232,7 +234,7 @@ def test_a_name_that_is_not_text_is_refused(tmp_path: Path) -> None:
         read_dataset(tmp_path, name="folder")
 
 
-def test_folders_that_are_links_are_followed_and_a_loop_is_not(tmp_path: Path) -> None:
+def test_links_to_folders_are_followed_and_a_loop_is_not(tmp_path: Path) -> None:
     write_folder(tmp_path / "elsewhere", class_names=("cat",), boxes=None)
     root = tmp_path / "root"
     root.mkdir()
@@ -244,12 +246,12 @@ def test_folders_that_are_links_are_followed_and_a_loop_is_not(tmp_path: Path) -
 def test_a_tree_of_class_folders_is_recognized_last(tmp_path: Path) -> None:
     write_folder(tmp_path, class_names=("n01440764",), splits={"train": 1, "val": 1}, boxes=None)
     assert recognize(tmp_path) == "imagenet"
-    write_folder(tmp_path / "own", class_names=("fox",), boxes=None)
-    assert recognize(tmp_path / "own") == "folder"
+    write_folder(tmp_path / "mine", class_names=("fox",), boxes=None)
+    assert recognize(tmp_path / "mine") == "folder"
 
 
-def test_boxes_are_float_whatever_the_file_writes(tmp_path: Path) -> None:
+def test_boxes_are_float_also_where_the_file_has_whole_numbers(tmp_path: Path) -> None:
     write_folder(tmp_path, class_names=("cat",))
     boxes = read_dataset(tmp_path).boxes
     assert boxes is not None
-    assert {found.dtype for found in boxes} == {np.dtype(np.float64)}
+    assert {picture_boxes.dtype for picture_boxes in boxes} == {np.dtype(np.float64)}

@@ -31,23 +31,23 @@ def test_splits_labels_and_names_come_from_the_lists(root: Path) -> None:
     assert (train.box_rule, train.threshold, train.masks) == ("cub", 0.10, None)
 
 
-def test_a_box_is_given_by_corner_and_size_and_keeps_its_fractions(root: Path) -> None:
+def test_a_box_is_listed_by_corner_and_size_and_keeps_its_fractions(root: Path) -> None:
     replace_line(root / "bounding_boxes.txt", 3, "3 60.5 27.0 325.25 304.0")
     test = read_dataset(root, split="test")
     assert test.boxes is not None
     np.testing.assert_array_equal(test.boxes[0], [[60.5, 27.0, 385.75, 331.0]])
 
 
-def test_the_folder_above_is_as_good(root: Path) -> None:
+def test_the_parent_folder_is_a_root_too(root: Path) -> None:
     assert recognize(root.parent) == "cub"
     assert read_dataset(root.parent).image_root == root / "images"
 
 
-def test_the_test_split_is_read_unless_told_otherwise(root: Path) -> None:
+def test_the_test_split_is_read_by_default(root: Path) -> None:
     assert read_dataset(root).split == "test"
 
 
-def test_without_the_list_of_boxes_there_are_none(root: Path) -> None:
+def test_without_a_list_of_boxes_the_data_set_has_none(root: Path) -> None:
     (root / "bounding_boxes.txt").unlink()
     assert read_dataset(root).boxes is None
 
@@ -56,14 +56,14 @@ def test_a_picture_without_a_line_has_no_box(root: Path) -> None:
     replace_line(root / "bounding_boxes.txt", 3, "")
     boxes = read_dataset(root).boxes
     assert boxes is not None
-    assert [len(of_picture) for of_picture in boxes] == [0, 1, 1]
+    assert [len(picture_boxes) for picture_boxes in boxes] == [0, 1, 1]
 
 
-def test_masks_lie_beside_the_pictures(tmp_path: Path) -> None:
+def test_masks_are_beside_the_pictures(tmp_path: Path) -> None:
     masks = read_dataset(write_cub(tmp_path, masks=True)).masks
     assert masks is not None
     assert masks[0] == Masks((tmp_path / "segmentations" / "001.Bird_1" / "Bird_1_0002.png",))
-    assert all(file.is_file() for of_picture in masks for file in of_picture.files)
+    assert all(file.is_file() for picture_masks in masks for file in picture_masks.files)
 
 
 def test_windows_lines_blank_lines_and_a_byte_order_mark_are_read(root: Path) -> None:
@@ -129,6 +129,6 @@ def test_a_split_without_pictures_is_refused(root: Path) -> None:
         read_dataset(root)
 
 
-def test_a_split_that_is_not_there_is_refused(root: Path) -> None:
+def test_a_missing_split_is_refused(root: Path) -> None:
     with pytest.raises(DataError, match="no split 'val'; available: train, test"):
         read_dataset(root, split="val")

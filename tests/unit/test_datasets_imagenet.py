@@ -46,7 +46,7 @@ def test_training_pictures_have_no_boxes(root: Path) -> None:
     assert train.path(5) == root / "train" / wnid(2) / f"{wnid(2)}_1.JPEG"
 
 
-def test_the_validation_split_is_the_one_to_test_on(root: Path) -> None:
+def test_val_is_the_test_split(root: Path) -> None:
     assert read_dataset(root).split == "val"
 
 
@@ -79,16 +79,16 @@ def test_without_training_pictures_the_list_of_val_numbers_the_classes(root: Pat
         read_dataset(root, split="train")
 
 
-@pytest.mark.parametrize("place", ["ILSVRC/Annotations/CLS-LOC/val", "Annotations/CLS-LOC/val", "Annotations/val"])
-def test_official_annotations_give_the_boxes_as_they_stand(root: Path, place: str) -> None:
+@pytest.mark.parametrize("folder", ["ILSVRC/Annotations/CLS-LOC/val", "Annotations/CLS-LOC/val", "Annotations/val"])
+def test_official_annotations_give_boxes_without_a_shift(root: Path, folder: str) -> None:
     (root / LISTS / "val_folder_new.txt").unlink()
-    write_xml(root / place / f"{val_name(3)}.xml", [(wnid(1), (111, 108, 441, 193)), (wnid(1), (0, 7, 19, 30))])
+    write_xml(root / folder / f"{val_name(3)}.xml", [(wnid(1), (111, 108, 441, 193)), (wnid(1), (0, 7, 19, 30))])
     val = read_dataset(root)
     assert boxes_of(val, 3) == [[111, 108, 441, 193], [0, 7, 19, 30]]
     assert boxes_of(val, 0) == []
 
 
-def test_kaggles_csv_gives_boxes_to_folders_of_classes(root: Path) -> None:
+def test_kaggles_csv_gives_boxes_to_class_folders(root: Path) -> None:
     (root / LISTS / "val_folder_new.txt").unlink()
     row = f"{val_name(2)},{wnid(1)} 85 1 499 272 {wnid(1)} 3 4 50 60 "
     (root / "LOC_val_solution.csv").write_text(f"ImageId,PredictionString\n{row}\n")
@@ -122,7 +122,7 @@ def test_a_flat_val_without_labels_is_refused(tmp_path: Path) -> None:
         read_dataset(tmp_path)
 
 
-def test_hidden_files_and_notes_are_no_pictures(root: Path) -> None:
+def test_hidden_files_and_notes_are_not_pictures(root: Path) -> None:
     shutil.rmtree(root / LISTS)
     for name in ("._n01440764_9.JPEG", "notes.txt"):
         (root / "train" / wnid(0) / name).write_bytes(b"x")

@@ -34,8 +34,10 @@ def box_mask(path: Path, *, size_wh: tuple[int, int], box: tuple[int, int, int, 
 def png_bytes(*, bits: int, colour_type: int, rows: list[bytes], width: int, palette: bytes = b"") -> bytes:
     """A PNG written by hand, for the depths that Pillow does not write."""
 
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+    def chunk(chunk_type: bytes, content: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(content)) + chunk_type + content + struct.pack(">I", zlib.crc32(chunk_type + content))
+        )
 
     header = struct.pack(">IIBBBBB", width, len(rows), bits, colour_type, 0, 0, 0)
     body = zlib.compress(b"".join(b"\0" + row for row in rows))
@@ -52,43 +54,43 @@ def colours() -> np.ndarray:
     return values
 
 
-def write_picture_of(kind: str, path: Path) -> None:
+def write_mode(mode: str, path: Path) -> None:
     random, rgb = np.random.default_rng(6), colours()
     grey = random.integers(0, 256, size=(31, 40), dtype=np.uint8)
     turned = Image.Exif()
     turned[0x0112] = 6
-    if kind.startswith(("grey ", "palette ")):
-        name, _, bits = kind.partition(" ")
+    if mode.startswith(("grey ", "palette ")):
+        name, _, bits = mode.partition(" ")
         rows = [bytes(row) for row in random.integers(0, 256, size=(9, 2 * int(bits)), dtype=np.uint8)]
         palette = rgb[3:].tobytes()[: 3 * 2 ** int(bits)] if name == "palette" else b""
         colour_type = 3 if name == "palette" else 0
         path.write_bytes(png_bytes(bits=int(bits), colour_type=colour_type, rows=rows, width=16, palette=palette))
-    elif kind == "grey":
+    elif mode == "grey":
         Image.fromarray(grey).save(path)
-    elif kind == "turned":
+    elif mode == "turned":
         Image.fromarray(grey).save(path, exif=turned)
-    elif kind == "black and white":
+    elif mode == "black and white":
         Image.fromarray(grey > 100).save(path)
-    elif kind == "transparent grey":
+    elif mode == "transparent grey":
         Image.merge("LA", (Image.fromarray(grey), Image.fromarray(grey[::-1].copy()))).save(path)
-    elif kind == "colours":
+    elif mode == "colours":
         Image.fromarray(rgb).save(path)
-    elif kind == "transparent colours":
+    elif mode == "transparent colours":
         Image.fromarray(np.dstack([rgb, grey])).save(path)
-    elif kind == "transparent palette":
+    elif mode == "transparent palette":
         Image.fromarray(rgb).quantize(64).save(path, transparency=bytes(range(64)))
 
 
-KINDS = (
+MODES = (
     "grey", "turned", "black and white", "transparent grey", "colours", "transparent colours", "transparent palette",
     "grey 1", "grey 2", "grey 4", "palette 1", "palette 2", "palette 4", "palette 8",
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_grey_levels_are_those_of_opencv(tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize("mode", MODES)
+def test_grey_levels_are_those_of_opencv(tmp_path: Path, mode: str) -> None:
     path = tmp_path / "x.png"
-    write_picture_of(kind, path)
+    write_mode(mode, path)
     expected = read_by_opencv(path)
     assert len(np.unique(expected)) > 1
     np.testing.assert_array_equal(read_grey_levels(path), expected)
@@ -180,12 +182,12 @@ def test_a_mask_of_another_size_than_the_picture_is_refused(tmp_path: Path, wron
 
 
 def test_a_missing_or_broken_mask_is_named(tmp_path: Path) -> None:
-    whole = box_mask(tmp_path / "a.png", size_wh=(30, 20), box=(2, 3, 9, 8))
+    mask = box_mask(tmp_path / "a.png", size_wh=(30, 20), box=(2, 3, 9, 8))
     with pytest.raises(ImageError, match=r"nowhere\.png: cannot be opened"):
-        read_masks(Masks((whole, tmp_path / "nowhere.png")), size_wh=(7, 5))
-    (tmp_path / "b.png").write_bytes(whole.read_bytes()[:-30])
+        read_masks(Masks((mask, tmp_path / "nowhere.png")), size_wh=(7, 5))
+    (tmp_path / "b.png").write_bytes(mask.read_bytes()[:-30])
     with pytest.raises(ImageError, match=r"b\.png: not a readable picture"):
-        read_masks(Masks((whole,), tmp_path / "b.png"), size_wh=(7, 5))
+        read_masks(Masks((mask,), tmp_path / "b.png"), size_wh=(7, 5))
 
 
 def test_an_enormous_mask_is_refused_before_it_is_decoded(tmp_path: Path) -> None:

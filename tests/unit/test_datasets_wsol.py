@@ -52,7 +52,7 @@ def test_pictures_labels_boxes_and_sizes_come_from_the_lists(root: Path) -> None
     assert test.masks is None
 
 
-def test_edges_are_taken_as_they_stand(root: Path) -> None:
+def test_edges_are_read_without_a_shift(root: Path) -> None:
     replace_line(list_file(root, "localization"), 1, "001.Bird_1/test_3.png,60,27.5,385,331")
     boxes = read_dataset(root).boxes
     assert boxes is not None
@@ -86,14 +86,14 @@ def test_the_threshold_is_the_published_one(tmp_path: Path, name: str, threshold
     assert (dataset.threshold, dataset.box_rule) == (threshold, "ilsvrc")
 
 
-def test_the_lists_that_wsolevaluation_does_not_always_have_may_be_missing(root: Path) -> None:
+def test_sizes_and_localization_are_optional_lists(root: Path) -> None:
     for name in ("image_sizes", "localization"):
         list_file(root, name).unlink()
     test = read_dataset(root)
     assert (test.boxes, test.masks, test.sizes_wh) == (None, None, None)
 
 
-def test_an_empty_list_of_places_is_none(root: Path) -> None:
+def test_an_empty_localization_list_gives_no_boxes(root: Path) -> None:
     list_file(root, "localization").write_text("\n")
     assert read_dataset(root).boxes is None
 
@@ -102,7 +102,7 @@ def test_a_picture_without_a_line_has_no_box(root: Path) -> None:
     replace_line(list_file(root, "localization"), 1, "")
     boxes = read_dataset(root).boxes
     assert boxes is not None
-    assert [len(of_picture) for of_picture in boxes] == [0, 2, 1, 2, 1, 2]
+    assert [len(picture_boxes) for picture_boxes in boxes] == [0, 2, 1, 2, 1, 2]
 
 
 def test_a_subset_keeps_masks_and_sizes_of_its_pictures(root: Path) -> None:
@@ -114,10 +114,10 @@ def test_a_subset_keeps_masks_and_sizes_of_its_pictures(root: Path) -> None:
     assert part.sizes_wh.tolist() == dataset.sizes_wh[[4, 1]].tolist()
 
 
-# Places
+# Folders
 
 
-def test_the_folder_of_the_metadata_is_as_good(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_metadata_folder_is_a_root_too(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert recognize(root / "metadata" / "CUB") == "wsol"
     assert read_dataset(root / "metadata" / "CUB").path(0) == root / "dataset" / "CUB" / "001.Bird_1" / "test_3.png"
     monkeypatch.chdir(root / "metadata")
@@ -125,7 +125,7 @@ def test_the_folder_of_the_metadata_is_as_good(root: Path, monkeypatch: pytest.M
     assert read_dataset(Path("CUB", "..", "CUB")).path(0).is_file()
 
 
-def test_of_several_the_one_with_pictures_is_read(root: Path) -> None:
+def test_among_several_metadata_the_one_with_pictures_is_read(root: Path) -> None:
     shutil.copytree(root / "metadata" / "CUB", root / "metadata" / "ILSVRC")
     assert read_dataset(root).image_root.name == "CUB"
     (root / "dataset" / "ILSVRC").mkdir()
@@ -136,17 +136,17 @@ def test_of_several_the_one_with_pictures_is_read(root: Path) -> None:
     assert read_dataset(root / "metadata" / "ILSVRC").image_root == root / "dataset" / "ILSVRC"
 
 
-def test_metadata_alone_are_read(root: Path) -> None:
+def test_metadata_without_pictures_are_read(root: Path) -> None:
     shutil.rmtree(root / "dataset")
     assert len(read_dataset(root)) == 6
 
 
-def test_splits_are_those_that_are_there(root: Path) -> None:
+def test_splits_are_the_existing_folders(root: Path) -> None:
     shutil.rmtree(root / "metadata" / "CUB" / "train")
     assert [split.split for split in check_dataset(root).splits] == ["val", "test"]
 
 
-def test_another_folder_is_refused(tmp_path: Path) -> None:
+def test_a_folder_without_metadata_is_refused(tmp_path: Path) -> None:
     write_folder(tmp_path)
     with pytest.raises(
         DataError, match=r": no metadata/<NAME>/<split>/image_ids\.txt; expected wsolevaluation's layout$"
@@ -154,10 +154,10 @@ def test_another_folder_is_refused(tmp_path: Path) -> None:
         read_dataset(tmp_path, name="wsol")
 
 
-# Names of classes
+# Class names
 
 
-def test_a_class_is_named_by_the_folder_that_it_has_to_itself(root: Path) -> None:
+def test_a_class_is_named_by_the_folder_of_its_pictures_alone(root: Path) -> None:
     assert read_dataset(root).class_names == ("001.Bird_1", "002.Bird_2", "003.Bird_3")
 
 
@@ -166,7 +166,7 @@ def move(root: Path, split: str, old: str, new: str) -> None:
         path.write_text(path.read_text().replace(old, new))
 
 
-def test_the_first_split_with_a_folder_a_class_gives_the_names(root: Path) -> None:
+def test_the_first_split_with_one_folder_a_class_gives_the_names(root: Path) -> None:
     move(root, "train", "002.Bird_2", "001.Bird_1/x/001.Bird_1")
     move(root, "test", "001.", "others/001.")
     assert read_dataset(root).class_names == ("001.Bird_1", "002.Bird_2", "003.Bird_3")
@@ -181,7 +181,7 @@ def test_without_such_a_split_classes_are_numbers(root: Path) -> None:
     assert read_dataset(root).class_names == ("0", "1", "2")
 
 
-def test_a_class_that_no_split_holds_is_refused(root: Path) -> None:
+def test_a_class_without_pictures_in_any_split_is_refused(root: Path) -> None:
     for split in ("train", "val", "test"):
         move(root, split, ".png,1\n", ".png,7\n")
     with pytest.raises(DataError, match=r"CUB: classes run from 0 to 7 with gaps; expected 0, 1, 2 …"):
@@ -281,7 +281,7 @@ def test_masks_are_written_again_to_the_byte(masked: Path, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("with_masks", [False, True])
-def test_another_layout_comes_back_the_same(tmp_path: Path, with_masks: bool) -> None:
+def test_a_data_set_of_another_layout_is_read_back_unchanged(tmp_path: Path, with_masks: bool) -> None:
     cub = read_dataset(write_cub(tmp_path / "birds", masks=True), split="train")
     (tmp_path / "dataset").mkdir()
     pictures = tmp_path / "dataset" / "mine"
@@ -289,25 +289,25 @@ def test_another_layout_comes_back_the_same(tmp_path: Path, with_masks: bool) ->
     shutil.copytree(cub.root / "segmentations", pictures / "masks")
     assert cub.masks is not None
     masks = tuple(Masks((pictures / "masks" / file.relative_to(cub.root / "segmentations"),)) for (file,) in
-                  (of_picture.objects for of_picture in cub.masks))  # fmt: skip
+                  (picture_masks.objects for picture_masks in cub.masks))  # fmt: skip
     write_wsol_metadata(
         replace(cub, masks=masks), tmp_path / "metadata" / "mine" / "train", sizes_wh=sizes_of(cub),
         mask_root=pictures if with_masks else None,
     )  # fmt: skip
-    found = read_dataset(tmp_path, split="train")
-    assert (found.image_ids, found.class_names, found.image_root) == (cub.image_ids, cub.class_names, pictures)
-    assert found.labels.tolist() == cub.labels.tolist()
-    assert found.sizes_wh is not None
-    assert found.sizes_wh.tolist() == sizes_of(cub).tolist()
-    assert found.masks == (masks if with_masks else None)
-    assert (found.boxes is None) == with_masks
-    if found.boxes is not None:
+    written = read_dataset(tmp_path, split="train")
+    assert (written.image_ids, written.class_names, written.image_root) == (cub.image_ids, cub.class_names, pictures)
+    assert written.labels.tolist() == cub.labels.tolist()
+    assert written.sizes_wh is not None
+    assert written.sizes_wh.tolist() == sizes_of(cub).tolist()
+    assert written.masks == (masks if with_masks else None)
+    assert (written.boxes is None) == with_masks
+    if written.boxes is not None:
         assert cub.boxes is not None
-        assert [of_picture.tolist() for of_picture in found.boxes] == [of_picture.tolist() for of_picture in cub.boxes]
+        assert [boxes.tolist() for boxes in written.boxes] == [boxes.tolist() for boxes in cub.boxes]
 
 
-def judged_by_wsolevaluation(folder: Path) -> tuple[dict[str, list[tuple[int, ...]]], dict[str, tuple[int, ...]]]:
-    """Boxes and sizes as its readers take them: split at commas, whole numbers alone."""
+def read_like_wsolevaluation(folder: Path) -> tuple[dict[str, list[tuple[int, ...]]], dict[str, tuple[int, ...]]]:
+    """Read boxes and sizes as wsolevaluation does: split at commas, whole numbers alone."""
     boxes: dict[str, list[tuple[int, ...]]] = {}
     for line in (folder / "localization.txt").read_text().splitlines():
         image_id, *edges = line.split(",")
@@ -321,9 +321,9 @@ def test_wsolevaluation_reads_whole_edges_of_boxes_with_fractions(root: Path, tm
     assert dataset.boxes is not None
     boxes = (np.array([[1.4, 2.6, 30.5, 31.5], [0.0, 0.0, 77.0, 9.49]]), np.zeros((0, 4)), *dataset.boxes[2:])
     write_wsol_metadata(replace(dataset, boxes=boxes), tmp_path / "out", sizes_wh=sizes_of(dataset))
-    found, sizes = judged_by_wsolevaluation(tmp_path / "out")
-    assert found[dataset.image_ids[0]] == [(1, 3, 30, 32), (0, 0, 77, 9)]
-    assert dataset.image_ids[1] not in found
+    edges, sizes = read_like_wsolevaluation(tmp_path / "out")
+    assert edges[dataset.image_ids[0]] == [(1, 3, 30, 32), (0, 0, 77, 9)]
+    assert dataset.image_ids[1] not in edges
     assert sizes[dataset.image_ids[0]] == image_size_wh(dataset.path(0))
 
 
@@ -334,14 +334,14 @@ def test_every_picture_of_masks_has_an_ignore_mask_as_wsolevaluation_needs(tmp_p
     assert first == "001.Bird_1/Bird_1_0002.jpg,001.Bird_1/Bird_1_0002.png,001.Bird_1/Bird_1_0002.png"
 
 
-def test_without_boxes_there_is_no_list_of_them(root: Path, tmp_path: Path) -> None:
+def test_without_boxes_no_localization_list_is_written(root: Path, tmp_path: Path) -> None:
     dataset = replace(read_dataset(root), boxes=None)
     write_wsol_metadata(dataset, tmp_path / "out", sizes_wh=sizes_of(dataset))
     assert set(lines(tmp_path / "out")) == {"image_ids", "class_labels", "image_sizes"}
 
 
 @pytest.mark.parametrize("image_id", ["a,b.png", "a\nb.png", "a\rb.png", " a.png", "a.png "])
-def test_an_id_that_a_list_cannot_hold_is_refused_and_nothing_is_written(
+def test_an_id_that_a_list_cannot_express_is_refused_and_nothing_is_written(
     root: Path, tmp_path: Path, image_id: str
 ) -> None:
     dataset = read_dataset(root)
@@ -354,13 +354,13 @@ def test_an_id_that_a_list_cannot_hold_is_refused_and_nothing_is_written(
     assert not (tmp_path / "out").exists()
 
 
-def test_boxes_and_masks_that_wsolevaluation_would_not_take_are_refused(root: Path, tmp_path: Path) -> None:
+def test_boxes_and_masks_that_wsolevaluation_cannot_read_are_refused(root: Path, tmp_path: Path) -> None:
     dataset = read_dataset(root)
     assert dataset.boxes is not None
     outside = replace(dataset, boxes=(np.array([[-1.0, 2.0, 3.0, 4.0]]), *dataset.boxes[1:]))
     elsewhere = replace(dataset, masks=(Masks((root / "a.png",)),) * 6)
     empty = replace(dataset, masks=(Masks(()),) * 6)
-    for given, mask_root, refusal in (
+    for unwritable, mask_root, refusal in (
         (outside, None, r"'001.Bird_1/test_3.png': box \(-1, 2, 3, 4\) leaves the picture"),
         (dataset, root, r": no masks for split 'test'; leave mask_root out to write boxes$"),
         (
@@ -371,5 +371,5 @@ def test_boxes_and_masks_that_wsolevaluation_would_not_take_are_refused(root: Pa
         (empty, root, r"'001.Bird_1/test_3.png': no mask of an object"),
     ):
         with pytest.raises(DataError, match=refusal):
-            write_wsol_metadata(given, tmp_path / "out", sizes_wh=sizes_of(dataset), mask_root=mask_root)
+            write_wsol_metadata(unwritable, tmp_path / "out", sizes_wh=sizes_of(dataset), mask_root=mask_root)
     assert not (tmp_path / "out").exists()
