@@ -119,9 +119,19 @@ def test_pictures_that_share_a_stem_are_written_by_their_path(tmp_path: Path) ->
     ]  # fmt: skip
 
 
-def test_two_pictures_of_one_path_and_stem_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"^1\.jpg and 1\.png: both would be annotated in Annotations/1\.xml; rename"):
-        written(tmp_path, "set/1.jpg", "set/1.png")
+def test_pictures_that_share_path_and_stem_are_written_by_their_whole_name(tmp_path: Path) -> None:
+    assert written(tmp_path, "set/a/1.jpg", "set/a/1.png", "set/b/1.jpg") == [
+        "Annotations/a/1.jpg.xml", "Annotations/a/1.png.xml", "Annotations/b/1.xml",
+    ]  # fmt: skip
+    names = [picture.name for picture in read_annotations(tmp_path / "out").pictures]
+    assert names == ["a/1.jpg", "a/1.png", "b/1.jpg"]
+
+
+def test_two_pictures_of_one_file_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(
+        DataError, match=r"^1\.jpg and 1\.jpg\.png: both are annotated in Annotations/1\.jpg\.xml; renam"
+    ):
+        written(tmp_path, "set/1.jpg", "set/1.png", "set/1.jpg.png")
     assert not (tmp_path / "out").exists()
 
 

@@ -73,10 +73,11 @@ class Voc:
         """Write `Annotations/<stem>.xml` for each picture, with or without objects.
 
         Edges are rounded to whole pixels, and a box has at least one. Pictures that share a stem are written by their
-        path, `Annotations/<folder>/<stem>.xml`. Characters that XML cannot express become escapes such as `\\x00`.
+        path, `Annotations/<folder>/<stem>.xml`, and those that share it too by their whole name, `…/<stem>.jpg.xml`.
+        Characters that XML cannot express become escapes such as `\\x00`.
 
         Raises:
-            DataError: two pictures of one path and stem.
+            DataError: two pictures would share a file all the same.
             OutputError: a file cannot be written.
         """
         files = [out / _FOLDER / name for name in _file_names([picture.name for picture in records.pictures])]
@@ -144,16 +145,24 @@ def _pixels(low: float, high: float, *, length: int) -> tuple[int, int]:
 
 
 def _file_names(names: Sequence[str]) -> list[str]:
-    """Return the XML file of each picture; unique, also where capital and small letters are the same."""
-    paths = [PurePosixPath(name).with_suffix(".xml") for name in names]
-    stems = Counter(path.name.casefold() for path in paths)
-    files = [path.name if stems[path.name.casefold()] == 1 else str(path) for path in paths]
+    """Return the XML file of each picture: the shortest name that is its alone.
+
+    Raises:
+        DataError: two pictures would share a file all the same.
+    """
+    stems = Counter(PurePosixPath(name).stem.casefold() for name in names)  # Some disks do not tell A from a.
+    paths = Counter(PurePosixPath(name).with_suffix("") for name in names)
     pictures: dict[str, str] = {}
-    for name, file in zip(names, files, strict=True):
-        other = pictures.setdefault(file, name)
-        if other != name:
-            raise DataError(f"{other} and {name}: both would be annotated in {_FOLDER}/{file}; rename one of them")
-    return files
+    for name in names:
+        path = PurePosixPath(name)
+        if stems[path.stem.casefold()] == 1:
+            file = f"{path.stem}.xml"
+        else:
+            file = f"{path.with_suffix('') if paths[path.with_suffix('')] == 1 else path}.xml"
+        if file in pictures:
+            raise DataError(f"{pictures[file]} and {name}: both are annotated in {_FOLDER}/{file}; rename one of them")
+        pictures[file] = name
+    return list(pictures)
 
 
 def _xml(picture: PictureRecord) -> str:
