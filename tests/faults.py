@@ -302,8 +302,6 @@ class _Watch:
         sys.addaudithook(self._reported)
 
     def _reported(self, event: str, arguments: tuple[Any, ...]) -> None:
-        if event == "ctypes.dlsym" and arguments[1] == "renameat2":
-            self._happens("swap of model folders")
         if event not in _PATHS_AT or not isinstance(arguments[_PATHS_AT[event]], str | bytes | os.PathLike):
             return
         path = Path(os.fsdecode(arguments[_PATHS_AT[event]]))

@@ -94,12 +94,12 @@ def test_a_run_folder_that_cannot_be_taken_is_refused_before_any_picture_is_read
     assert_refused(tscam(*place.train()), f"{place.out}: the folder is not empty; choose another one")
     into_data = ["train", place.run.parent / "tiny.yaml", "--data", place.data, "--out", place.data]
     assert_refused(tscam(*into_data), f"{place.data}: the folder is not empty")
-    said = f"--overwrite would empty what is read from {place.data}; choose another folder"
+    said = f"--overwrite would empty the input {place.data}; choose another folder"
     assert_refused(tscam(*into_data, "--overwrite"), said)
     assert sorted(path.name for path in place.data.iterdir()) == ["boxes.csv", "test", "train"]
     with locked(place.out):
         busy = tscam(*place.train("--overwrite"))
-    assert_refused(busy, "another run is at work here; wait until it has ended, or choose another folder")
+    assert_refused(busy, "another run is writing here; wait until it has ended, or choose another folder")
     assert (place.out / "thesis.txt").exists()
 
 

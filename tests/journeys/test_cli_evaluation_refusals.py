@@ -137,7 +137,7 @@ def test_a_folder_that_another_run_holds_is_not_emptied(studio: Path, tmp_path: 
         answer = tscam(
             "evaluate", "--maps", studio / "maps", "--data", studio / "data", "--out", out, "--overwrite",
         )  # fmt: skip
-        assert_refused(answer, "another run is at work here; wait until it has ended, or choose another folder")
+        assert_refused(answer, "another run is writing here; wait until it has ended, or choose another folder")
         assert (out / "weights.safetensors").read_text() == "days of work"
 
 
@@ -212,5 +212,5 @@ def test_what_is_read_is_never_emptied(tmp_path: Path, tscam: Call, inside: str)
         "evaluate", "--maps", tmp_path / "maps", "--data", tmp_path / "data", "--out", out, "--protocol", "max-box-acc",
         "--overwrite",
     )  # fmt: skip
-    assert_refused(answer, f"{out}: --overwrite would empty what is read from ")
+    assert_refused(answer, f"{out}: --overwrite would empty the input ")
     assert sorted(path for path in tmp_path.rglob("*")) == before

@@ -40,7 +40,7 @@ PARTS = {
     "step": r"^step|to train$",
     "scoring": r"to score$",
     "state": r" state\b",
-    "weights": r"^swap| weights\b",
+    "weights": r" weights\b",
 }
 
 

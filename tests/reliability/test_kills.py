@@ -1,11 +1,15 @@
 """A run that is killed at any moment and taken up again comes to the very bits that it would have come to."""
 
 import random
+import signal
 
 import pytest
 
-from faults import Fault, kill
+from faults import Fault, in_child, kill
 from reliability.runs import EVERY_STEP, KINDS, PARTS, Bench, killed_and_resumed, kills, outcome, part_of
+from tscam.checkpoints.model_folder import read_metrics
+from tscam.checkpoints.source import resolve
+from tscam.training.loop import resume, train
 
 # 25 over the four kinds of runs; `scripts/soak` has more.
 COUNTS = dict(zip(KINDS, (7, 6, 6, 6), strict=True))
@@ -32,6 +36,21 @@ def test_a_run_that_is_killed_each_time_it_is_resumed_ends_as_the_unbroken_one(b
     config = bench.run(save_minutes=EVERY_STEP)
     killed_and_resumed(config, often)
     assert outcome(config.out) == bench.whole(save_minutes=EVERY_STEP).outcome
+
+
+def test_a_run_that_is_killed_between_the_two_renames_of_its_weights_has_the_old_ones_and_ends_as_the_unbroken_one(
+    bench: Bench,
+) -> None:
+    settings = {"select": "last"}  # Each epoch is the best so far.
+    config, whole = bench.run(**settings), bench.whole(**settings)
+    between = Fault(kind="os.rename weights/best", nth=2, do=kill)
+    ended = in_child(train, config, watched=config.out, faults=[between])
+    assert ended.code == -signal.SIGKILL, ended
+    assert sorted(path.name for path in (config.out / "weights").iterdir()) == [".best.new", ".best.old", "last"]
+    assert read_metrics(resolve(config.out).weights)["epoch"] == 1
+    assert in_child(resume, config.out).result == config.out
+    assert outcome(config.out) == whole.outcome
+    assert read_metrics(resolve(config.out).weights)["epoch"] == config.epochs
 
 
 def test_how_often_a_state_is_kept_and_who_reads_the_pictures_change_no_bit(bench: Bench) -> None:

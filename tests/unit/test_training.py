@@ -262,7 +262,7 @@ def test_a_run_folder_in_use_is_refused_and_kept(config: TrainConfig) -> None:
 
 def test_a_run_folder_of_a_name_that_none_can_have_is_refused(config: TrainConfig) -> None:
     with pytest.raises(
-        OutputError, match=r"cannot be used for output \(OSError: .* too long.*\); choose another place"
+        OutputError, match=r"cannot be used for output \(OSError: .* too long.*\); choose another folder"
     ):
         train(replace(config, out=config.data / ("n" * 300)))
 

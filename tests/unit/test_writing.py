@@ -189,8 +189,8 @@ def test_overwrite_never_empties_what_the_run_reads(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(data, target_is_directory=True)
     for folder in (data, data / "train", tmp_path, tmp_path / "link"):
         for given in (data, tmp_path / "link"):
-            with pytest.raises(OutputError, match="--overwrite would empty what is read from"):
+            with pytest.raises(OutputError, match="--overwrite would empty the input"):
                 claim_output(folder, overwrite=True, inputs=(given,))
-    with pytest.raises(OutputError, match="--overwrite would empty what is read from"):
+    with pytest.raises(OutputError, match="--overwrite would empty the input"):
         claim_output(data, overwrite=True, inputs=(data / "train" / "a.jpg",))
     assert names(data / "train") == ["a.jpg"]

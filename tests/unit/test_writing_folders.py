@@ -1,7 +1,7 @@
 """A folder is held by one run at a time, replaced as a whole, and found at the very place that was named."""
 
-import ctypes
 import errno
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,9 +10,16 @@ from unittest.mock import Mock
 import pytest
 
 from tscam.errors import OutputError
-from tscam.writing import LOCK, claim_output, literal, locked, replace_folder, require_claimable, write_text_atomically
-
-on_linux = pytest.mark.skipif(sys.platform != "linux", reason="other systems cannot exchange two names at once")
+from tscam.writing import (
+    LOCK,
+    claim_output,
+    literal,
+    locked,
+    readable_folder,
+    replace_folder,
+    require_claimable,
+    write_text_atomically,
+)
 
 
 def names(folder: Path) -> list[str]:
@@ -29,7 +36,7 @@ def test_a_folder_is_made_and_held_by_one_at_a_time(tmp_path: Path) -> None:
         with pytest.raises(OutputError) as refused, locked(folder):
             pass
         assert str(refused.value) == (
-            f"{folder}: another run is at work here; wait until it has ended, or choose another folder"
+            f"{folder}: another run is writing here; wait until it has ended, or choose another folder"
         )
         with locked(tmp_path / "deep" / "other"):
             pass
@@ -53,7 +60,7 @@ def test_the_system_lets_go_of_a_folder_whose_process_was_killed(tmp_path: Path)
     ) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"\n"
-        with pytest.raises(OutputError, match="another run is at work here"), locked(tmp_path):
+        with pytest.raises(OutputError, match="another run is writing here"), locked(tmp_path):
             pass
         holder.kill()
         holder.wait()
@@ -77,7 +84,7 @@ def test_a_lock_is_no_content_of_a_folder_and_stays_when_it_is_claimed(tmp_path:
             (tmp_path / "old.txt").touch()
         assert claim_output(tmp_path, overwrite=overwrite) == tmp_path
         assert names(tmp_path) == [LOCK]
-        with pytest.raises(OutputError, match="another run is at work"), locked(tmp_path):
+        with pytest.raises(OutputError, match="another run is writing"), locked(tmp_path):
             pass
 
 
@@ -105,7 +112,7 @@ def test_asking_for_a_folder_makes_and_empties_nothing(tmp_path: Path) -> None:
     assert require_claimable(full, overwrite=True, inputs=(data,)) == full
     for overwrite, folder, said in (
         (False, full, "the folder is not empty; choose another one, or empty it with --overwrite"),
-        (True, data, "--overwrite would empty what is read from"),
+        (True, data, "--overwrite would empty the input"),
         (True, full / "thesis.txt", "a file; the output is a folder"),
     ):
         with pytest.raises(OutputError, match=said):
@@ -127,42 +134,80 @@ def two_folders(root: Path) -> tuple[Path, Path]:
     return folder, fresh
 
 
-class NoSwap:
-    """The C library of a system that cannot exchange two names."""
-
-    def __init__(self, _: object) -> None:
-        pass
-
-
 def refuse(*_: object) -> None:
     raise OSError(errno.EIO, "Input/output error")
 
 
-@pytest.mark.parametrize("can_swap", [pytest.param(True, marks=on_linux), False])
-def test_the_fresh_folder_is_in_the_place_of_the_other_which_is_gone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, can_swap: bool
-) -> None:
-    if not can_swap:
-        monkeypatch.setattr(ctypes, "CDLL", NoSwap)
+def test_the_fresh_folder_replaces_the_other_which_is_gone(tmp_path: Path) -> None:
     folder, fresh = two_folders(tmp_path)
     replace_folder(folder, fresh)
     assert names(tmp_path) == ["weights"]
     assert names(folder) == ["model"]
     assert (folder / "model").read_text() == "new"
+    assert readable_folder(folder) == folder
 
 
-@on_linux
-def test_linux_exchanges_the_two_at_once_and_renames_neither(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+KILLED = """
+import os, pathlib, signal, sys
+from tscam.writing import replace_folder
+
+def killed_before(event, arguments):
+    if event == "os.rename" and str(arguments[0]).endswith(sys.argv[2]):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+sys.addaudithook(killed_before)
+folder = pathlib.Path(sys.argv[1])
+replace_folder(folder / "weights", folder / ".weights.new")
+"""
+
+
+@pytest.mark.parametrize(
+    ("rename", "left"), [("weights", [".weights.new", "weights"]), (".weights.new", [".weights.new", ".weights.old"])]
+)
+def test_a_kill_between_the_renames_leaves_the_old_folder_readable_and_the_next_replacement_clears_up(
+    tmp_path: Path, rename: str, left: list[str]
+) -> None:
     folder, fresh = two_folders(tmp_path)
-    monkeypatch.setattr(Path, "rename", refuse)
-    monkeypatch.setattr("shutil.rmtree", lambda *_, **__: None)
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path), f"/{rename}"], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert names(tmp_path) == left
+    assert names(readable_folder(folder)) == ["model", "stale"]
+    assert (readable_folder(folder) / "model").read_text() == "old"
     replace_folder(folder, fresh)
-    assert ((folder / "model").read_text(), (fresh / "model").read_text()) == ("new", "old")
+    assert names(tmp_path) == ["weights"]
+    assert (readable_folder(folder) / "model").read_text() == "new"
+
+
+def test_an_interrupt_between_the_renames_puts_the_old_folder_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, fresh = two_folders(tmp_path)
+    rename = Path.rename
+
+    def interrupt_second(self: Path, target: Path) -> Path:
+        if self == fresh:
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", interrupt_second)
+    with pytest.raises(KeyboardInterrupt):
+        replace_folder(folder, fresh)
+    assert names(tmp_path) == [".weights.new", "weights"]
+    assert names(folder) == ["model", "stale"]
+
+
+def test_a_folder_that_is_there_is_read_whatever_is_beside_it(tmp_path: Path) -> None:
+    (tmp_path / ".model.old").mkdir()
+    assert readable_folder(tmp_path / "model") == tmp_path / ".model.old"
+    (tmp_path / "model").touch()
+    assert readable_folder(tmp_path / "model") == tmp_path / "model"
+    for path in (Path(), Path("/"), tmp_path / "gone"):
+        assert readable_folder(path) == path
 
 
 def test_where_there_is_no_other_the_fresh_one_is_put(tmp_path: Path) -> None:
     _, fresh = two_folders(tmp_path)
-    (tmp_path / ".first.old").mkdir()  # What a crash of long ago has left.
+    (tmp_path / ".first.old").mkdir()  # left by a crash long ago
     replace_folder(tmp_path / "first", fresh)
     assert names(tmp_path) == ["first", "weights"]
     assert (tmp_path / "first" / "model").read_text() == "new"
@@ -180,7 +225,6 @@ def test_a_rename_that_fails_leaves_the_old_folder_in_its_place(
             refuse()
         return rename(self, target)
 
-    monkeypatch.setattr(ctypes, "CDLL", NoSwap)
     monkeypatch.setattr(Path, "rename", refuse_one)
     with pytest.raises(OSError, match="Input/output error"):
         replace_folder(folder, fresh)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tscam.checkpoints.hub import PREFIX, fetch, is_on_hub
 from tscam.errors import ConfigError, WeightsError, one_line
+from tscam.writing import readable_folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,12 +47,12 @@ def resolve(model: str | Path | ModelSource) -> ModelSource:
         raise ConfigError(f"MODEL is empty; name a folder, a .pth file, or {PREFIX}user/name")
     path = Path(model)
     try:
-        is_folder, is_file = path.is_dir(), path.is_file()
+        folder, is_file = readable_folder(path), path.is_file()
     except OSError as fault:
         raise ConfigError(f"{name}: no name of a MODEL ({one_line(fault)}); choose another one") from fault
-    if is_folder:
-        best = path / "weights" / "best"
-        return ModelSource(name=name, path=path, weights=best if best.is_dir() else path)
+    if folder.is_dir():
+        best = readable_folder(folder / "weights" / "best")
+        return ModelSource(name=name, path=folder, weights=best if best.is_dir() else folder)
     if is_file:
         return ModelSource(name=name, path=path, weights=path)
     raise WeightsError(

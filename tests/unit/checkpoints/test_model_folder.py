@@ -91,6 +91,17 @@ def test_a_run_folder_gives_its_best_weights(tmp_path: Path) -> None:
     assert_same(load_model(tmp_path / "run" / "weights" / "last"), seeded_model(seed=1).tensors())
 
 
+def test_the_old_weights_are_read_where_a_kill_left_them_beside_their_name(tmp_path: Path) -> None:
+    best = tmp_path / "run" / "weights" / "best"
+    save_model(seeded_model(seed=1), best)
+    best.rename(best.with_name(".best.old"))
+    for name in (tmp_path / "run", best):
+        assert_same(load_model(name), seeded_model(seed=1).tensors())
+    save_model(seeded_model(seed=2), best)
+    assert names(best.parent) == ["best"]
+    assert_same(load_model(tmp_path / "run"), seeded_model(seed=2).tensors())
+
+
 def test_an_old_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
     save_model(seeded_model(seed=1), tmp_path / "model")
     (tmp_path / "model" / "stale.txt").touch()
