@@ -8,17 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tscam import backbones, datasets, formats, methods, metrics
+    from tscam.comparison import compare
     from tscam.config import EvaluateConfig, LocalizeConfig, TrainConfig
     from tscam.drawing import draw
     from tscam.errors import TscamError
     from tscam.evaluation import evaluate
-    from tscam.explain import Explainer
+    from tscam.explainer import Explainer
     from tscam.formats import read_annotations, write_annotations
     from tscam.localization import Localization
     from tscam.localizer import Localizer
     from tscam.model import create_model
     from tscam.recipe import train_config
     from tscam.training.loop import resume, train
+    from tscam.verbs.explain import explain
     from tscam.verbs.localize import load, localize
     from tscam.verbs.publish import push_to_hub
 
@@ -31,10 +33,12 @@ __all__ = [
     "TrainConfig",
     "TscamError",
     "backbones",
+    "compare",
     "create_model",
     "datasets",
     "draw",
     "evaluate",
+    "explain",
     "formats",
     "load",
     "localize",
@@ -50,15 +54,17 @@ __all__ = [
 
 _HOME = {
     "EvaluateConfig": "config",
-    "Explainer": "explain",
+    "Explainer": "explainer",
     "Localization": "localization",
     "LocalizeConfig": "config",
     "Localizer": "localizer",
     "TrainConfig": "config",
     "TscamError": "errors",
+    "compare": "comparison",
     "create_model": "model",
     "draw": "drawing",
     "evaluate": "evaluation",
+    "explain": "verbs.explain",
     "load": "verbs.localize",
     "localize": "verbs.localize",
     "push_to_hub": "verbs.publish",

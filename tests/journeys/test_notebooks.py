@@ -14,7 +14,7 @@ from data_sets import Box, write_cub, write_folder, write_imagenet
 from notebooks import FOLDER, Session, code_of, read_notebook, run_notebook
 from tiny_models import tiny_model
 from tscam.drawing import sheet
-from tscam.explain import Explanation
+from tscam.explainer import Explanation
 
 NAMES = ("cub", "imagenet", "your_own_pictures")
 

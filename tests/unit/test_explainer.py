@@ -13,9 +13,8 @@ from tiny_models import names, tiny_model
 from tscam.backbones.features import Record, Request
 from tscam.checkpoints.loader import load_model
 from tscam.checkpoints.model_folder import save_model
-from tscam.config import ExplainConfig
-from tscam.errors import ConfigError, ImageError
-from tscam.explain import Explainer, Explanation, explain
+from tscam.errors import ConfigError, ImageError, OutputError
+from tscam.explainer import Explainer, Explanation
 from tscam.image import preprocess, read_image
 from tscam.model import create_model
 
@@ -116,12 +115,35 @@ def test_a_page_that_is_not_there_is_refused(seen: Explanation) -> None:
 
 
 def test_files_are_the_pages_with_panels_of_960_pixels(place: Path, tmp_path: Path, seen: Explanation) -> None:
-    config = ExplainConfig(out=tmp_path / "out", label="dog", methods=("cam",))
-    out = explain(place / "picture.png", model=place / "model", config=config)
+    picture, model = place / "picture.png", place / "model"
+    out = tscam.explain(picture, model=model, out=tmp_path / "out", label="dog", methods=("cam",))
     assert names(out) == ["classes.png", "coupling.png", "layers.png", "methods.png"]
     with Image.open(out / "coupling.png") as page:
         assert page.tobytes() == seen.draw("coupling", side=960).tobytes()
         assert page.width == 4 * 960 + 5 * 16
+
+
+def test_a_model_and_a_picture_in_memory_are_explained_like_their_files(
+    place: Path, tmp_path: Path, seen: Explanation
+) -> None:
+    network = load_model(place / "model")
+    with Image.open(place / "picture.png") as picture:
+        in_memory = Explainer(network)(picture, label="dog")
+    assert (seen.name, in_memory.name) == ("picture.png", "picture")
+    for page in ("layers", "coupling", "classes", "methods"):
+        for one, other in zip(getattr(in_memory, page), getattr(seen, page), strict=True):
+            assert (one.caption, one.class_id, one.box) == (other.caption, other.class_id, other.box)
+            np.testing.assert_array_equal(one.map, other.map)
+    out = tscam.explain(np.asarray(in_memory.picture), model=network, out=tmp_path / "out", label=1)
+    assert out == (tmp_path / "out").absolute()
+    with Image.open(out / "coupling.png") as written:
+        assert written.tobytes() == in_memory.draw("coupling", side=960).tobytes()
+
+
+def test_a_folder_that_the_picture_or_the_model_is_in_is_not_overwritten(place: Path) -> None:
+    with pytest.raises(OutputError):
+        tscam.explain(place / "picture.png", model=place / "model", out=place, overwrite=True)
+    assert names(place) == ["model", "picture.png"]
 
 
 def test_a_backbone_without_class_token_has_no_layers(place: Path, tmp_path: Path) -> None:
@@ -133,5 +155,6 @@ def test_a_backbone_without_class_token_has_no_layers(place: Path, tmp_path: Pat
     assert [one.caption for one in seen.coupling] == ["semantic map", "cam, no box"]  # one patch is flat
     with pytest.raises(ConfigError, match="page 'layers' is empty: this model's backbone has no class token"):
         seen.draw("layers")
-    out = explain(place / "picture.png", model=tmp_path / "model", config=ExplainConfig(out=tmp_path / "out"))
+    assert seen.pages() == ("coupling", "classes", "methods")
+    out = tscam.explain(place / "picture.png", model=tmp_path / "model", out=tmp_path / "out")
     assert names(out) == ["classes.png", "coupling.png", "methods.png"]

@@ -200,9 +200,14 @@ def explain(picture: Path, /, *, model: str, config: Annotated[ExplainConfig, Fl
     model
         A model folder, a run folder (its best weights), the authors' .pth file, or hf-hub:user/name[@revision].
     """
-    from tscam.explain import explain
+    from tscam.verbs.explain import explain
 
-    print(explain(picture, model=model, config=config))
+    print(
+        explain(
+            picture, model=model, out=config.out, label=config.label, methods=config.methods,
+            threshold=config.threshold, device=config.device, overwrite=config.overwrite,
+        )
+    )  # fmt: skip
 
 
 @app.command

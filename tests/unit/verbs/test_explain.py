@@ -1,7 +1,7 @@
 """A picture opened up: every panel of a page is the picture under the map that it says, with the box of that map."""
 
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,14 +14,13 @@ from tscam.backbones.features import Record, Request
 from tscam.boxes import boxes_above, localization_map
 from tscam.checkpoints.loader import load_model
 from tscam.checkpoints.model_folder import save_model
-from tscam.config import ExplainConfig
 from tscam.drawing import CLASS_COLOURS, draw_panel, sheet
 from tscam.errors import ConfigError, ImageError, OutputError, TscamError, WeightsError
-from tscam.explain import explain
 from tscam.geometry import View
 from tscam.image import preprocess, read_image
 from tscam.localization import grid_map
 from tscam.model import LocalizationModel, create_model
+from tscam.verbs.explain import explain
 
 THRESHOLD = 0.3
 
@@ -36,8 +35,8 @@ def place(tmp_path: Path) -> Path:
 
 def explained(place: Path, **more: object) -> dict[str, Image.Image]:
     """The pages by name."""
-    config = replace(ExplainConfig(out=place / "out", threshold=THRESHOLD), **more)  # type: ignore[arg-type]
-    out = explain(place / "0.png", model=place / "model", config=config)
+    settings: dict[str, Any] = {"out": place / "out", "threshold": THRESHOLD, **more}
+    out = explain(place / "0.png", model=place / "model", **settings)
     assert out == place / "out"
     pages = {}
     for path in sorted(out.iterdir()):
