@@ -25,14 +25,16 @@ import numpy as np
 from cyclopts import App
 
 from tscam.datasets import Dataset
+from tscam.evaluation.judging import Judge
+from tscam.evaluation.map_sources import MappedSplit, SavedMaps
+from tscam.evaluation.score_maps import map_path, write_map
+from tscam.evaluation.scoring import judge_pictures
 from tscam.geometry import View
-from tscam.judging import Judge
 from tscam.metrics.curves import curve_of
 from tscam.metrics.levels import judge_levels, level_map, truths_in_view
 from tscam.metrics.picture import JudgedPicture
 from tscam.metrics.protocol import BoxProtocol, protocols
-from tscam.score_maps import map_path, write_map
-from tscam.spool import Spool
+from tscam.system.spool import Spool
 
 SIDE, GRID = 224, 14
 PICTURE_WH = (500, 375)
@@ -191,10 +193,8 @@ def _from_files(pictures: int, processes: int, turns: int) -> tuple[_Seconds, _S
 
 
 def _judged(dataset: Dataset, folder: Path, workers: int) -> Iterator[JudgedPicture]:
-    from tscam.tasks import SavedMaps, judged  # PyTorch comes with it, which started processes need not wait for.
-
-    judge = Judge(protocols=ASKED)
-    return judged(SavedMaps(folder=folder), dataset, judge, workers=workers)
+    split = MappedSplit(dataset=dataset, maps=SavedMaps(folder=folder))
+    return judge_pictures(split, Judge(protocols=ASKED), workers=workers)
 
 
 def _data_set(folder: Path, pictures: int) -> Dataset:

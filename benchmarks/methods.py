@@ -37,13 +37,13 @@ from tscam.checkpoints.model_folder import save_model
 from tscam.config import EvaluateConfig, TrainConfig
 from tscam.datasets import read_dataset
 from tscam.errors import ConfigError
+from tscam.evaluation.results import METRICS, PICTURES
 from tscam.image import preprocess, read_image
 from tscam.metrics.statistics import difference
 from tscam.model import LocalizationModel, create_model
 from tscam.predictors.pytorch import PyTorchPredictor
 from tscam.recipe import read_recipe
 from tscam.registry import MethodArgs
-from tscam.results import METRICS, PICTURES
 from tscam.system.processes import find_device
 from tscam.verbs.benchmark import peak_mib
 from tscam.writing import write_json, write_text_atomically

@@ -8,7 +8,7 @@ from typing import Any
 from data_sets import write_cub
 from tiny_models import tiny_model
 from tscam.config import EvaluateConfig
-from tscam.evaluation import evaluate
+from tscam.verbs.evaluate import evaluate
 
 CLASSES = 3
 PICTURES = 6

@@ -4,12 +4,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from tscam.datasets import Dataset
-from tscam.judging import Judge
+from tscam.evaluation.judging import Judge
+from tscam.evaluation.map_sources import MappedSplit, PredictedMaps
+from tscam.evaluation.scoring import judge_pictures
 from tscam.metrics.columns import Columns, columns_of
 from tscam.metrics.picture import JudgedPicture
 from tscam.metrics.protocol import TS_CAM
 from tscam.predictor import Predictor
-from tscam.tasks import PredictedMaps, judged
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +40,7 @@ def score(
     predictor: Predictor, dataset: Dataset, *, threshold: float, batch_size: int = 32, workers: int = 1, **how: Any
 ) -> Scored:
     """Every picture of a data set, judged."""
-    tasks = PredictedMaps(predictor=predictor, batch_size=batch_size, workers=workers)
+    maps = PredictedMaps(predictor=predictor, batch_size=batch_size, workers=workers)
     judge = Judge(protocols=(TS_CAM,))
-    pictures = list(judged(tasks, dataset, judge, **how))
+    pictures = list(judge_pictures(MappedSplit(dataset=dataset, maps=maps), judge, **how))
     return Scored(pictures=pictures, columns=columns_of(pictures, TS_CAM, thresholds={"gt_known_loc": threshold}))

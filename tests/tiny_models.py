@@ -14,10 +14,10 @@ from tscam.checkpoints.loader import load_model
 from tscam.checkpoints.model_folder import save_model
 from tscam.datasets import read_dataset
 from tscam.errors import WeightsError
+from tscam.evaluation.score_maps import map_path, write_map
 from tscam.localization import Localization
 from tscam.model import LocalizationModel, create_model
 from tscam.predictor import ModelFacts
-from tscam.score_maps import map_path, write_map
 
 # Facts of predictors that only tests have.
 STAND_IN = ModelFacts(model="a stand-in", backbone="none", method="none", method_args={}, view_wh=(32, 32))

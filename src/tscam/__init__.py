@@ -8,11 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tscam import backbones, datasets, formats, methods, metrics
-    from tscam.comparison import compare
     from tscam.config import EvaluateConfig, LocalizeConfig, TrainConfig
     from tscam.drawing import draw
     from tscam.errors import TscamError
-    from tscam.evaluation import evaluate
     from tscam.explainer import Explainer
     from tscam.formats import read_annotations, write_annotations
     from tscam.localization import Localization
@@ -20,6 +18,8 @@ if TYPE_CHECKING:
     from tscam.model import create_model
     from tscam.recipe import train_config
     from tscam.training.loop import resume, train
+    from tscam.verbs.compare import compare
+    from tscam.verbs.evaluate import evaluate
     from tscam.verbs.explain import explain
     from tscam.verbs.localize import load, localize
     from tscam.verbs.publish import push_to_hub
@@ -60,10 +60,10 @@ _HOME = {
     "Localizer": "localizer",
     "TrainConfig": "config",
     "TscamError": "errors",
-    "compare": "comparison",
+    "compare": "verbs.compare",
     "create_model": "model",
     "draw": "drawing",
-    "evaluate": "evaluation",
+    "evaluate": "verbs.evaluate",
     "explain": "verbs.explain",
     "load": "verbs.localize",
     "localize": "verbs.localize",

@@ -14,9 +14,9 @@ from tscam.boxes import find_boxes, require_threshold
 from tscam.errors import ConfigError, DataError, ImageError, did_you_mean
 from tscam.geometry import View, to_box
 from tscam.image import PICTURE_SUFFIXES, Picture, preprocess, read_image, require_picture
-from tscam.loading import batches, read_ahead
 from tscam.localization import Localization, LocalizedObject, StoredMap
 from tscam.predictor import Prediction, Predictor
+from tscam.system.loading import batches, read_ahead
 
 # A class by its name, or by its number from 0.
 Label = str | int | np.integer

@@ -12,7 +12,7 @@ from command_line import Answer, Call, assert_refused
 from data_sets import write_wsol
 from tiny_models import save_ramps
 from tscam.datasets import read_dataset
-from tscam.score_maps import map_path, read_map
+from tscam.evaluation.score_maps import map_path, read_map
 
 BOXES = ("max-box-acc", "max-box-acc-v2")
 

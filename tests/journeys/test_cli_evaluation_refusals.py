@@ -13,7 +13,7 @@ from command_line import Call, assert_refused
 from data_sets import write_folder, write_wsol
 from tiny_models import save_ramps, tiny_model
 from tscam.datasets import read_dataset
-from tscam.score_maps import map_path, read_map, write_map
+from tscam.evaluation.score_maps import map_path, read_map, write_map
 from tscam.writing import locked
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tscam.comparison import compare
 from tscam.errors import DataError, OutputError
 from tscam.metrics.statistics import difference, mean_scores
+from tscam.verbs.compare import compare
 
 SETTINGS = {"name": "ts-cam", "view": None, "ious": [0.5]}
 
@@ -151,7 +151,7 @@ def test_the_result_is_written_as_json(pair: tuple[Path, Path], tmp_path: Path) 
 def test_a_result_takes_no_file_s_place(pair: tuple[Path, Path]) -> None:
     metrics = pair[0] / "metrics.json"
     before = metrics.read_bytes()
-    with pytest.raises(OutputError, match=r"metrics\.json: there is something of this name already"):
+    with pytest.raises(OutputError, match=r"metrics\.json: a file of this name exists; choose another"):
         compare(*pair, out=metrics)
     assert metrics.read_bytes() == before
 
@@ -233,14 +233,14 @@ def test_bytes_that_are_no_text_are_named(pair: tuple[Path, Path]) -> None:
 def test_an_evaluation_without_pictures_is_refused(pair: tuple[Path, Path]) -> None:
     path = pair[1] / "per_image.jsonl"
     path.write_text("")
-    refused(*pair, f"{path}: holds no picture; evaluate again")
+    refused(*pair, f"{path}: no pictures in this file; evaluate again")
     path.unlink()
     refused(*pair, f"{path}: no such file; evaluate again")
 
 
 def test_other_classes_or_boxes_of_a_picture_are_refused_by_its_name(pair: tuple[Path, Path], tmp_path: Path) -> None:
     other = evaluation(tmp_path / "other", {"ts-cam": {"gt_known_loc": TWO}}, label=4)
-    refused(pair[0], other, f"cat/0.png: {pair[0]} and {other} judged it by other classes or true boxes")
+    refused(pair[0], other, f"cat/0.png: class or true boxes differ between {pair[0]} and {other}; evaluate")
 
 
 @pytest.mark.parametrize("value", ["NaN", "0.5", "7e300", "-1", "2"])

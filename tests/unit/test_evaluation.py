@@ -13,12 +13,13 @@ from scoring import score
 from tiny_models import STAND_IN, naive_area, naive_iou, naive_shared, with_second_boxes
 from tscam.datasets import Dataset, read_dataset
 from tscam.errors import DataError
-from tscam.evaluation import require_same_classes
+from tscam.evaluation.map_sources import PredictedMaps, SavedMaps
+from tscam.evaluation.requirements import require_same_classes, require_scorable
 from tscam.image import InputFormat, preprocess, read_image
+from tscam.metrics.protocol import TS_CAM
 from tscam.metrics.ts_cam import OUTCOMES
 from tscam.predictor import Prediction, Predictor
 from tscam.system.processes import Processes
-from tscam.tasks import PredictedMaps, SavedMaps, require_judgeable
 
 VIEW_WH = (40, 32)
 GRID_HW = (4, 5)
@@ -257,18 +258,16 @@ def test_progress_is_told_after_every_picture(tmp_path: Path) -> None:
 def test_a_picture_without_a_box_is_refused_and_named(tmp_path: Path) -> None:
     write_folder(tmp_path, splits={"test": 2})
     rows = (tmp_path / "boxes.csv").read_text().splitlines()
-    tasks = PredictedMaps(predictor=known(read_dataset(tmp_path), seed=0), batch_size=4, workers=0)
+    maps = PredictedMaps(predictor=known(read_dataset(tmp_path), seed=0), batch_size=4, workers=0)
     (tmp_path / "boxes.csv").write_text("\n".join(row for row in rows if "emu_0_1" not in row))
     with pytest.raises(DataError, match=r"1 of 6 pictures have no box \('test/emu/emu_0_1\.png'\); add them, or count"):
-        require_judgeable(read_dataset(tmp_path), tasks, with_boxes=True, with_masks=False, allow_missing=False)
+        require_scorable(read_dataset(tmp_path), maps, (TS_CAM,), allow_missing=False)
 
 
 def test_a_data_set_without_boxes_is_refused(tmp_path: Path) -> None:
     write_folder(tmp_path, boxes=None)
     with pytest.raises(DataError, match="no boxes for split 'all'"):
-        require_judgeable(
-            read_dataset(tmp_path), SavedMaps(folder=tmp_path), with_boxes=True, with_masks=False, allow_missing=True
-        )
+        require_scorable(read_dataset(tmp_path), SavedMaps(folder=tmp_path), (TS_CAM,), allow_missing=True)
 
 
 def test_other_classes_than_the_models_are_refused(tmp_path: Path) -> None:

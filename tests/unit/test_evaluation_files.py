@@ -14,7 +14,7 @@ from tscam.checkpoints.model_folder import save_model
 from tscam.config import EvaluateConfig
 from tscam.datasets import read_dataset
 from tscam.errors import DataError, OutputError
-from tscam.evaluation import evaluate
+from tscam.verbs.evaluate import evaluate
 
 
 def test_the_files_hold_every_number_unrounded_and_every_picture(tmp_path: Path) -> None:
@@ -94,6 +94,18 @@ def test_the_maps_can_be_read_by_another_method(tmp_path: Path) -> None:
         boxes[method] = found.tolist()
         assert json.loads((tmp_path / method / "metrics.json").read_text())["method"] == method
     assert boxes["ts-cam"] != boxes["attention"]
+
+
+def test_a_model_in_memory_scores_as_its_folder_and_is_named_so(tmp_path: Path) -> None:
+    write_folder(tmp_path / "data", splits={"test": 2})
+    folder = tiny_model(tmp_path / "model")
+    lines = {}
+    for name, model in (("folder", str(folder)), ("memory", load_model(folder))):
+        evaluate(model, EvaluateConfig(data=tmp_path / "data", out=tmp_path / name, device="cpu"))
+        lines[name] = (tmp_path / name / "per_image.jsonl").read_text()
+        lines[f"{name} is"] = json.loads((tmp_path / name / "metrics.json").read_text())["model"]
+    assert lines["memory"] == lines["folder"]
+    assert (lines["folder is"], lines["memory is"]) == (str(folder), "in memory")
 
 
 def test_no_threads_are_one_thread(tmp_path: Path) -> None:

@@ -13,14 +13,15 @@ from data_sets import write_wsol
 from judged_pictures import box_protocol
 from tscam.config import EvaluateConfig
 from tscam.datasets import Dataset, read_dataset
-from tscam.evaluation import evaluate, evaluate_to
-from tscam.judging import Judge, Task
+from tscam.evaluation.judging import Judge, Task
+from tscam.evaluation.map_sources import MappedSplit, SavedMaps
+from tscam.evaluation.score_maps import map_path, write_map
+from tscam.evaluation.scoring import judge_pictures, score
+from tscam.evaluation.thresholds import plan_thresholds
 from tscam.metrics.protocol import protocols
 from tscam.metrics.threshold import ThresholdPolicy
-from tscam.score_maps import map_path, write_map
 from tscam.system.processes import ALONE, Processes
-from tscam.tasks import SavedMaps, judged
-from tscam.thresholds import plan_thresholds
+from tscam.verbs.evaluate import evaluate
 
 COUNTS = (1, 2, 5, 33)
 
@@ -66,9 +67,9 @@ def numbers_of(data: Path, count: int, out: Path, processes: Processes = ALONE) 
     dataset: Dataset = read_dataset(data, split="test").subset(range(count), split="test")
     asked = tuple(protocols[name] for name in ("ts-cam", "max-box-acc", "max-box-acc-v2", "realistic"))
     oracle = ThresholdPolicy(kind="oracle")
-    tasks = SavedMaps(folder=data / "maps", batch_size=4)
-    plan = plan_thresholds(asked, dataset, tasks, requested=oracle, fraction=0.1, seed=26)
-    evaluate_to(out, tasks, dataset, thresholds=plan.thresholds, facts={"maps": "maps"}, processes=processes)
+    maps = SavedMaps(folder=data / "maps", batch_size=4)
+    plan = plan_thresholds(asked, dataset, maps, requested=oracle, fraction=0.1, seed=26)
+    score(MappedSplit(dataset=dataset, maps=maps), plan.thresholds, out=out, processes=processes)
     if not processes.is_main:
         return ""
     return (out / "metrics.json").read_text() + (out / "per_image.jsonl").read_text()
@@ -109,15 +110,16 @@ def test_helpers_are_started_for_many_pictures_and_change_no_number(
         started.append((processes, depth))
         yield from in_processes(items, judge, processes=processes, depth=depth)
 
-    from tscam.loading import in_processes
+    from tscam.system.loading import in_processes
 
-    monkeypatch.setattr("tscam.tasks.in_processes", in_process)
-    dataset, tasks = read_dataset(data, split="test"), SavedMaps(folder=data / "maps", batch_size=4)
+    monkeypatch.setattr("tscam.evaluation.scoring.in_processes", in_process)
+    dataset, maps = read_dataset(data, split="test"), SavedMaps(folder=data / "maps", batch_size=4)
     judge = Judge(protocols=(box_protocol("max-box-acc"),))
     ious = []
     for few in (256, 33):
-        monkeypatch.setattr("tscam.tasks._FEW", few)
-        pictures = list(judged(tasks, dataset.subset(range(33), split="test"), judge, workers=2))
+        monkeypatch.setattr("tscam.evaluation.scoring._FEW", few)
+        split = MappedSplit(dataset=dataset.subset(range(33), split="test"), maps=maps)
+        pictures = list(judge_pictures(split, judge, workers=2))
         assert [picture.image for picture in pictures] == list(dataset.image_ids[:33])
         ious.append([picture.boxes["max-box-acc"].iou.tolist() for picture in pictures])
     assert ious[0] == ious[1]
@@ -129,10 +131,10 @@ def test_a_picture_that_comes_in_anothers_place_is_noticed(data: Path) -> None:
         def gather(self, items: list[Any]) -> list[Any]:
             return items[::-1]
 
-    dataset, tasks = read_dataset(data, split="test"), SavedMaps(folder=data / "maps", batch_size=4)
+    dataset, maps = read_dataset(data, split="test"), SavedMaps(folder=data / "maps", batch_size=4)
     judge = Judge(protocols=())
     with pytest.raises(RuntimeError, match="is due: each counts once"):
-        list(judged(tasks, dataset, judge, processes=Confused(rank=0, count=1)))
+        list(judge_pictures(MappedSplit(dataset=dataset, maps=maps), judge, processes=Confused(rank=0, count=1)))
 
 
 @pytest.mark.parametrize("workers", [0, 3])

@@ -13,13 +13,13 @@ from PIL import Image
 from judged_pictures import box_protocol, pixel_protocol
 from tscam.datasets.mask_files import Masks
 from tscam.errors import DataError
+from tscam.evaluation.judging import Judge, Protocols, Task
+from tscam.evaluation.score_maps import map_path, read_map, write_map
 from tscam.geometry import View
-from tscam.judging import Judge, Protocols, Task
 from tscam.metrics.levels import judge_levels, level_map, map_in_view, truths_in_view
 from tscam.metrics.picture import JudgedPicture
 from tscam.metrics.threshold import threshold_policy
 from tscam.metrics.ts_cam import OUTCOMES
-from tscam.score_maps import map_path, read_map, write_map
 
 PICTURE_WH, VIEW_WH = (90, 60), (40, 32)
 TRUTHS = np.array([[20.0, 10.0, 70.0, 50.0], [0.0, 0.0, 12.0, 9.0]])
@@ -118,7 +118,7 @@ def test_what_is_not_asked_of_boxes_is_not_made(masks: Masks, monkeypatch: pytes
     def refuse(_: object) -> None:
         raise AssertionError("contours for nothing")
 
-    monkeypatch.setattr("tscam.judging.level_map", refuse)
+    monkeypatch.setattr("tscam.evaluation.judging.level_map", refuse)
     assert list(judge(PX_AP)(task(raw_map(), masks=masks)).pixels) == ["pxap"]
     assert judge(PX_AP, policy="otsu")(task(raw_map(), masks=masks)).own_levels["pxap"] > 0
 

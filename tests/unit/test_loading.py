@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tscam.loading import batches, read_ahead
+from tscam.system.loading import batches, read_ahead
 
 
 def test_results_keep_the_order_of_the_items() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from process_work import inverse, killed_at_three, refused_at_two, square
 from tscam.errors import DataError, TscamError
-from tscam.loading import in_processes
+from tscam.system.loading import in_processes
 
 
 def test_results_keep_the_order_and_come_from_other_processes() -> None:

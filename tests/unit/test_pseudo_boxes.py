@@ -10,11 +10,11 @@ from PIL import Image
 
 from data_sets import write_folder
 from tscam.boxes import boxes_above
-from tscam.datasets import Dataset, read_dataset
+from tscam.datasets import read_dataset
+from tscam.evaluation.map_sources import MappedSplit, SavedMaps
+from tscam.evaluation.pseudo_boxes import pseudo_mask, with_pseudo_boxes
+from tscam.evaluation.score_maps import map_path, write_map
 from tscam.geometry import box_iou
-from tscam.pseudo_boxes import pseudo_mask, with_pseudo_boxes
-from tscam.score_maps import map_path, write_map
-from tscam.tasks import SavedMaps
 
 SIDE = 224
 
@@ -76,41 +76,43 @@ def test_a_map_without_a_sure_pixel_is_cut_where_it_is_likely() -> None:
     assert mask_box(pseudo_mask(bright_on_dark((5, 5, 20, 20), (40, 30)), map_)) == [4, 3, 17, 9]
 
 
-def one_picture(folder: Path, box: tuple[int, int, int, int], map_: np.ndarray) -> tuple[Dataset, SavedMaps]:
-    """A data set of one picture of 448 by 112, its object given in the square of the view."""
+def one_picture(folder: Path, box: tuple[int, int, int, int], map_: np.ndarray) -> MappedSplit:
+    """A data set of one picture of 448 by 112; its object's box is in pixels of the square view."""
     write_folder(folder / "data", class_names=("cat",), splits={"val": 1}, boxes=None)
     dataset = read_dataset(folder / "data")
     x0, y0, x1, y1 = box
     pixels = bright_on_dark((2 * x0, y0 // 2, 2 * x1, y1 // 2), (448, 112))
     Image.fromarray(pixels).save(dataset.path(0))
     write_map(map_path(folder / "maps", dataset.image_ids[0]), map_)
-    return dataset, SavedMaps(folder=folder / "maps")
+    return MappedSplit(dataset=dataset, maps=SavedMaps(folder=folder / "maps"))
+
+
+def pseudo_box(split: MappedSplit) -> np.ndarray:
+    """The pseudo box of the only picture."""
+    boxes = with_pseudo_boxes(split).dataset.boxes
+    assert boxes is not None
+    assert len(boxes) == 1
+    return boxes[0]
 
 
 def test_the_box_is_the_objects_in_pixels_of_the_picture(tmp_path: Path) -> None:
     box = (60, 50, 150, 170)
-    dataset, tasks = one_picture(tmp_path, box, blurred(box))
-    found, again = (with_pseudo_boxes(dataset, tasks) for _ in range(2))
-    assert found.boxes is not None
-    assert again.boxes is not None
-    assert np.abs(found.boxes[0] - [[120, 25, 300, 85]]).max() <= 4  # two pixels of the view are four of its width
-    assert np.array_equal(found.boxes[0], again.boxes[0])
-    assert dataset.boxes is None
-    assert found.image_ids == dataset.image_ids
+    split = one_picture(tmp_path, box, blurred(box))
+    first, second = pseudo_box(split), pseudo_box(split)
+    assert np.abs(first - [[120, 25, 300, 85]]).max() <= 4  # two pixels of the view are four of its width
+    assert np.array_equal(first, second)
+    assert split.dataset.boxes is None
+    assert with_pseudo_boxes(split).dataset.image_ids == split.dataset.image_ids
 
 
 def test_true_boxes_are_replaced_and_never_looked_at(tmp_path: Path) -> None:
     box = (60, 50, 150, 170)
-    dataset, tasks = one_picture(tmp_path, box, blurred(box))
-    with_true = replace(dataset, boxes=(np.array([[0.0, 0.0, 3.0, 3.0], [1.0, 2.0, 9.0, 9.0]]),))
-    found, plain = with_pseudo_boxes(with_true, tasks), with_pseudo_boxes(dataset, tasks)
-    assert found.boxes is not None
-    assert plain.boxes is not None
-    assert np.array_equal(found.boxes[0], plain.boxes[0])
+    split = one_picture(tmp_path, box, blurred(box))
+    true = (np.array([[0.0, 0.0, 3.0, 3.0], [1.0, 2.0, 9.0, 9.0]]),)
+    with_true = replace(split, dataset=replace(split.dataset, boxes=true))
+    assert np.array_equal(pseudo_box(with_true), pseudo_box(split))
 
 
 def test_the_box_of_a_flat_map_is_the_whole_picture(tmp_path: Path) -> None:
-    dataset, tasks = one_picture(tmp_path, (60, 50, 150, 170), np.zeros((SIDE, SIDE), dtype=np.float32))
-    found = with_pseudo_boxes(dataset, tasks)
-    assert found.boxes is not None
-    assert found.boxes[0].tolist() == [[0, 0, 448, 112]]
+    split = one_picture(tmp_path, (60, 50, 150, 170), np.zeros((SIDE, SIDE), dtype=np.float32))
+    assert pseudo_box(split).tolist() == [[0, 0, 448, 112]]

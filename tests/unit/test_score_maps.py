@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tscam.errors import DataError, OutputError
-from tscam.score_maps import map_path, read_map, write_map
+from tscam.evaluation.score_maps import map_path, read_map, write_map
 
 MAP = np.random.default_rng(0).random((4, 7))
 

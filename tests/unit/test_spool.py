@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tscam.errors import OutputError
-from tscam.spool import Spool
+from tscam.system.spool import Spool
 
 
 def test_what_was_put_in_comes_out_in_order_and_again(tmp_path: Path) -> None:

@@ -16,16 +16,17 @@ from tscam.config import TrainConfig
 from tscam.datasets import Dataset, read_dataset
 from tscam.datasets.mask_files import read_masks
 from tscam.errors import ConfigError, DataError
+from tscam.evaluation.judging import Task
+from tscam.evaluation.map_sources import MappedSplit, SavedMaps
+from tscam.evaluation.pseudo_boxes import with_pseudo_boxes
+from tscam.evaluation.score_maps import map_path, read_map, write_map
+from tscam.evaluation.scoring import Thresholds
+from tscam.evaluation.thresholds import ThresholdPlan, choose_thresholds, plan_thresholds, requested_policy
 from tscam.geometry import View
-from tscam.judging import Task
 from tscam.metrics.levels import truths_in_view
 from tscam.metrics.overlap import overlaps
 from tscam.metrics.protocol import BoxProtocol, PixelProtocol
 from tscam.metrics.threshold import Threshold, ThresholdPolicy, threshold_policy
-from tscam.pseudo_boxes import with_pseudo_boxes
-from tscam.score_maps import map_path, read_map, write_map
-from tscam.tasks import SavedMaps
-from tscam.thresholds import ThresholdPlan, Thresholds, choose_thresholds, plan_thresholds, requested_policy
 from tscam.training.splits import read_splits
 
 TS_CAM, REALISTIC, V1 = box_protocol("ts-cam"), box_protocol("realistic"), box_protocol("max-box-acc")
@@ -53,21 +54,22 @@ def held_out(
 ) -> Dataset:
     found = plan_of(root, protocol, requested=requested, split=split).held_out
     assert found is not None
-    return found
+    return found.dataset
 
 
 class AnyMaps:
     """Has a map of every picture, and makes none."""
 
     batch_size = 1
+    facts: Mapping[str, object] = {}
 
     def default_threshold(self, dataset: Dataset) -> Threshold:  # noqa: ARG002
         return Threshold(policy=threshold_policy("model"), value=0.27, explained="stored with the model")
 
-    def of(self, dataset: Dataset, indices: Sequence[int], *, faults: Mapping[int, str]) -> Iterator[Task]:
+    def tasks(self, dataset: Dataset, indices: Sequence[int], *, faults: Mapping[int, str]) -> Iterator[Task]:
         raise NotImplementedError
 
-    def without_map(self, dataset: Dataset) -> Mapping[int, str]:  # noqa: ARG002
+    def missing(self, dataset: Dataset) -> Mapping[int, str]:  # noqa: ARG002
         return {}
 
 
@@ -91,12 +93,12 @@ def save_maps(dataset: Dataset, folder: Path, *, seed: int = 0) -> SavedMaps:
     return SavedMaps(folder=folder)
 
 
-def gt_known(dataset: Dataset, tasks: SavedMaps, protocol: BoxProtocol, threshold: float) -> int:
+def gt_known(dataset: Dataset, maps: SavedMaps, protocol: BoxProtocol, threshold: float) -> int:
     """How many pictures are right at one threshold, each map cut at it alone."""
     assert dataset.boxes is not None
     right = 0
     for index, image_id in enumerate(dataset.image_ids):
-        map_ = read_map(map_path(tasks.folder, image_id))
+        map_ = read_map(map_path(maps.folder, image_id))
         boxes = boxes_above(map_, threshold=threshold).astype(np.int64)[:1]
         box = boxes if len(boxes) else np.array([protocol.no_box])
         if protocol.clip:
@@ -109,17 +111,17 @@ def gt_known(dataset: Dataset, tasks: SavedMaps, protocol: BoxProtocol, threshol
 
 
 def choose(
-    dataset: Dataset, tasks: SavedMaps, out: Path, *protocols: BoxProtocol | PixelProtocol, requested: str = "val"
+    dataset: Dataset, maps: SavedMaps, out: Path, *protocols: BoxProtocol | PixelProtocol, requested: str = "val"
 ) -> Thresholds:
     """The thresholds of the best scores on these pictures."""
     policy = threshold_policy(requested)
     by_masks = dataset.masks is not None and requested == "val"
     plan = ThresholdPlan(
         thresholds={protocol: Threshold(policy=policy, explained=policy.explained) for protocol in protocols},
-        held_out=dataset,
+        held_out=MappedSplit(dataset=dataset, maps=maps),
         chosen_by={each: each if by_masks or isinstance(each, BoxProtocol) else REALISTIC for each in protocols},
     )
-    return choose_thresholds(plan, tasks, spool_in=out, workers=0)
+    return choose_thresholds(plan, spool_in=out, workers=0)
 
 
 def test_a_protocols_own_policy_holds_unless_another_is_requested(tmp_path: Path) -> None:
@@ -264,13 +266,13 @@ def test_held_out_pictures_without_a_map_are_refused(tmp_path: Path) -> None:
 def test_the_chosen_threshold_is_the_best_by_trying_each_alone(tmp_path: Path, seed: int) -> None:
     write_folder(tmp_path / "data", splits={"val": 4, "test": 1})
     dataset = read_dataset(tmp_path / "data", split="val")
-    tasks = save_maps(dataset, tmp_path / "maps", seed=seed)
+    maps = save_maps(dataset, tmp_path / "maps", seed=seed)
     asked = (TS_CAM, replace(REALISTIC, step=0.01))
-    found = choose(dataset, tasks, tmp_path, *asked)
+    found = choose(dataset, maps, tmp_path, *asked)
     assert list(found) == list(asked)
     for protocol in asked:
         thresholds = [step / 100 for step in range(100)]
-        right = [gt_known(dataset, tasks, protocol, threshold) for threshold in thresholds]
+        right = [gt_known(dataset, maps, protocol, threshold) for threshold in thresholds]
         best = [threshold for threshold, count in zip(thresholds, right, strict=True) if count == max(right)]
         assert max(right) > 0
         assert min(right) < max(right)
@@ -284,14 +286,14 @@ def test_the_chosen_threshold_is_the_best_by_trying_each_alone(tmp_path: Path, s
 def test_pseudo_boxes_choose_without_a_look_at_true_ones(tmp_path: Path) -> None:
     write_folder(tmp_path / "data", splits={"val": 3, "test": 1})
     dataset = read_dataset(tmp_path / "data", split="val")
-    tasks = save_maps(dataset, tmp_path / "maps")
-    found = choose(dataset, tasks, tmp_path, TS_CAM, PX_AP, requested="pseudo")
-    blind = choose(replace(dataset, boxes=None), tasks, tmp_path, TS_CAM, PX_AP, requested="pseudo")
+    maps = save_maps(dataset, tmp_path / "maps")
+    found = choose(dataset, maps, tmp_path, TS_CAM, PX_AP, requested="pseudo")
+    blind = choose(replace(dataset, boxes=None), maps, tmp_path, TS_CAM, PX_AP, requested="pseudo")
     assert found == blind
     said = {chosen.explained for chosen in found.values()}
     assert said == {"best on 9 pictures of split 'val' with pseudo boxes"}
-    drawn = with_pseudo_boxes(dataset, tasks)
-    right = [gt_known(drawn, tasks, TS_CAM, step / 100) for step in range(100)]
+    drawn = with_pseudo_boxes(MappedSplit(dataset=dataset, maps=maps)).dataset
+    right = [gt_known(drawn, maps, TS_CAM, step / 100) for step in range(100)]
     value = found[TS_CAM].value
     assert value is not None
     assert right[round(100 * value)] == max(right)
@@ -301,14 +303,14 @@ def test_the_threshold_of_masks_is_chosen_by_their_mean_iou(tmp_path: Path) -> N
     write_wsol(tmp_path / "data", masks=True)
     dataset = read_dataset(tmp_path / "data", split="val")
     assert dataset.masks is not None
-    tasks = save_maps(dataset, tmp_path / "maps")
+    maps = save_maps(dataset, tmp_path / "maps")
     protocol = replace(PX_AP, step=0.01)
-    found = choose(dataset, tasks, tmp_path, protocol)[protocol]
+    found = choose(dataset, maps, tmp_path, protocol)[protocol]
     means = []
     for threshold in protocol.thresholds:
         ious = []
         for index, image_id in enumerate(dataset.image_ids):
-            levels = (read_map(map_path(tasks.folder, image_id)) * np.float32(255)).astype(np.uint8)
+            levels = (read_map(map_path(maps.folder, image_id)) * np.float32(255)).astype(np.uint8)
             foreground, ignored = read_masks(dataset.masks[index], size_wh=(224, 224))
             above = (levels > int(threshold * levels.max())) & ~ignored
             ious.append(float(np.float32((above & foreground).sum() / (above | foreground).sum())))

@@ -17,12 +17,12 @@ from tiny_runs import kept, losses, rows, same_bits, settings, tensors
 from tscam.config import EvaluateConfig, TrainConfig
 from tscam.datasets import read_dataset
 from tscam.errors import ConfigError, DataError, OutputError, TrainingError
-from tscam.evaluation import evaluate
 from tscam.recipe import train_config
 from tscam.system.resources import Precision
 from tscam.training.loop import train
 from tscam.training.pictures import EpochOrder
 from tscam.training.run.progress import EpochRow, Progress
+from tscam.verbs.evaluate import evaluate
 from tscam.verbs.localize import load
 
 

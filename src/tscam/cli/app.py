@@ -139,7 +139,7 @@ def evaluate(model: str | None = None, /, *, config: Annotated[EvaluateConfig, F
         with --maps.
     """
     from tscam.cli.terminal import counting
-    from tscam.evaluation import evaluate
+    from tscam.verbs.evaluate import evaluate
 
     with counting("evaluating") as on_progress:
         found = evaluate(model, config, on_progress=on_progress)
@@ -161,7 +161,7 @@ def compare(first: Path, second: Path, /, *, out: Path | None = None) -> None:
     out
         A JSON file for the result.
     """
-    from tscam.comparison import compare
+    from tscam.verbs.compare import compare
 
     print(compare(first, second, out=out).describe())
     if out is not None:

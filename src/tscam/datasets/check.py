@@ -15,7 +15,7 @@ from tscam.datasets.mask_files import Masks
 from tscam.errors import DataError, ImageError, one_line
 from tscam.geometry import box_area
 from tscam.image import printable, read_grey_levels, verify_image
-from tscam.loading import Progress, read_ahead
+from tscam.system.loading import Progress, read_ahead
 
 # Annotators count the last pixel as inside, or not: neither is an error.
 _EDGE_TOLERANCE = 1.0

@@ -10,11 +10,11 @@ import numpy as np
 from jaxtyping import UInt8
 
 from tscam.errors import DataError
+from tscam.evaluation.results import METRICS, PICTURES
 from tscam.geometry import Box, to_box
 from tscam.localization import decode_levels
 from tscam.metrics.statistics import Score
 from tscam.metrics.summary import Group
-from tscam.results import METRICS, PICTURES
 
 _FACTS = {
     "model": "Model", "maps": "Maps", "backbone": "Backbone", "method": "Method", "method_args": "Method options",

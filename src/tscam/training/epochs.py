@@ -11,14 +11,13 @@ from torch.utils.data import DataLoader
 from tscam.config import TrainConfig
 from tscam.datasets import has_boxes
 from tscam.errors import ImageError, StoppedError, TrainingError
-from tscam.evaluation import evaluate_to
+from tscam.evaluation.map_sources import MappedSplit, PredictedMaps
+from tscam.evaluation.results import METRICS
+from tscam.evaluation.scoring import score
 from tscam.predictors import open_predictor
 from tscam.predictors.pytorch import PyTorchPredictor
-from tscam.results import METRICS
 from tscam.system.processes import Processes
 from tscam.system.stopping import StopRequest
-from tscam.tasks import PredictedMaps
-from tscam.thresholds import Thresholds
 from tscam.training.learner import Learner, NotFiniteError
 from tscam.training.pictures import Batch, EpochOrder, read
 from tscam.training.run.progress import EpochRow, Pace, Progress
@@ -200,9 +199,8 @@ class Epochs:
         how: dict[str, Any] = {"processes": self.processes, "on_progress": self._scoring}
         reading: dict[str, Any] = {"batch_size": self._scoring_batch, "workers": self.config.workers}
         if has_boxes(test):
-            tasks = PredictedMaps(predictor=chosen, **reading)
-            thresholds: Thresholds = {PROTOCOL: tasks.default_threshold(test)}
-            evaluate_to(out, tasks, test, thresholds=thresholds, facts=chosen.facts.to_json(), **how)
+            maps = PredictedMaps(predictor=chosen, **reading)
+            score(MappedSplit(dataset=test, maps=maps), {PROTOCOL: maps.default_threshold(test)}, out=out, **how)
             return
         row = EpochRow(epoch=0, train_loss=0.0, learning_rate=0.0)
         row = score_epoch(row, chosen, test, choose_threshold=False, **reading, **how)

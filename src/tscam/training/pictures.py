@@ -22,7 +22,7 @@ from torch.utils.data import Dataset as TorchDataset
 from tscam.datasets import Dataset
 from tscam.errors import ConfigError, ImageError, TrainingError, one_line
 from tscam.image import InputFormat, read_image
-from tscam.loading import read_ahead
+from tscam.system.loading import read_ahead
 from tscam.training.augmentation import resized, training_view
 
 

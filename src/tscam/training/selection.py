@@ -6,13 +6,14 @@ from dataclasses import replace
 import numpy as np
 
 from tscam.datasets import Dataset, has_boxes
-from tscam.judging import Judge
+from tscam.evaluation.judging import Judge
+from tscam.evaluation.map_sources import MappedSplit, PredictedMaps
+from tscam.evaluation.scoring import judge_pictures
 from tscam.metrics.curves import curve_of
 from tscam.metrics.protocol import TS_CAM
 from tscam.metrics.threshold import best_threshold
 from tscam.predictor import Predictor
 from tscam.system.processes import Processes
-from tscam.tasks import PredictedMaps, judged
 from tscam.training.run.progress import EpochRow
 
 # The rules that epochs are compared by.
@@ -41,8 +42,9 @@ def score_epoch(
     """
     with_boxes = has_boxes(dataset)
     judge = Judge(protocols=(PROTOCOL,) if with_boxes else ())
-    tasks = PredictedMaps(predictor=predictor, batch_size=batch_size, workers=workers)
-    pictures = list(judged(tasks, dataset, judge, processes=processes, on_progress=on_progress))
+    maps = PredictedMaps(predictor=predictor, batch_size=batch_size, workers=workers)
+    split = MappedSplit(dataset=dataset, maps=maps)
+    pictures = list(judge_pictures(split, judge, processes=processes, on_progress=on_progress))
     right = sum(picture.top1_cls for picture in pictures)
     row = replace(row, split=dataset.split, top1_cls=100.0 * right / len(pictures))
     if not with_boxes:

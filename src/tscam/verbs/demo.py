@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tscam.config import EvaluateConfig, LocalizeConfig
-from tscam.evaluation import evaluate
 from tscam.recipe import train_config
 from tscam.training.loop import train
 from tscam.training.run.progress import Progress
 from tscam.verbs.demo_pictures import draw_pictures
+from tscam.verbs.evaluate import evaluate
 from tscam.verbs.localize import localize
 from tscam.writing import claim_output
 

@@ -11,11 +11,11 @@ from tscam.config import LocalizeConfig
 from tscam.drawing import draw
 from tscam.errors import OutputError, one_line
 from tscam.formats import formats, write_annotations
-from tscam.loading import Progress
 from tscam.localization import Localization, read_localizations
 from tscam.localizer import Localizer, find_pictures
 from tscam.predictors import open_predictor
 from tscam.registry import MethodArgs
+from tscam.system.loading import Progress
 from tscam.system.resources import Precision
 from tscam.writing import claim_output, write_csv
 

@@ -1,7 +1,7 @@
-"""Boxes that nobody drew, for choosing a threshold where no true ones are: the picture's own edges complete its map.
+"""Pseudo boxes, for choosing a threshold where there are no true ones: the picture's own edges complete its map.
 
-GrabCut parts object from background by their colours. It starts from the model's map: what is far above the rest is
-object, what is far below is not, and the picture decides on the pixels between.
+GrabCut separates object from background by their colours. It starts from the model's map: what is far above the rest
+is object, what is far below is not, and the picture decides on the pixels between.
 """
 
 from dataclasses import replace
@@ -12,23 +12,23 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 
 from tscam.boxes import find_boxes, localization_map
-from tscam.datasets import Dataset
+from tscam.evaluation.judging import Task
+from tscam.evaluation.map_sources import MappedSplit
+from tscam.evaluation.score_maps import read_map
 from tscam.geometry import View
 from tscam.image import read_image
-from tscam.judging import Task
-from tscam.score_maps import read_map
-from tscam.tasks import Tasks
 
-_SIDE = 224  # of the square in which pictures are parted
+_SIDE = 224  # of the square in which object and background are separated
 _SURE, _LIKELY, _UNLIKELY = 0.5, 0.2, 0.05  # of the map; docs/evaluation.md says how they were chosen
 _ROUNDS = 3
 
 
-def with_pseudo_boxes(dataset: Dataset, tasks: Tasks) -> Dataset:
-    """The data set with one pseudo box a picture, made of its map and its pixels, in place of what boxes it has."""
-    made = tasks.of(dataset, range(len(dataset)), faults={})
-    boxes = tuple(_box(task, read_image(dataset.path(index))) for index, task in enumerate(made))
-    return replace(dataset, boxes=boxes)
+def with_pseudo_boxes(split: MappedSplit) -> MappedSplit:
+    """The split with one pseudo box a picture, made of its map and its pixels; true boxes are not used."""
+    dataset = split.dataset
+    tasks = enumerate(split.tasks(range(len(dataset))))
+    boxes = tuple(_box(task, read_image(dataset.path(index))) for index, task in tasks)
+    return replace(split, dataset=replace(dataset, boxes=boxes))
 
 
 def pseudo_mask(picture: UInt8[np.ndarray, "H W 3"], map_: Float[np.ndarray, "H W"]) -> UInt8[np.ndarray, "H W"]:
@@ -48,7 +48,7 @@ def pseudo_mask(picture: UInt8[np.ndarray, "H W 3"], map_: Float[np.ndarray, "H 
     if len(np.unique(seeds)) < 2 or not (seeds == cv2.GC_FGD).any():
         return (map_ >= _LIKELY).astype(np.uint8)
     cv2.setRNGSeed(0)  # its clusters begin at random
-    bgr, whole = np.ascontiguousarray(picture[..., ::-1]), (0, 0, 1, 1)  # the rectangle is not looked at
+    bgr, whole = np.ascontiguousarray(picture[..., ::-1]), (0, 0, 1, 1)  # OpenCV ignores the rectangle in this mode
     cv2.grabCut(bgr, seeds, whole, np.zeros((1, 65)), np.zeros((1, 65)), _ROUNDS, cv2.GC_INIT_WITH_MASK)
     return np.isin(seeds, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.uint8)
 

@@ -15,6 +15,7 @@ from jaxtyping import Float, UInt8
 from tscam.boxes import to_bytes
 from tscam.datasets.mask_files import Masks, read_masks
 from tscam.errors import DataError
+from tscam.evaluation.score_maps import map_path, read_map, write_map
 from tscam.geometry import View
 from tscam.localization import grid_map
 from tscam.metrics.levels import (
@@ -31,7 +32,6 @@ from tscam.metrics.pixels import PixelScores, judge_pixels, pixels_of_nothing
 from tscam.metrics.protocol import BoxProtocol, PixelProtocol
 from tscam.metrics.threshold import ThresholdPolicy
 from tscam.metrics.ts_cam import BoxRule
-from tscam.score_maps import map_path, read_map, write_map
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")

@@ -1,4 +1,4 @@
-"""Two evaluations of the same pictures, compared picture by picture: what differs, and whether that can be chance."""
+"""Two evaluations of the same pictures, compared picture by picture: the differences, and if they can be chance."""
 
 import json
 import math
@@ -10,21 +10,20 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from tscam.errors import DataError, OutputError, one_line
+from tscam.errors import DataError, one_line
+from tscam.evaluation.results import METRICS, PICTURES
 from tscam.metrics.statistics import Difference, difference
-from tscam.results import METRICS, PICTURES
-from tscam.writing import write_json
 
-# Of one picture neither right nor wrong.
+# Measures that give a single picture a share, neither right nor wrong.
 _SHARES = ("mean_iou", "max_box_acc_v2")
 
-# What files raise that were not written by an evaluation.
+# Raised by files that no evaluation has written.
 _FAULTS = (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Compared:
-    """One measure of both, in percent, and its difference."""
+class MeasureComparison:
+    """One measure of both evaluations, in percent, and its difference."""
 
     protocol: str
     measure: str
@@ -35,31 +34,34 @@ class Compared:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """What two evaluations differ in.
+    """The differences between two evaluations.
 
     Attributes:
         first, second: their folders.
-        about: of the first and the second, what was evaluated: method, threshold of each protocol and where it comes
-            from, how the epoch was chosen.
-        pictures: that both judged.
-        measures: that both have.
+        about: lines on the first and on the second: method, threshold of each protocol with its origin, how the epoch
+            was chosen.
+        pictures: number of pictures, the same in both.
+        measures: the measures that both have.
     """
 
     first: Path
     second: Path
     about: tuple[tuple[str, ...], tuple[str, ...]]
     pictures: int
-    measures: tuple[Compared, ...]
+    measures: tuple[MeasureComparison, ...]
 
     def describe(self) -> str:
         """A table: the measures of both, the difference with its interval, and p of the exact McNemar test."""
         rows = [["protocol", "measure", "first", "second", "second - first", "95 % interval", "p"]]
-        for row in self.measures:
-            found = row.difference
-            p = "–" if found.p is None else "< 0.0001" if found.p < 1e-4 else f"{found.p:.4f}"
-            bounds = f"[{found.low:+.2f}, {found.high:+.2f}]"
-            rows.append([row.protocol, row.measure, f"{row.first:.2f}", f"{row.second:.2f}", f"{found.value:+.2f}",
-                         bounds, p])  # fmt: skip
+        for measure in self.measures:
+            change = measure.difference
+            p = "–" if change.p is None else "< 0.0001" if change.p < 1e-4 else f"{change.p:.4f}"
+            rows.append(
+                [
+                    measure.protocol, measure.measure, f"{measure.first:.2f}", f"{measure.second:.2f}",
+                    f"{change.value:+.2f}", f"[{change.low:+.2f}, {change.high:+.2f}]", p,
+                ]
+            )  # fmt: skip
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         heading = [f"first:  {self.first}", *(f"        {line}" for line in self.about[0])]
         heading += [f"second: {self.second}", *(f"        {line}" for line in self.about[1])]
@@ -67,54 +69,60 @@ class Comparison:
         table = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
         return "\n".join(heading + table)
 
+    def to_json(self) -> dict[str, object]:
+        """The comparison as JSON values."""
+        return {
+            "first": str(self.first),
+            "second": str(self.second),
+            "about_first": list(self.about[0]),
+            "about_second": list(self.about[1]),
+            "pictures": self.pictures,
+            "measures": [asdict(measure) for measure in self.measures],
+        }
 
-def compare(first: Path, second: Path, *, out: Path | None = None) -> Comparison:
-    """Compares two evaluations of the same pictures under the protocols that both have.
+
+def compare_evaluations(first: Path, second: Path) -> Comparison:
+    """Compare two evaluations of the same pictures under the protocols that both have.
 
     Args:
         first, second: folders that `tscam evaluate` has written, or runs, whose test is taken.
-        out: a JSON file for the result.
 
     Raises:
-        DataError: a folder is no evaluation, or they judged other pictures, or share no protocol.
-        OutputError: the file is there already, or cannot be written.
+        DataError: a folder is no evaluation, or the two judged different pictures, or share no protocol.
     """
-    if out is not None and out.exists():
-        raise OutputError(f"{out}: there is something of this name already; choose another one for the result")
     folders = [_folder(first), _folder(second)]
     metrics = [_metrics(folder) for folder in folders]
     shared = [name for name in metrics[0]["protocols"] if name in metrics[1]["protocols"]]
     if not shared:
-        held = " and ".join(", ".join(each["protocols"]) for each in metrics)
-        raise DataError(f"{first} and {second} share no protocol ({held}); evaluate both under one")
+        names = " and ".join(", ".join(each["protocols"]) for each in metrics)
+        raise DataError(f"{first} and {second} share no protocol ({names}); evaluate both under one")
     for name in shared:
         _require_same_rules(name, *(each["protocols"][name]["settings"] for each in metrics))
     columns = [_columns(folder, shared) for folder in folders]
     _require_same_pictures(first, second, *columns)
-    found = Comparison(
+    return Comparison(
         first=folders[0],
         second=folders[1],
         about=(_about(metrics[0], shared), _about(metrics[1], shared)),
         pictures=len(columns[0].ids),
         measures=tuple(_compared(*columns)),
     )
-    if out is not None:
-        write_json(out, _as_json(found), indent=1)
-    return found
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Columns:
+    """The pictures of an evaluation: ids, class and true boxes of each, values by protocol and measure."""
+
     ids: Sequence[str]
-    truths: Sequence[tuple[int, object]]  # class and true boxes of each
+    truths: Sequence[tuple[int, object]]
     values: Mapping[tuple[str, str], Float[np.ndarray, " n"]]
 
 
-def _compared(first: _Columns, second: _Columns) -> Iterator[Compared]:
+def _compared(first: _Columns, second: _Columns) -> Iterator[MeasureComparison]:
     for (protocol, measure), ours in first.values.items():
         theirs = second.values.get((protocol, measure))
         if theirs is not None:
-            yield Compared(
+            yield MeasureComparison(
                 protocol=protocol,
                 measure=measure,
                 first=100 * float(ours.mean()),
@@ -123,8 +131,8 @@ def _compared(first: _Columns, second: _Columns) -> Iterator[Compared]:
             )
 
 
-def _folder(given: Path) -> Path:
-    return given / "test" if not (given / METRICS).is_file() and (given / "test" / METRICS).is_file() else given
+def _folder(path: Path) -> Path:
+    return path / "test" if not (path / METRICS).is_file() and (path / "test" / METRICS).is_file() else path
 
 
 def _metrics(folder: Path) -> dict[str, Any]:
@@ -141,9 +149,7 @@ def _metrics(folder: Path) -> dict[str, Any]:
 
 
 def _about(metrics: Mapping[str, Any], protocols: Sequence[str]) -> tuple[str, ...]:
-    """What was evaluated, a line each: by what maps, at which thresholds, and how the epoch was chosen."""
-    maps = f"maps of {metrics['maps']}" if "maps" in metrics else f"method {metrics.get('method', 'unknown')}"
-    lines = [maps]
+    lines = [f"maps of {metrics['maps']}" if "maps" in metrics else f"method {metrics.get('method', 'unknown')}"]
     for name in protocols:
         threshold = metrics["protocols"][name]["threshold"]
         values = ", ".join(f"{value:g}" for value in dict.fromkeys(threshold.get("values", {}).values()))
@@ -156,7 +162,7 @@ def _about(metrics: Mapping[str, Any], protocols: Sequence[str]) -> tuple[str, .
 def _columns(folder: Path, protocols: Sequence[str]) -> _Columns:
     ids: list[str] = []
     truths: list[tuple[int, object]] = []
-    values: dict[tuple[str, str], list[float]] = {}
+    columns: dict[tuple[str, str], list[float]] = {}
     path = folder / PICTURES
     if not path.is_file():
         raise DataError(f"{path}: no such file; evaluate again")
@@ -164,23 +170,23 @@ def _columns(folder: Path, protocols: Sequence[str]) -> _Columns:
         with path.open(encoding="utf-8") as lines:
             for line in lines:
                 picture = json.loads(line)
-                found = {
+                values = {
                     (name, measure): _share(measure, value)
                     for name in protocols
                     for measure, value in picture["protocols"][name].items()
                     if measure not in ("iou", "box", "outcome")
                 }
-                if values and found.keys() != values.keys():
+                if columns and values.keys() != columns.keys():
                     raise ValueError("other measures than the lines before")
-                for key, value in found.items():
-                    values.setdefault(key, []).append(value)
+                for key, value in values.items():
+                    columns.setdefault(key, []).append(value)
                 truths.append((int(picture["label"]), picture["truths"]))
                 ids.append(str(picture["image"]))
     except _FAULTS as fault:
         raise DataError(f"{path}:{len(ids) + 1}: not a judged picture ({one_line(fault)}); evaluate again") from fault
     if not ids:
-        raise DataError(f"{path}: holds no picture; evaluate again")
-    return _Columns(ids=ids, truths=truths, values={key: np.array(column) for key, column in values.items()})
+        raise DataError(f"{path}: no pictures in this file; evaluate again")
+    return _Columns(ids=ids, truths=truths, values={key: np.array(column) for key, column in columns.items()})
 
 
 def _share(measure: str, value: object) -> float:
@@ -199,7 +205,7 @@ def _require_same_pictures(first: Path, second: Path, ours: _Columns, theirs: _C
     for image, one, other in zip(ours.ids, ours.truths, theirs.truths, strict=True):
         if one != other:
             raise DataError(
-                f"{image}: {first} and {second} judged it by other classes or true boxes; evaluate both on one data set"
+                f"{image}: class or true boxes differ between {first} and {second}; evaluate both on one data set"
             )
 
 
@@ -210,10 +216,3 @@ def _require_same_rules(name: str, ours: Mapping[str, object], theirs: Mapping[s
                 f"protocol {name!r}: {key} is {ours.get(key)!r} in one and {theirs.get(key)!r} in the other; "
                 "evaluate both with one version"
             )
-
-
-def _as_json(found: Comparison) -> dict[str, object]:
-    measures = [asdict(row) for row in found.measures]
-    about = {"about_first": list(found.about[0]), "about_second": list(found.about[1])}
-    places = {"first": str(found.first), "second": str(found.second)}
-    return {**places, **about, "pictures": found.pictures, "measures": measures}

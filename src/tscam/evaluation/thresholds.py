@@ -6,16 +6,16 @@ from pathlib import Path
 
 from tscam.datasets import Dataset, find_reader, has_boxes, hold_out, read_dataset
 from tscam.errors import ConfigError, DataError
-from tscam.judging import Judge, Protocols
+from tscam.evaluation.judging import Judge, Protocols
+from tscam.evaluation.map_sources import MappedSplit, MapSource
+from tscam.evaluation.pseudo_boxes import with_pseudo_boxes
+from tscam.evaluation.requirements import require_readable
+from tscam.evaluation.scoring import Thresholds, judge_pictures
 from tscam.metrics.curves import curve_of
 from tscam.metrics.picture import JudgedPicture
 from tscam.metrics.protocol import REALISTIC, BoxProtocol, PixelProtocol
 from tscam.metrics.threshold import Threshold, ThresholdPolicy, best_threshold, threshold_policy
-from tscam.pseudo_boxes import with_pseudo_boxes
-from tscam.spool import Spool
-from tscam.tasks import Tasks, judged, require_readable
-
-Thresholds = Mapping[BoxProtocol | PixelProtocol, Threshold]
+from tscam.system.spool import Spool
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -24,13 +24,13 @@ class ThresholdPlan:
 
     Attributes:
         thresholds: by protocol.
-        held_out: pictures to choose on; None where every threshold is known, or needs no such pictures.
+        held_out: pictures to choose on; None where no threshold needs them.
         chosen_by: by protocol that needs them, the protocol under which held-out pictures are judged: itself, or one
             of boxes where the pictures have no masks.
     """
 
     thresholds: Thresholds
-    held_out: Dataset | None = None
+    held_out: MappedSplit | None = None
     chosen_by: Mapping[BoxProtocol | PixelProtocol, BoxProtocol | PixelProtocol] = field(default_factory=dict)
 
     @property
@@ -64,7 +64,7 @@ def requested_policy(text: float | str | None, protocols: Protocols) -> Threshol
 def plan_thresholds(
     protocols: Protocols,
     dataset: Dataset,
-    tasks: Tasks,
+    maps: MapSource,
     *,
     requested: ThresholdPolicy | None,
     fraction: float,
@@ -82,21 +82,21 @@ def plan_thresholds(
     Raises:
         DataError: there are no held-out pictures, or they lack boxes or maps.
     """
-    thresholds = {protocol: _planned(_policy(protocol, requested), tasks, dataset) for protocol in protocols}
+    thresholds = {protocol: _planned(_policy(protocol, requested), maps, dataset) for protocol in protocols}
     waiting = tuple(protocol for protocol in protocols if thresholds[protocol].policy.needs_held_out)
     if not waiting:
         return ThresholdPlan(thresholds=thresholds)
     held_out = _held_out(dataset, fraction=fraction, seed=seed)
     by_masks = held_out.masks is not None and thresholds[waiting[0]].policy.kind == "val"
     chosen_by = {protocol: protocol if by_masks else _by_boxes(protocol) for protocol in waiting}
-    plan = ThresholdPlan(thresholds=thresholds, held_out=held_out, chosen_by=chosen_by)
+    plan = ThresholdPlan(thresholds=thresholds, held_out=MappedSplit(dataset=held_out, maps=maps), chosen_by=chosen_by)
     needs_boxes = any(isinstance(protocol, BoxProtocol) for protocol in plan.judging_protocols)
     if needs_boxes and not plan.uses_pseudo_boxes and not has_boxes(held_out):
         raise DataError(
             f"{dataset.root}: the split {held_out.split!r} has pictures without boxes, and a threshold is to be chosen "
             "on it; take --threshold pseudo, or a number"
         )
-    if missing := tasks.without_map(held_out):
+    if missing := maps.missing(held_out):
         raise DataError(
             f"{dataset.root}: {len(missing)} of {len(held_out)} pictures of split {held_out.split!r}, which choose the "
             "threshold, have no map; add them, or give a number, otsu or oracle as --threshold"
@@ -104,7 +104,7 @@ def plan_thresholds(
     return plan
 
 
-def require_plan_readable(plan: ThresholdPlan, tasks: Tasks, *, workers: int) -> None:
+def require_plan_readable(plan: ThresholdPlan, *, workers: int) -> None:
     """Refuse held-out pictures, maps and masks that cannot be read.
 
     Args:
@@ -114,13 +114,10 @@ def require_plan_readable(plan: ThresholdPlan, tasks: Tasks, *, workers: int) ->
         DataError: names the first of them.
     """
     if plan.held_out is not None:
-        require_readable(
-            plan.held_out, tasks, plan.judging_protocols, faults={}, workers=workers,
-            with_pictures=plan.uses_pseudo_boxes,
-        )  # fmt: skip
+        require_readable(plan.held_out, plan.judging_protocols, workers=workers, with_pictures=plan.uses_pseudo_boxes)
 
 
-def choose_thresholds(plan: ThresholdPlan, tasks: Tasks, *, spool_in: Path | None, workers: int) -> Thresholds:
+def choose_thresholds(plan: ThresholdPlan, *, spool_in: Path | None, workers: int) -> Thresholds:
     """Choose the thresholds that wait for held-out pictures: the best ones, among equals the nearest to the published.
 
     Args:
@@ -129,21 +126,21 @@ def choose_thresholds(plan: ThresholdPlan, tasks: Tasks, *, spool_in: Path | Non
     """
     if plan.held_out is None:
         return plan.thresholds
-    truths = with_pseudo_boxes(plan.held_out, tasks) if plan.uses_pseudo_boxes else plan.held_out
-    origin = "pseudo" if plan.uses_pseudo_boxes else "true"
+    held_out = with_pseudo_boxes(plan.held_out) if plan.uses_pseudo_boxes else plan.held_out
+    split, origin = held_out.dataset.split, "pseudo" if plan.uses_pseudo_boxes else "true"
     chosen = dict(plan.thresholds)
     with Spool[JudgedPicture](spool_in) as pictures:
-        for picture in judged(tasks, truths, Judge(protocols=plan.judging_protocols), workers=workers):
+        for picture in judge_pictures(held_out, Judge(protocols=plan.judging_protocols), workers=workers):
             pictures.append(picture)
         for protocol, chosen_by in plan.chosen_by.items():
             curve = curve_of(pictures, chosen_by)
             hits = next(iter(curve.hits.values()))
-            best = best_threshold(hits, curve.thresholds, nearest_to=truths.threshold)
+            best = best_threshold(hits, curve.thresholds, nearest_to=held_out.dataset.threshold)
             compared = "masks" if isinstance(chosen_by, PixelProtocol) else "boxes"
             chosen[protocol] = replace(
                 plan.thresholds[protocol],
                 value=float(curve.thresholds[best]),
-                explained=f"best on {len(pictures)} pictures of split {truths.split!r} with {origin} {compared}",
+                explained=f"best on {len(pictures)} pictures of split {split!r} with {origin} {compared}",
             )
     return chosen
 
@@ -155,9 +152,9 @@ def _policy(protocol: BoxProtocol | PixelProtocol, requested: ThresholdPolicy | 
     return requested
 
 
-def _planned(policy: ThresholdPolicy, tasks: Tasks, dataset: Dataset) -> Threshold:
+def _planned(policy: ThresholdPolicy, maps: MapSource, dataset: Dataset) -> Threshold:
     if policy.kind == "model":
-        return tasks.default_threshold(dataset)
+        return maps.default_threshold(dataset)
     return Threshold(policy=policy, value=policy.value if policy.kind == "fixed" else None, explained=policy.explained)
 
 

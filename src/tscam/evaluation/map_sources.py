@@ -1,0 +1,185 @@
+"""Where the maps of a data set come from: a predictor that makes them, or a folder that has them."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float
+
+from tscam.datasets import Dataset
+from tscam.errors import DataError
+from tscam.evaluation.judging import Task
+from tscam.evaluation.score_maps import map_path
+from tscam.geometry import View
+from tscam.image import image_size_wh, preprocess, read_image
+from tscam.metrics.threshold import Threshold, ThresholdPolicy
+from tscam.predictor import Prediction, Predictor
+from tscam.system.loading import batches, read_ahead
+
+TOP_K = 5
+
+
+@runtime_checkable
+class MapSource(Protocol):
+    """Source of the maps that are judged."""
+
+    @property
+    def batch_size(self) -> int:
+        """Pictures that are predicted together; processes take whole batches in turn."""
+        ...
+
+    @property
+    def facts(self) -> Mapping[str, object]:
+        """Facts about the model or the maps, as `metrics.json` states them."""
+        ...
+
+    def default_threshold(self, dataset: Dataset) -> Threshold:
+        """The threshold under the policy `model`: stored with the model, or published for the data set."""
+        ...
+
+    def tasks(self, dataset: Dataset, indices: Sequence[int], *, faults: Mapping[int, str]) -> Iterator[Task]:
+        """The tasks of these pictures, in their order.
+
+        Args:
+            faults: by index, why a picture counts as wrong without being judged.
+        """
+        ...
+
+    def missing(self, dataset: Dataset) -> Mapping[int, str]:
+        """Pictures for which there will be no map, by index, with the reason."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class MappedSplit:
+    """A split of a data set, with the source of its maps.
+
+    Attributes:
+        faults: by index, why a picture counts as wrong without being judged.
+    """
+
+    dataset: Dataset
+    maps: MapSource
+    faults: Mapping[int, str] = field(default_factory=dict)
+
+    def tasks(self, indices: Sequence[int]) -> Iterator[Task]:
+        """The tasks of these pictures, in their order."""
+        return self.maps.tasks(self.dataset, indices, faults=self.faults)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictedMaps:
+    """Maps that a predictor makes.
+
+    Attributes:
+        batch_size: pictures that are predicted together.
+        workers: threads that read pictures.
+    """
+
+    predictor: Predictor
+    batch_size: int
+    workers: int
+
+    @property
+    def facts(self) -> Mapping[str, object]:
+        return self.predictor.facts.to_json()
+
+    def default_threshold(self, dataset: Dataset) -> Threshold:  # noqa: ARG002  The model's serves all data sets.
+        policy = ThresholdPolicy(kind="model")
+        return Threshold(policy=policy, value=self.predictor.threshold, explained=policy.explained)
+
+    def tasks(self, dataset: Dataset, indices: Sequence[int], *, faults: Mapping[int, str]) -> Iterator[Task]:
+        def load(index: int) -> tuple[int, Float[np.ndarray, "3 H W"], View]:
+            pixels, view = preprocess(read_image(dataset.path(index)), to=self.predictor.input_format)
+            return index, pixels, view
+
+        loaded = read_ahead(indices, load, workers=max(self.workers, 1), depth=2 * self.batch_size)
+        with closing(loaded):
+            for batch in batches(loaded, self.batch_size):
+                numbers, pixels, views = zip(*batch, strict=True)
+                labels = dataset.labels[list(numbers)]
+                predictions = self.predictor.predict(np.stack(pixels), top_k=0, labels=labels)
+                for index, view, prediction in zip(numbers, views, predictions, strict=True):
+                    yield _predicted_task(dataset, index, view, prediction, fault=faults.get(index, ""))
+
+    def missing(self, dataset: Dataset) -> Mapping[int, str]:  # noqa: ARG002  A predictor leaves none out.
+        return {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SavedMaps:
+    """Maps in a folder, named as wsolevaluation names them; they come without class scores."""
+
+    folder: Path
+    batch_size: int = 64
+
+    @property
+    def facts(self) -> Mapping[str, object]:
+        return {"maps": str(self.folder)}
+
+    def default_threshold(self, dataset: Dataset) -> Threshold:
+        explained = f"published for data sets like {dataset.name}"
+        return Threshold(policy=ThresholdPolicy(kind="model"), value=dataset.threshold, explained=explained)
+
+    def tasks(self, dataset: Dataset, indices: Sequence[int], *, faults: Mapping[int, str]) -> Iterator[Task]:
+        for index in indices:
+            file = map_path(self.folder, dataset.image_ids[index])
+            yield _task(dataset, index, picture_size_wh(dataset, index), map_=file, fault=faults.get(index, ""))
+
+    def missing(self, dataset: Dataset) -> Mapping[int, str]:
+        if not self.folder.is_dir():
+            raise DataError(f"{self.folder}: no such folder; --maps takes the folder of .npy maps, named by picture")
+        ids = enumerate(dataset.image_ids)
+        return {index: "no map" for index, image_id in ids if not map_path(self.folder, image_id).is_file()}
+
+
+def may_scale_masks(dataset: Dataset) -> bool:
+    """True if masks may differ in size from their pictures.
+
+    wsolevaluation states no sizes for OpenImages, and takes its masks as they are.
+    """
+    return dataset.name == "wsol" and dataset.sizes_wh is None
+
+
+def picture_size_wh(dataset: Dataset, index: int) -> tuple[int, int]:
+    """Width and height of a picture as the data set's list states them, else as the picture itself does."""
+    if dataset.sizes_wh is None:
+        return image_size_wh(dataset.path(index))
+    width, height = dataset.sizes_wh[index].tolist()
+    return width, height
+
+
+def _predicted_task(dataset: Dataset, index: int, view: View, prediction: Prediction, *, fault: str) -> Task:
+    top = np.argsort(-prediction.logits, kind="stable")[:TOP_K]
+    return _task(
+        dataset, index, view.picture_wh, map_=prediction.maps[-1], view_wh=view.view_wh,
+        top_classes=tuple(top.tolist()), fault=fault,
+    )  # fmt: skip
+
+
+def _task(
+    dataset: Dataset,
+    index: int,
+    picture_wh: tuple[int, int],
+    *,
+    map_: Float[np.ndarray, "h w"] | Path,
+    view_wh: tuple[int, int] | None = None,
+    top_classes: tuple[int, ...] = (),
+    fault: str,
+) -> Task:
+    return Task(
+        image=dataset.image_ids[index],
+        label=int(dataset.labels[index]),
+        picture_wh=picture_wh,
+        view_wh=view_wh,
+        truths=np.empty((0, 4)) if dataset.boxes is None else dataset.boxes[index],
+        rule=dataset.box_rule,
+        masks=None if dataset.masks is None else dataset.masks[index],
+        masks_scaled=may_scale_masks(dataset),
+        map=map_,
+        top_classes=top_classes,
+        fault=fault,
+    )

@@ -1,0 +1,95 @@
+"""The files of an evaluation: `metrics.json`, `per_image.jsonl` with a line for every picture, `missing.csv`."""
+
+import base64
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from tscam.datasets import Dataset, write_wsol_metadata
+from tscam.metrics.picture import JudgedPicture
+from tscam.metrics.summary import ProtocolResult
+from tscam.metrics.ts_cam import OUTCOMES
+from tscam.writing import write_csv, write_json, written_atomically
+
+METRICS, PICTURES = "metrics.json", "per_image.jsonl"
+
+# wsolevaluation's own names of data sets.
+_WSOL_NAMES = {"cub": "CUB", "imagenet": "ILSVRC"}
+
+
+def write_results(
+    out: Path,
+    results: Mapping[str, ProtocolResult],
+    pictures: Iterable[JudgedPicture],
+    *,
+    dataset: Dataset,
+    facts: Mapping[str, object],
+    faults: Mapping[str, str],
+) -> None:
+    """Write the files of an evaluation into its folder.
+
+    `metrics.json` has the numbers of every protocol, with its settings and threshold. A line of `per_image.jsonl` has
+    a picture's id, size, class and true boxes, its most likely classes, its map on the grid (min-max scaled to bytes,
+    as in `localizations.jsonl`), and by protocol the box in view pixels, its IoU, the outcome, and each measure in
+    [0, 1]. `missing.csv` lists the pictures that count as wrong without being judged.
+
+    Args:
+        facts: facts about the model or the maps.
+        faults: by picture id, why it counts as wrong.
+
+    Raises:
+        OutputError: the disk refuses.
+    """
+    with written_atomically(out / PICTURES) as file:
+        for index, picture in enumerate(pictures):
+            file.write(f"{json.dumps(_line(picture, index, results))}\n".encode())
+    if faults:
+        write_csv(out / "missing.csv", ["image", "reason"], faults.items())
+    metrics = {
+        **facts,
+        "dataset": dataset.name,
+        "data": str(dataset.root),
+        "split": dataset.split,
+        "pictures": len(dataset),
+        "class_names": list(dataset.class_names),
+        "not_judged": len(faults),
+        "protocols": {name: result.to_json() for name, result in results.items()},
+    }
+    write_json(out / METRICS, metrics, indent=1)
+
+
+def write_metadata(folder: Path, dataset: Dataset, sizes_wh: Sequence[tuple[int, int]]) -> None:
+    """Write a split's metadata as wsolevaluation reads them.
+
+    Args:
+        sizes_wh: width and height of every picture, in pixels.
+    """
+    target = folder / _WSOL_NAMES.get(dataset.name, dataset.name) / dataset.split
+    mask_root = dataset.image_root if dataset.boxes is None else None
+    write_wsol_metadata(dataset, target, sizes_wh=np.array(sizes_wh, dtype=np.int64), mask_root=mask_root)
+
+
+def _line(picture: JudgedPicture, index: int, results: Mapping[str, ProtocolResult]) -> dict[str, object]:
+    shown = picture.shown
+    return {
+        "image": picture.image,
+        "picture": list(picture.picture_wh),
+        "label": picture.label,
+        "top_classes": list(picture.top_classes),
+        "truths": picture.truths.tolist(),
+        "fault": picture.fault,
+        "map": {"grid": list(shown.shape), "uint8": base64.b64encode(shown.tobytes()).decode()},
+        "protocols": {name: _picture_scores(result, index) for name, result in results.items()},
+    }
+
+
+def _picture_scores(result: ProtocolResult, index: int) -> dict[str, object]:
+    columns = result.columns
+    scores: dict[str, object] = {"iou": float(columns.iou[index])}
+    if columns.boxes is not None:
+        scores["box"] = columns.boxes[index].tolist()
+    if columns.outcomes is not None:
+        scores["outcome"] = OUTCOMES[columns.outcomes[index]].value
+    return scores | {name: float(column[index]) for name, column in columns.measures.items()}
