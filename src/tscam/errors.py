@@ -1,7 +1,7 @@
 """The errors a user can cause; every message is one line that says what was given, what is allowed and what to do."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class TscamError(Exception):
@@ -55,6 +55,12 @@ def did_you_mean(given: str, allowed: Iterable[str]) -> str:
     """A hint `; did you mean 'x'?` for a near miss, or an empty string."""
     near = difflib.get_close_matches(given, list(allowed), n=1, cutoff=0.6)
     return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def first_names(names: Sequence[str], *, at_most: int) -> str:
+    """The first of many names and the number of the others: `a, b and 3 more`."""
+    more = f" and {len(names) - at_most} more" if len(names) > at_most else ""
+    return ", ".join(names[:at_most]) + more
 
 
 def one_line(error: BaseException) -> str:

@@ -20,7 +20,7 @@ from tscam.geometry import Box, View, scale_box, scale_boxes, to_box
 from tscam.image import Picture, preprocess, read_image
 from tscam.localization import grid_map
 from tscam.localizer import Label, find_class
-from tscam.methods import Method, create_method, methods_of
+from tscam.methods import Method, create_method, supported_methods
 from tscam.methods.attention import Attention
 from tscam.methods.attention_maps import attention_map, rollout
 from tscam.model import LocalizationModel
@@ -248,7 +248,7 @@ def _methods_reading(network: LocalizationModel, names: Sequence[str]) -> dict[s
     """Return methods by name, on the network's weights: those that are named, by default all that can read these."""
     readers = {}
     weights = network.method.state_dict()
-    for name in names or methods_of(network.backbone):
+    for name in names or supported_methods(network.backbone):
         if name == network.spec.method:
             readers[name] = network.method
             continue

@@ -13,17 +13,17 @@ from tscam.backbones.features import Features
 from tscam.backbones.tensors import require_same_layout
 from tscam.errors import ConfigError, WeightsError
 from tscam.image import InputFormat
-from tscam.methods import create_method, methods, methods_of
+from tscam.methods import create_method, methods, supported_methods
 from tscam.registry import MethodArgs
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSpec:
-    """All that is needed to build a model again, weights aside.
+    """Everything that rebuilds a model, its weights aside.
 
     Attributes:
         backbone, method: names in their registries.
-        label_names: the name of each class, in the order of the logits.
+        label_names: name of each class, in the order of the logits.
         image_hw: height and width of the view, in pixels.
         backbone_args: changes to the backbone's architecture.
         method_args: options of the method.
@@ -40,29 +40,29 @@ class ModelSpec:
 
 
 class LocalizationModel(nn.Module):
-    """Pixels → class scores; and, where asked, maps of chosen classes."""
+    """Pixels → class scores, training loss, and maps of chosen classes."""
 
     def __init__(self, spec: ModelSpec, *, weights: StartWeights = None, drop_path: float = 0.0) -> None:
         super().__init__()
         if not spec.label_names:
-            raise ConfigError("a model of no classes; expected at least one label name")
+            raise ConfigError("no classes; expected at least one label name")
         self.spec = spec
         self.backbone = create_backbone(
             spec.backbone, image_hw=spec.image_hw, weights=weights, drop_path=drop_path, args=spec.backbone_args
         )
         self.method = create_method(spec.method, self.backbone, len(spec.label_names), spec.method_args)
         if self.backbone.classifier is not None:
-            self.method.start_from(self.backbone.classifier)
+            self.method.initialize_from(self.backbone.classifier)
 
     @property
     def input_format(self) -> InputFormat:
-        """The view that the model was made for, and the normalization of its backbone."""
+        """View size of the model, and the normalization of its backbone."""
         return InputFormat(size_hw=self.spec.image_hw, mean=self.backbone.mean, std=self.backbone.std)
 
     def forward(
         self, pixels: Float[Tensor, "b 3 H W"], draws: Float[Tensor, "b branches"] | None = None
     ) -> Float[Tensor, "b c"]:
-        """Logits. Nothing is recorded but what the method needs in training.
+        """Logits. The backbone records only what the method needs for them.
 
         Args:
             draws: for stochastic depth, as in `Request`.
@@ -91,8 +91,8 @@ class LocalizationModel(nn.Module):
     ) -> tuple[Float[Tensor, "b c"], Int[Tensor, "b k"], Float[Tensor, "b k h w"]]:
         """Logits, the chosen classes, and their raw maps on the patch grid.
 
-        Chosen are the `top_k` most likely classes (all, where there are fewer), best first, then the label if given.
-        A method that needs gradients enables them for itself, which it cannot in inference mode.
+        The `top_k` most likely classes are chosen, best first, or all if there are fewer; then the label, if any.
+        Gradients are enabled here for a method that needs them, which inference mode does not allow.
         """
         with torch.set_grad_enabled(self.needs_gradient or torch.is_grad_enabled()):
             features = self.backbone(pixels, self.method.requests | self.method.training_requests)
@@ -108,10 +108,11 @@ class LocalizationModel(nn.Module):
         return self.method.requests.needs_gradient
 
     def with_method(self, name: str, args: MethodArgs | None = None) -> "LocalizationModel":
-        """The same weights read by another method, or by the same one with other options.
+        """Return a model with the same weights and another method, or other options of the same method.
 
         Raises:
-            ConfigError: no such method or option, or one that reads other weights or cannot be served.
+            ConfigError: there is no such method or option, the method needs other weights, or the backbone does not
+                support it.
         """
         if name == self.spec.method and args in (None, self.spec.method_args):
             return self
@@ -120,7 +121,9 @@ class LocalizationModel(nn.Module):
         try:
             other.load_tensors(self.tensors(), source=f"method {name!r}")
         except WeightsError as fault:
-            raise ConfigError(f"weights trained for {self.spec.method!r} cannot be read so: {fault}") from fault
+            raise ConfigError(
+                f"method {name!r} cannot read weights trained for {self.spec.method!r}: {fault}"
+            ) from fault
         return other
 
     def _training_features(
@@ -130,28 +133,29 @@ class LocalizationModel(nn.Module):
         return features
 
     def _require_same_head(self, name: str) -> None:
-        """Refuses a method that reads another kind of head than these weights have."""
-        own = self.method.head_kind or self.backbone.head
-        readers = [each for each in methods_of(self.backbone) if (methods[each].head_kind or self.backbone.head) == own]
-        if (methods[name].head_kind or self.backbone.head) != own:
+        """Refuse a method whose head is not the one that these weights belong to."""
+        heads = {each: methods[each].head_name(self.backbone) for each in supported_methods(self.backbone)}
+        head = self.method.head_name(self.backbone)
+        if methods[name].head_name(self.backbone) != head:
+            readers = ", ".join(each for each in heads if heads[each] == head)
             raise ConfigError(
-                f"method {name!r} reads another kind of head than weights trained for {self.spec.method!r} have; with "
-                f"them work {', '.join(readers)}. Or train with --method {name}"
+                f"method {name!r} needs another head than weights trained for {self.spec.method!r} have; use one of "
+                f"{readers}, or train with --method {name}"
             )
 
     def tensors(self) -> dict[str, Tensor]:
-        """All weights under their published names, the authors' and timm's."""
+        """All weights under their published names: the authors' and timm's."""
         return {self._published(name): tensor for name, tensor in self.state_dict().items()}
 
     def load_tensors(self, tensors: Mapping[str, Tensor], *, source: str) -> None:
-        """Takes weights under their published names.
+        """Load weights under their published names.
 
         Raises:
-            WeightsError: names the missing, left over or misshapen ones and `source`.
+            WeightsError: names `source`, and the missing, unexpected or misshapen tensors.
         """
-        own = {self._published(name): name for name in self.state_dict()}
-        require_same_layout(tensors, self.tensors(), source=source)
-        self.load_state_dict({own[name]: tensor for name, tensor in tensors.items()})
+        names = {self._published(name): name for name in self.state_dict()}
+        require_same_layout(tensors, expected=self.tensors(), source=source)
+        self.load_state_dict({names[published]: tensor for published, tensor in tensors.items()})
 
     def _published(self, name: str) -> str:
         if name.startswith("backbone."):
@@ -171,20 +175,20 @@ def create_model(
     backbone_args: ModelArgs | None = None,
     method_args: MethodArgs | None = None,
 ) -> LocalizationModel:
-    """A new model, ready to be trained.
+    """Create a new model for training.
 
     Args:
         backbone, method: names, as `tscam list backbones` and `tscam list methods` show them.
-        label_names: the name of each class, or just how many there are.
+        label_names: name of each class, or the number of classes.
         image_size: side of the view, or its height and width, in pixels; multiples of the patch.
-        weights: `"pretrained"` (timm's hub), the path of a weight file, or None for random ones.
+        weights: `"pretrained"` (timm's hub), the path of a weight file, or None for random weights.
         drop_path: rate of stochastic depth.
         backbone_args: changes to the backbone's architecture.
         method_args: options of the method.
 
     Raises:
-        ConfigError: an unknown name, a method that the backbone cannot serve, or a size that does not fit.
-        WeightsError: weights that cannot be had or do not fit.
+        ConfigError: an unknown name, a method that the backbone does not support, or a size that does not fit.
+        WeightsError: weights that are not available or do not fit.
     """
     names = tuple(str(i) for i in range(label_names)) if isinstance(label_names, int) else tuple(label_names)
     spec = ModelSpec(

@@ -1,4 +1,4 @@
-"""Names of plug-ins: a name finds its entry, a near miss finds a hint, other packages add entries by entry points."""
+"""Registries of plug-ins by name, open to other packages through entry points; and the type of a plug-in's options."""
 
 from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
@@ -15,34 +15,34 @@ MethodArgs = Mapping[str, tuple[int, ...] | bool]
 
 
 class Registry(Generic[Entry]):
-    """The entries of one kind of plug-in, by name.
+    """Plug-ins of one type, by name.
 
-    A package outside adds to it by an entry point in the group `tscam.<kind>s`, whose module registers on import.
+    Another package adds entries through an entry point in the group `tscam.<noun>s`; its module registers on import.
 
     Args:
-        kind: what an entry is, for messages.
-        home: a module whose import files our own entries, where that is too slow to be done before one is looked for.
+        noun: name of the type in messages, such as `method`.
+        home: module that registers our own entries; imported at the first look-up, because its import is slow.
     """
 
-    def __init__(self, kind: str, *, home: str | None = None) -> None:
-        self.kind = kind
+    def __init__(self, noun: str, *, home: str | None = None) -> None:
+        self.noun = noun
         self._home = home
         self._entries: dict[str, Entry] = {}
         self._is_loaded = False
 
     def register(self, name: str) -> Callable[[Entry], Entry]:
-        """Decorator that files an entry under `name`; a name already taken is a programming error."""
+        """Return a decorator that registers an entry under `name`; a name in use is a programming error."""
 
-        def file(entry: Entry) -> Entry:
+        def add(entry: Entry) -> Entry:
             if name in self._entries:
-                raise ValueError(f"{self.kind} {name!r} is registered twice")
+                raise ValueError(f"{self.noun} {name!r} is registered twice")
             self._entries[name] = entry
             return entry
 
-        return file
+        return add
 
     def __getitem__(self, name: str) -> Entry:
-        """The entry of that name.
+        """Return the entry of that name.
 
         Raises:
             ConfigError: no such name; the message lists the names and the nearest one.
@@ -50,7 +50,7 @@ class Registry(Generic[Entry]):
         self._load()
         if name not in self._entries:
             hint = did_you_mean(name, self._entries) or "."
-            raise ConfigError(f"no {self.kind} named {name!r}{hint} Registered: {', '.join(self)}")
+            raise ConfigError(f"no {self.noun} named {name!r}{hint} Registered: {', '.join(self)}")
         return self._entries[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -65,5 +65,5 @@ class Registry(Generic[Entry]):
             self._is_loaded = True
             if self._home is not None:
                 import_module(self._home)
-            for point in entry_points(group=f"tscam.{self.kind.replace(' ', '_')}s"):
+            for point in entry_points(group=f"tscam.{self.noun.replace(' ', '_')}s"):
                 point.load()

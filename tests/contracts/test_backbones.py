@@ -1,4 +1,4 @@
-"""Every kind of Vision Transformer that is served gives timm's tokens, and the class token's rows of its matrices."""
+"""Every supported architecture of Vision Transformers returns timm's tokens and its class-token attention."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -18,7 +18,7 @@ TINY: dict[str, Any] = {"embed_dim": 24, "depth": 2, "num_heads": 2}
 
 # Name → number of prefix tokens. Between them: one and two trained tokens, registers outside the position embeddings,
 # layer scale, a norm before the blocks, a swapped activation, and patches of 14 and 16 pixels.
-KINDS = {
+ARCHITECTURES = {
     "deit_tiny_patch16_224": 1,
     "deit_tiny_distilled_patch16_224": 2,
     "deit3_small_patch16_224": 1,
@@ -35,16 +35,16 @@ KINDS = {
     "vit_small_patch16_dinov3": 5,  # rotary positions alone, registers, layer scale
     "vit_small_patch16_rope_mixed_224": 1,  # rotary positions of each layer
     "vit_small_plus_patch16_dinov3_qkvb": 5,  # gated MLP, biases
-    "vit_base_patch16_sapiens2": 9,  # queries and keys normed, other heads for keys than for queries
-    "beit_base_patch16_224": 1,  # biases of relative places
+    "vit_base_patch16_sapiens2": 9,  # queries and keys normed, fewer heads for keys than for queries
+    "beit_base_patch16_224": 1,  # relative position biases
     "beitv2_base_patch16_224": 1,  # the same
     "beit3_base_patch16_224": 1,
 }
-# Positions that belong to the grid they were built for.
-OF_ONE_GRID = ("beit_base_patch16_224", "beitv2_base_patch16_224")
+# Position embeddings of one grid alone.
+FIXED_GRID = ("beit_base_patch16_224", "beitv2_base_patch16_224")
 
 
-# What a tiny one of these must say beside its width and depth.
+# Arguments that a tiny one of these needs besides width and depth.
 MORE = {"vit_base_patch16_sapiens2": {"num_kv_heads": 1}}
 
 
@@ -53,10 +53,10 @@ def patch_of(name: str) -> int:
 
 
 def seeded_pair(name: str, *, image_hw: tuple[int, int], **more: Any) -> tuple[Backbone, Any]:
-    """Our backbone and timm's own model, with the same large weights: small ones would hide what blocks do."""
+    """Return our backbone and timm's model with the same large weights; small ones would hide the blocks' effect."""
     more |= MORE.get(name, {})
     backbone = create_backbone(name, image_hw=image_hw, args=TINY | more).eval()
-    dynamic: dict[str, Any] = {} if name in OF_ONE_GRID else {"dynamic_img_size": True}
+    dynamic: dict[str, Any] = {} if name in FIXED_GRID else {"dynamic_img_size": True}
     theirs = timm.create_model(name, img_size=image_hw, num_classes=0, **dynamic, **(TINY | more)).eval()
     shapes = {key: tensor.shape for key, tensor in theirs.state_dict().items()}
     weights = seeded_weights(shapes, seed=3, scale=0.3)
@@ -66,7 +66,7 @@ def seeded_pair(name: str, *, image_hw: tuple[int, int], **more: Any) -> tuple[B
 
 
 class Matrices:
-    """The whole attention matrices of timm's unfused blocks, as they go by."""
+    """Records the attention matrices of timm's unfused blocks."""
 
     def __init__(self, vit: Any) -> None:
         self.by_layer: list[Tensor] = []
@@ -84,10 +84,10 @@ def pixels_of(rows: int, columns: int, *, patch: int) -> Tensor:
 
 
 @pytest.mark.parametrize("grid", [(3, 5), (4, 2), (6, 7)], ids=["the built grid", "a smaller one", "a larger one"])
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", ARCHITECTURES)
 def test_tokens_and_class_rows_are_timms(name: str, grid: tuple[int, int]) -> None:
     patch = patch_of(name)
-    built = grid if name in OF_ONE_GRID else (3, 5)
+    built = grid if name in FIXED_GRID else (3, 5)
     backbone, theirs = seeded_pair(name, image_hw=(built[0] * patch, built[1] * patch))
     pixels = pixels_of(*grid, patch=patch)
     matrices = Matrices(theirs)
@@ -97,7 +97,7 @@ def test_tokens_and_class_rows_are_timms(name: str, grid: tuple[int, int]) -> No
         pooled = theirs.forward_head(expected, pre_logits=True)
         expected = theirs.fc_norm(expected)
 
-    prefix = KINDS[name]
+    prefix = ARCHITECTURES[name]
     assert features.grid == grid
     torch.testing.assert_close(features.prefix_tokens, expected[:, :prefix], rtol=0, atol=1e-5)
     torch.testing.assert_close(features.patch_tokens.flatten(1, 2), expected[:, prefix:], rtol=0, atol=1e-5)
@@ -110,14 +110,14 @@ def test_tokens_and_class_rows_are_timms(name: str, grid: tuple[int, int]) -> No
         features.attention, torch.stack([matrix.mean(dim=1) for matrix in matrices.by_layer]), rtol=0, atol=1e-5
     )
     torch.testing.assert_close(features.pooled, pooled, rtol=0, atol=1e-5)
-    # All tokens share in the sum, prefix tokens too, and none of the rows is flat: agreement says something.
+    # Rows sum to 1 over all tokens, prefix tokens too, and none of them is flat: so agreement means something.
     assert features.class_attention.shape[-1] == prefix + grid[0] * grid[1]
     torch.testing.assert_close(features.class_attention.sum(dim=-1), torch.ones(2, 2, 2), rtol=0, atol=1e-5)
     assert rows.std(dim=-1).min() > 1e-3
 
 
-@pytest.mark.parametrize("name", KINDS)
-def test_recording_changes_no_token_and_what_is_not_asked_for_is_not_there(name: str) -> None:
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_recording_changes_no_token_and_only_requested_records_are_returned(name: str) -> None:
     patch = patch_of(name)
     backbone, _ = seeded_pair(name, image_hw=(2 * patch, 3 * patch))
     pixels = pixels_of(2, 3, patch=patch)
@@ -143,7 +143,7 @@ def test_recording_changes_no_token_and_what_is_not_asked_for_is_not_there(name:
     ],
     ids=str,
 )
-def test_what_an_architecture_may_add_is_walked_as_timm_walks_it(name: str, more: dict[str, bool]) -> None:
+def test_optional_parts_of_an_architecture_are_computed_as_timm_does(name: str, more: dict[str, bool]) -> None:
     backbone, theirs = seeded_pair(name, image_hw=(32, 48), **more)
     pixels = pixels_of(2, 3, patch=16)
     matrices = Matrices(theirs)
@@ -166,7 +166,7 @@ def test_a_model_that_norms_after_pooling_has_its_tokens_normed() -> None:
 
 
 class Dropped:
-    """Which pictures' branches timm's stochastic depth has kept, block by block, as they go by."""
+    """Records which pictures' branches timm's stochastic depth keeps, block by block."""
 
     def __init__(self, vit: Any) -> None:
         self.kept: list[Tensor] = []
@@ -198,7 +198,7 @@ def test_stochastic_depth_drops_what_timm_drops_and_nothing_in_evaluation() -> N
     with torch.inference_mode():
         torch.manual_seed(0)
         expected = theirs.train().forward_features(pixels)[:, 1:]
-        # In the middle of what keeps a branch, or of what drops it.
+        # In the middle of the draws that keep a branch, or of those that drop it.
         draws = [
             torch.where(kept, (1 + rate) / 2, rate / 2)
             for kept, rate in zip(watched.kept, backbone.drop_rates, strict=True)
@@ -207,7 +207,7 @@ def test_stochastic_depth_drops_what_timm_drops_and_nothing_in_evaluation() -> N
         dropped = tokens(torch.stack(draws, dim=1))
         torch.testing.assert_close(dropped, expected, rtol=0, atol=1e-5)
         whole = theirs.eval().forward_features(pixels)[:, 1:]
-        for backbone.training in (False, True):  # What is dropped hangs on the draws alone.
+        for backbone.training in (False, True):  # The draws alone decide.
             torch.testing.assert_close(tokens(None), whole, rtol=0, atol=1e-5)
         assert not torch.allclose(whole, dropped, atol=1e-3)
 
@@ -232,7 +232,7 @@ def test_a_branch_is_dropped_where_its_draw_lies_below_its_rate_and_by_no_genera
     assert torch.equal(torch.get_rng_state(), state)
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", ARCHITECTURES)
 def test_every_weight_belongs_to_one_layer_from_the_embedding_to_the_last_norm(name: str) -> None:
     args = TINY | MORE.get(name, {})
     backbone = create_backbone(name, image_hw=(patch_of(name) * 2, patch_of(name) * 3), args=args)
@@ -241,7 +241,7 @@ def test_every_weight_belongs_to_one_layer_from_the_embedding_to_the_last_norm(n
     by_layer: dict[int, set[str]] = {}
     for parameter, _ in backbone.named_parameters():
         part = ".".join(parameter.removeprefix("vit.").split(".")[: 2 if ".blocks." in parameter else 1])
-        by_layer.setdefault(backbone.layer_of(parameter), set()).add(part)
+        by_layer.setdefault(backbone.layer_index(parameter), set()).add(part)
     assert by_layer[0] <= {"patch_embed", "cls_token", "dist_token", "reg_token", "pos_embed", "rope", "norm_pre"}
     assert {"patch_embed", "cls_token"} <= by_layer[0]
     assert (by_layer[1], by_layer[2]) == ({"blocks.0"}, {"blocks.1"})
@@ -261,10 +261,10 @@ def test_the_tag_decides_how_pixels_are_normalized(name: str, mean: tuple[float,
     assert create_backbone(name, image_hw=(32, 48), args=TINY).mean == mean
 
 
-def test_all_kinds_are_listed_once_and_sorted() -> None:
+def test_all_backbones_are_listed_once_and_sorted() -> None:
     names = list_backbones()
     assert list(names) == sorted(set(names))
-    assert {name.split(".")[0] for name in KINDS} <= set(names)
+    assert {name.split(".")[0] for name in ARCHITECTURES} <= set(names)
 
 
 @pytest.mark.parametrize(
@@ -275,10 +275,13 @@ def test_all_kinds_are_listed_once_and_sorted() -> None:
         ("", "no backbone named ''; `tscam list backbones"),
         ("../../deit_tiny_patch16_224", "no backbone named '../../deit_tiny_patch16_224'"),
         ("hf-hub:timm/deit_tiny_patch16_224.fb_in1k", "no backbone named 'hf-hub:"),
-        ("deit_tiny_patch16_224.nowhere", r"cannot be built so: .*Invalid pretrained tag \(nowhere\)"),
+        (
+            "deit_tiny_patch16_224.nowhere",
+            r"cannot be built with these arguments: .*Invalid pretrained tag \(nowhere\)",
+        ),
     ],
 )
-def test_a_backbone_that_cannot_serve_is_refused_with_a_way_out(name: str, message: str) -> None:
+def test_an_unknown_or_unsupported_backbone_is_refused_with_advice(name: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message) as caught:
         create_backbone(name, image_hw=(32, 48), args=TINY)
     assert "\n" not in str(caught.value)
@@ -292,14 +295,18 @@ def test_a_backbone_that_cannot_serve_is_refused_with_a_way_out(name: str, messa
         ("eva02_enormous_patch14_clip_224", "EvaBlockPostNorm"),
     ],
 )
-def test_parts_of_another_kind_are_refused_rather_than_walked_as_plain_ones(name: str, part: str) -> None:
-    with pytest.raises(ConfigError, match=f"'{name}' has {part} parts, which are not served; take another, such as"):
+def test_unsupported_parts_are_refused_rather_than_treated_as_plain_ones(name: str, part: str) -> None:
+    with pytest.raises(
+        ConfigError, match=f"'{name}' has {part} parts, which are not supported; use another one, such as"
+    ):
         create_backbone(name, image_hw=(32, 48), args=TINY)
 
 
-def test_a_view_of_another_size_than_the_positions_of_one_grid_is_refused() -> None:
+def test_another_view_size_is_refused_if_position_embeddings_belong_to_one_grid() -> None:
     backbone = create_backbone("beit_base_patch16_224", image_hw=(32, 48), args=TINY)
-    with pytest.raises(ConfigError, match="a view of 48×32 pixels; this backbone's positions are those of 32×48, give"):
+    with pytest.raises(
+        ConfigError, match="a view of 48×32 pixels; this backbone was built for 32×48 and takes no other"
+    ):
         backbone(torch.zeros(1, 3, 48, 32), Request())
 
 
@@ -311,7 +318,9 @@ def test_a_view_of_another_size_than_the_positions_of_one_grid_is_refused() -> N
         ((15, 80), "image size 15 is not a multiple of the patch, 16 pixels; take 16"),
     ],
 )
-def test_a_view_of_broken_patches_is_refused_when_built_and_when_seen(image_hw: tuple[int, int], message: str) -> None:
+def test_a_view_of_partial_patches_is_refused_at_building_and_at_the_pass(
+    image_hw: tuple[int, int], message: str
+) -> None:
     with pytest.raises(ConfigError, match=message):
         create_backbone("deit_tiny_patch16_224", image_hw=image_hw, args=TINY)
     backbone = create_backbone("deit_tiny_patch16_224", image_hw=(48, 80), args=TINY)
@@ -335,13 +344,13 @@ def test_a_view_of_broken_patches_is_refused_when_built_and_when_seen(image_hw: 
     ids=str,
 )
 def test_a_wrong_argument_of_the_architecture_is_one_line(wrong: Mapping[str, int | str | bool]) -> None:
-    message = r"'deit_tiny_patch16_224' (does not take these arguments|cannot be built so): "
+    message = r"'deit_tiny_patch16_224' (does not take these arguments|cannot be built with these arguments): "
     with pytest.raises(ConfigError, match=message) as caught:
         create_backbone("deit_tiny_patch16_224", image_hw=(48, 80), args=TINY | dict(wrong))
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["checkpoint_path", "pretrained_cfg", "cache_dir", "device", "img_size", "in_chans"])
-def test_an_argument_that_is_no_architectures_is_refused_by_name(name: str) -> None:
+def test_an_argument_that_is_not_of_the_architecture_is_refused_by_name(name: str) -> None:
     with pytest.raises(ConfigError, match=f"argument '{name}' does not change an architecture"):
         create_backbone("deit_tiny_patch16_224", image_hw=(48, 80), args=TINY | {name: "x"})

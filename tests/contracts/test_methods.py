@@ -1,4 +1,4 @@
-"""What holds for every registered method, on a small backbone of each number of prefix tokens."""
+"""Properties of every registered method, on a small backbone of each number of prefix tokens."""
 
 from typing import Any
 
@@ -44,7 +44,7 @@ def test_logits_and_maps_are_finite_and_not_flat(name: str, backbone: str) -> No
     assert torch.isfinite(maps).all()
     assert maps.shape[2:] == GRID
     stds = maps.flatten(2).std(dim=2)
-    assert (stds.max() if name == "grad-cam" else stds.min()) > 1e-6  # a ReLU leaves nothing of some of its maps
+    assert (stds.max() if name == "grad-cam" else stds.min()) > 1e-6  # a ReLU empties some of its maps
     assert logits.std(dim=1).min() > 1e-3
 
 
@@ -55,9 +55,9 @@ def test_the_map_of_a_class_does_not_depend_on_the_others_chosen(name: str, back
     with torch.set_grad_enabled(model.needs_gradient):
         features = model.backbone(pixels_for(model), model.method.requests | model.method.training_requests)
         together = model.method.maps(features, torch.tensor([[0, 1, 2, 3, 4, 5, 6], [6, 5, 4, 3, 2, 1, 0]]))
-        for place in range(CLASSES):
-            alone = model.method.maps(features, torch.tensor([[place], [6 - place]]))
-            torch.testing.assert_close(alone[:, 0], together[:, place], rtol=1e-5, atol=1e-6)
+        for class_id in range(CLASSES):
+            alone = model.method.maps(features, torch.tensor([[class_id], [6 - class_id]]))
+            torch.testing.assert_close(alone[:, 0], together[:, class_id], rtol=1e-5, atol=1e-6)
         twice = model.method.maps(features, torch.tensor([[3, 3], [3, 0]]))
     torch.testing.assert_close(twice[0, 0], twice[0, 1], rtol=0, atol=0)
 
@@ -100,6 +100,6 @@ def test_the_gradient_of_the_loss_reaches_backbone_and_head(name: str, backbone:
 
 
 @every_method
-def test_a_method_asks_for_no_more_than_backbones_serve(name: str) -> None:
+def test_a_method_requests_only_records_that_backbones_support(name: str) -> None:
     model = seeded_model(name, BACKBONES[0])
     assert (model.method.requests | model.method.training_requests).records in model.backbone.supports

@@ -1,6 +1,6 @@
-"""Every backbone by name is built and run, tiny where it can be; what is found is what `tscam list backbones` says.
+"""Every backbone is built and run, tiny if possible, and works as `tscam list backbones` says.
 
-After an update of timm: `uv run python tests/contracts/test_served.py` writes the table anew.
+After an update of timm, `uv run python tests/contracts/test_served.py` rewrites the table.
 """
 
 import json
@@ -28,7 +28,7 @@ _PARTS = 4  # the names in so many tests, for as many cores
 _TINY: dict[str, Any] = {"embed_dim": 24, "depth": 1, "num_heads": 2}
 
 
-# What gives out the shape that it was given: draws of random weights, norms, activations.
+# Functions that keep the shape: random weights, norms, activations.
 _SHAPE_KEEPING = {
     Tensor.normal_, Tensor.uniform_, Tensor.erfinv_, Tensor.clamp_, Tensor.mul_, Tensor.add_, Tensor.fill_,
     Tensor.zero_, Tensor.sigmoid, F.batch_norm, F.group_norm, F.layer_norm, F.relu, F.silu, F.gelu, F.hardswish,
@@ -37,7 +37,7 @@ _SHAPE_KEEPING = {
 
 
 class ShapesAlone(TorchFunctionMode):
-    """Leaves out what changes no shape: without numbers it is nearly all of the work."""
+    """Skip functions that keep the shape; on the meta device they take most of the time."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -49,8 +49,8 @@ def family_of(name: str) -> str:
     return next(family for family in backbone_families if name in backbone_families[family].names())
 
 
-def find(name: str) -> Served:
-    """Builds a backbone and runs it: Vision Transformers tiny, others without numbers, for their shapes alone."""
+def tried(name: str) -> Served:
+    """Build a backbone and run it: Vision Transformers tiny, others on the meta device, for their shapes alone."""
     is_tiny = family_of(name) in ("vit", "eva", "beit")
     args = _TINY | ({"num_kv_heads": 1} if "sapiens2" in name else {}) if is_tiny else {}
     side = _view(name) if is_tiny else 224
@@ -58,7 +58,7 @@ def find(name: str) -> Served:
         try:
             backbone = create_backbone(name, image_hw=(side, side), args=args).eval()
         except ConfigError as refusal:
-            if "parts, which are not served; take another" not in str(refusal):
+            if "parts, which are not supported; use another" not in str(refusal):
                 raise
             return Served.NOT
         records = backbone.supports & ~Record.GRADIENT
@@ -75,43 +75,42 @@ def find(name: str) -> Served:
 
 
 def _view(name: str) -> int:
-    """The side of two by two patches."""
+    """Side of a view of two by two patches, in pixels."""
     patch = re.search(r"patch(\d+)", name)
     return 2 * int(patch[1]) if patch else 64
 
 
 @pytest.mark.parametrize("part", range(_PARTS))
-def test_what_is_listed_of_each_backbone_is_what_it_does(part: int) -> None:
+def test_each_backbone_works_as_it_is_listed(part: int) -> None:
     names = list_backbones()[part::_PARTS]
     assert len(names) > 10
-    found = {name: find(name) for name in names}
-    assert found == {name: served()[name] for name in names}
+    assert {name: tried(name) for name in names} == {name: served()[name] for name in names}
 
 
 def test_the_table_has_each_backbone_once_and_no_other() -> None:
     assert sorted(served()) == list(list_backbones())
 
 
-def test_what_reads_attention_is_refused_without_a_class_token_and_all_else_works() -> None:
-    name = next(name for name, kind in served().items() if kind is Served.WITHOUT_CLASS_TOKEN and "siglip" in name)
+def test_methods_of_attention_are_refused_without_a_class_token_and_all_others_work() -> None:
+    name = next(name for name, status in served().items() if status is Served.WITHOUT_CLASS_TOKEN and "siglip" in name)
     working = ["cam", "grad-cam"]
     for method in working:
         create_model(name, label_names=2, method=method, image_size=64, backbone_args=_TINY)
     for method in set(methods) - set(working):
         refusal = (
             f"method {method!r} reads the class token's attention, and this backbone has no class token; "
-            "with it work cam, grad-cam"
+            "use one of cam, grad-cam"
         )
         with pytest.raises(ConfigError, match=refusal):
             create_model(name, label_names=2, method=method, image_size=64, backbone_args=_TINY)
 
 
 def _write_table() -> None:
-    found = {name: find(name) for name in list_backbones()}
-    table = {kind: sorted(name for name in found if found[name] is kind) for kind in Served}
+    statuses = {name: tried(name) for name in list_backbones()}
+    table = {status: sorted(name for name in statuses if statuses[name] is status) for status in Served}
     path = Path(tscam.backbones.served.__file__).with_suffix(".json")
     path.write_text(json.dumps(table, indent=0) + "\n")
-    sys.stdout.write(f"{path}: {', '.join(f'{len(names)} {kind}' for kind, names in table.items())}\n")
+    sys.stdout.write(f"{path}: {', '.join(f'{len(names)} {status}' for status, names in table.items())}\n")
 
 
 if __name__ == "__main__":

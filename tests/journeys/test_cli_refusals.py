@@ -45,16 +45,16 @@ MISTAKES: dict[str, tuple[Callable[[Place], list[str | Path]], str]] = {
     "a network of convolutions for TS-CAM": (
         lambda at: at.train("--backbone", "vgg16_cam", "--backbone-args", "{}"),
         "method 'ts-cam' reads the class token's attention, and this backbone has no class token; "
-        "with it work cam, grad-cam",
+        "use one of cam, grad-cam",
     ),
     "a layer that is not there": (
         lambda at: at.evaluate("--method", "ts-cam", "--method-args", '{"layers": [0, 2]}'),
-        "layers [0, 2]; expected a list of unlike whole numbers from 0 to 1, such as [1]",
+        "layers [0, 2]; expected a list of different integers from 0 to 1, such as [1]",
     ),
     "a head of another kind": (
         lambda at: at.evaluate("--method", "training-free"),
-        "method 'training-free' reads another kind of head than weights trained for 'ts-cam' have; with them work "
-        "attention, cam, grad-cam, rollout, ts-cam. Or train with --method training-free",
+        "method 'training-free' needs another head than weights trained for 'ts-cam' have; use one of "
+        "attention, cam, grad-cam, rollout, ts-cam, or train with --method training-free",
     ),
     "an option of another method": (
         lambda at: at.localize("--method", "attention", "--method-args", '{"relu": true}'),
@@ -154,7 +154,7 @@ MISTAKES: dict[str, tuple[Callable[[Place], list[str | Path]], str]] = {
     ),
     "a folder to start from": (
         lambda at: at.train("--weights", at.run),
-        "run: a folder; take ",
+        "run: a folder; use ",
     ),
     "no epochs": (lambda at: at.train("--epochs", "0"), "epochs 0; expected more than 0"),
     "a negative seed": (lambda at: at.train("--seed", "-1"), "seed -1; expected 0 to"),

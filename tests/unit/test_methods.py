@@ -1,4 +1,4 @@
-"""What each method makes of tokens and attention, once more as naive loops."""
+"""The maps, scores and loss of each method, computed again as naive loops."""
 
 import math
 from typing import Any
@@ -35,7 +35,7 @@ def features(*, prefix: int = 1) -> Features:
 
 
 class Bare(Backbone):
-    """What a method needs to know of a backbone, and nothing more."""
+    """A backbone with the attributes that methods read, without a network."""
 
     supports = Record.CLASS_ATTENTION | Record.ATTENTION | Record.POOLED | Record.GRADIENT
     num_features, num_blocks, num_heads = CHANNELS, LAYERS, HEADS
@@ -54,13 +54,13 @@ def naive_attention_map(class_attention: Tensor, *, prefix: int) -> list[list[li
             for column in range(columns):
                 for layer in range(LAYERS):
                     token = prefix + row * columns + column
-                    of_heads = [float(class_attention[layer, picture, head, token]) for head in range(HEADS)]
-                    maps[picture][row][column] += sum(of_heads) / HEADS
+                    values = [float(class_attention[layer, picture, head, token]) for head in range(HEADS)]
+                    maps[picture][row][column] += sum(values) / HEADS
     return maps
 
 
 def naive_semantic_map(method: Method, tokens: Tensor, *, picture: int, class_id: int) -> list[list[float]]:
-    """A 3×3 convolution with a border of zeros, at each place of the grid."""
+    """A 3×3 convolution with a border of zeros, at each position of the grid."""
     rows, columns = GRID
     assert method.head.bias is not None
     weight, bias = method.head.weight.detach(), method.head.bias.detach()
@@ -104,42 +104,42 @@ def test_coupling_keeps_pictures_apart_and_negative_values() -> None:
 
 
 def test_cams_map_is_the_convolution_of_the_chosen_class() -> None:
-    cam, seen, classes = method("cam"), features(), torch.tensor([[4, 0, 4], [1, 2, 3]])
-    maps = cam.maps(seen, classes)
+    cam, outputs, classes = method("cam"), features(), torch.tensor([[4, 0, 4], [1, 2, 3]])
+    maps = cam.maps(outputs, classes)
     for picture in range(BATCH):
-        for place, class_id in enumerate(classes[picture].tolist()):
-            naive = naive_semantic_map(cam, seen.patch_tokens, picture=picture, class_id=class_id)
-            assert torch.allclose(maps[picture, place], torch.tensor(naive, dtype=torch.float64), rtol=0, atol=1e-13)
+        for position, class_id in enumerate(classes[picture].tolist()):
+            naive = naive_semantic_map(cam, outputs.patch_tokens, picture=picture, class_id=class_id)
+            assert torch.allclose(maps[picture, position], torch.tensor(naive, dtype=torch.float64), rtol=0, atol=1e-13)
 
 
 @pytest.mark.parametrize("prefix", [1, 5])
 def test_ts_cams_map_is_the_semantic_map_times_the_attention_map(prefix: int) -> None:
-    ts_cam, seen, classes = method("ts-cam"), features(prefix=prefix), torch.tensor([[3, 1], [0, 4]])
-    assert seen.class_attention is not None
-    attention = naive_attention_map(seen.class_attention, prefix=prefix)
-    maps = ts_cam.maps(seen, classes)
+    ts_cam, outputs, classes = method("ts-cam"), features(prefix=prefix), torch.tensor([[3, 1], [0, 4]])
+    assert outputs.class_attention is not None
+    attention = naive_attention_map(outputs.class_attention, prefix=prefix)
+    maps = ts_cam.maps(outputs, classes)
     for picture in range(BATCH):
-        for place, class_id in enumerate(classes[picture].tolist()):
-            semantic = naive_semantic_map(ts_cam, seen.patch_tokens, picture=picture, class_id=class_id)
+        for position, class_id in enumerate(classes[picture].tolist()):
+            semantic = naive_semantic_map(ts_cam, outputs.patch_tokens, picture=picture, class_id=class_id)
             for row in range(GRID[0]):
                 for column in range(GRID[1]):
                     product = semantic[row][column] * attention[picture][row][column]
-                    assert math.isclose(maps[picture, place, row, column].item(), product, abs_tol=1e-13)
+                    assert math.isclose(maps[picture, position, row, column].item(), product, abs_tol=1e-13)
 
 
 def test_negative_evidence_stays_negative_on_ts_cams_map() -> None:
-    ts_cam, seen = method("ts-cam"), features()
-    maps = ts_cam.maps(seen, torch.arange(CLASSES).expand(BATCH, CLASSES))
+    ts_cam, outputs = method("ts-cam"), features()
+    maps = ts_cam.maps(outputs, torch.arange(CLASSES).expand(BATCH, CLASSES))
     assert maps.min() < 0 < maps.max()
 
 
 def test_attentions_map_is_the_same_for_every_class() -> None:
-    seen = features()
-    assert seen.class_attention is not None
-    maps = method("attention").maps(seen, torch.tensor([[4, 0, 2], [1, 1, 3]]))
-    attention = torch.tensor(naive_attention_map(seen.class_attention, prefix=1), dtype=torch.float64)
-    for place in range(3):
-        torch.testing.assert_close(maps[:, place], attention, rtol=0, atol=1e-14)
+    outputs = features()
+    assert outputs.class_attention is not None
+    maps = method("attention").maps(outputs, torch.tensor([[4, 0, 2], [1, 1, 3]]))
+    attention = torch.tensor(naive_attention_map(outputs.class_attention, prefix=1), dtype=torch.float64)
+    for position in range(3):
+        torch.testing.assert_close(maps[:, position], attention, rtol=0, atol=1e-14)
 
 
 def naive_rollout(attention: Tensor, *, prefix: int, picture: int) -> list[list[float]]:
@@ -162,85 +162,85 @@ def naive_rollout(attention: Tensor, *, prefix: int, picture: int) -> list[list[
 
 @pytest.mark.parametrize("prefix", [1, 2, 5])
 def test_rollouts_map_is_the_class_tokens_row_of_all_layers_multiplied_for_every_class(prefix: int) -> None:
-    seen = features(prefix=prefix)
-    assert seen.attention is not None
-    maps = method("rollout").maps(seen, torch.tensor([[4, 0, 2], [1, 1, 3]]))
+    outputs = features(prefix=prefix)
+    assert outputs.attention is not None
+    maps = method("rollout").maps(outputs, torch.tensor([[4, 0, 2], [1, 1, 3]]))
     for picture in range(BATCH):
-        naive = torch.tensor(naive_rollout(seen.attention, prefix=prefix, picture=picture), dtype=torch.float64)
-        for place in range(3):
-            torch.testing.assert_close(maps[picture, place], naive, rtol=0, atol=1e-13)
+        naive = torch.tensor(naive_rollout(outputs.attention, prefix=prefix, picture=picture), dtype=torch.float64)
+        for position in range(3):
+            torch.testing.assert_close(maps[picture, position], naive, rtol=0, atol=1e-13)
 
 
 @pytest.mark.parametrize("prefix", [1, 5])
 def test_training_frees_map_is_the_classifiers_weights_on_each_patch_token_times_attention(prefix: int) -> None:
-    reader, seen, classes = method("training-free"), features(prefix=prefix), torch.tensor([[3, 1], [0, 4]])
-    assert seen.class_attention is not None
-    assert seen.pooled is not None
-    attention = naive_attention_map(seen.class_attention, prefix=prefix)
+    reader, outputs, classes = method("training-free"), features(prefix=prefix), torch.tensor([[3, 1], [0, 4]])
+    assert outputs.class_attention is not None
+    assert outputs.pooled is not None
+    attention = naive_attention_map(outputs.class_attention, prefix=prefix)
     assert reader.head.bias is not None
     weight, bias = reader.head.weight.detach(), reader.head.bias.detach()
     assert weight.shape == (CLASSES, CHANNELS)
-    maps, logits = reader.maps(seen, classes), reader.logits(seen)
+    maps, logits = reader.maps(outputs, classes), reader.logits(outputs)
     for picture in range(BATCH):
         for class_id in range(CLASSES):  # Scores are those of what the classifier was trained on, not of the patches.
-            score = sum(float(a * b) for a, b in zip(weight[class_id], seen.pooled[picture], strict=True))
+            score = sum(float(a * b) for a, b in zip(weight[class_id], outputs.pooled[picture], strict=True))
             assert math.isclose(logits[picture, class_id].item(), score + float(bias[class_id]), abs_tol=1e-13)
-        for place, class_id in enumerate(classes[picture].tolist()):
+        for position, class_id in enumerate(classes[picture].tolist()):
             for row in range(GRID[0]):
                 for column in range(GRID[1]):
-                    token = seen.patch_tokens[picture, row, column]
+                    token = outputs.patch_tokens[picture, row, column]
                     semantic = sum(float(a * b) for a, b in zip(weight[class_id], token, strict=True))
                     product = semantic * attention[picture][row][column]
-                    assert math.isclose(maps[picture, place, row, column].item(), product, abs_tol=1e-13)
+                    assert math.isclose(maps[picture, position, row, column].item(), product, abs_tol=1e-13)
 
 
 def test_training_free_takes_over_the_classifier_that_came_with_the_backbone() -> None:
     reader = method("training-free")
     weight, bias = seeded(CLASSES, CHANNELS, seed=8), seeded(CLASSES, seed=9)
-    reader.start_from(Classifier(weight=weight, bias=bias))
-    seen = features()
-    assert seen.pooled is not None
-    torch.testing.assert_close(reader.logits(seen), seen.pooled @ weight.T + bias, rtol=0, atol=1e-14)
+    reader.initialize_from(Classifier(weight=weight, bias=bias))
+    outputs = features()
+    assert outputs.pooled is not None
+    torch.testing.assert_close(reader.logits(outputs), outputs.pooled @ weight.T + bias, rtol=0, atol=1e-14)
 
 
 @pytest.mark.parametrize("name", ["attention", "ts-cam", "training-free"])
 def test_chosen_layers_are_summed_and_chosen_heads_averaged(name: str) -> None:
-    seen, classes = features(prefix=2), torch.tensor([[3, 1], [0, 4]])
-    assert seen.class_attention is not None
+    outputs, classes = features(prefix=2), torch.tensor([[3, 1], [0, 4]])
+    assert outputs.class_attention is not None
     chosen = Features(
-        patch_tokens=seen.patch_tokens,
-        prefix_tokens=seen.prefix_tokens,
-        class_attention=torch.stack([seen.class_attention[layer][:, [2, 1]] for layer in (3, 0)]),
+        patch_tokens=outputs.patch_tokens,
+        prefix_tokens=outputs.prefix_tokens,
+        class_attention=torch.stack([outputs.class_attention[layer][:, [2, 1]] for layer in (3, 0)]),
     )
-    maps = method(name, layers=(3, 0), heads=(2, 1)).maps(seen, classes)
+    maps = method(name, layers=(3, 0), heads=(2, 1)).maps(outputs, classes)
     torch.testing.assert_close(maps, method(name).maps(chosen, classes), rtol=0, atol=1e-14)
-    assert not torch.allclose(maps, method(name).maps(seen, classes), atol=1e-3)
+    assert not torch.allclose(maps, method(name).maps(outputs, classes), atol=1e-3)
 
 
 @pytest.mark.parametrize("name", ["attention", "ts-cam", "training-free"])
 def test_without_options_all_layers_and_heads_count_as_published(name: str) -> None:
-    seen, classes = features(), torch.tensor([[3, 1], [0, 4]])
+    outputs, classes = features(), torch.tensor([[3, 1], [0, 4]])
     named = method(name, layers=tuple(range(LAYERS)), heads=tuple(range(HEADS)))
-    torch.testing.assert_close(named.maps(seen, classes), method(name).maps(seen, classes), rtol=0, atol=1e-14)
+    torch.testing.assert_close(named.maps(outputs, classes), method(name).maps(outputs, classes), rtol=0, atol=1e-14)
 
 
 @pytest.mark.parametrize("name", ["ts-cam", "training-free"])
 def test_relu_takes_the_semantic_maps_negative_values_alone_and_is_off_as_published(name: str) -> None:
-    seen, classes = features(), torch.arange(CLASSES).expand(BATCH, CLASSES)
-    as_published, clipped = method(name).maps(seen, classes), method(name, relu=True).maps(seen, classes)
+    outputs, classes = features(), torch.arange(CLASSES).expand(BATCH, CLASSES)
+    as_published, clipped = method(name).maps(outputs, classes), method(name, relu=True).maps(outputs, classes)
     assert as_published.min() < 0 < as_published.max()
     assert torch.equal(clipped, as_published.clamp(min=0))  # Attention is positive: the sign is the semantic map's.
-    assert torch.equal(method(name, relu=False).maps(seen, classes), as_published)
+    assert torch.equal(method(name, relu=False).maps(outputs, classes), as_published)
 
 
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("ts-cam", {"layers": (4,)}, "layers [4]; expected a list of unlike whole numbers from 0 to 3, such as [3]"),
-        ("ts-cam", {"layers": (0, -1)}, "layers [0, -1]; expected a list of unlike whole numbers from 0 to 3"),
-        ("ts-cam", {"layers": (0, 0)}, "layers [0, 0]; expected a list of unlike"),
+        ("ts-cam", {"layers": (4,)}, "layers [4]; expected a list of different integers from 0 to 3, such as [3]"),
+        ("ts-cam", {"layers": (0, -1)}, "layers [0, -1]; expected a list of different integers from 0 to 3"),
+        ("ts-cam", {"layers": (0, 0)}, "layers [0, 0]; expected a list of different"),
         ("ts-cam", {"layers": ()}, "layers []; expected a list"),
-        ("ts-cam", {"heads": (0, 3)}, "heads [0, 3]; expected a list of unlike whole numbers from 0 to 2, such as [2]"),
+        ("ts-cam", {"heads": (0, 3)}, "heads [0, 3]; expected a list of different integers from 0 to 2, such as [2]"),
         ("training-free", {"layers": (True,)}, "layers [True]; expected"),
         ("attention", {"relu": True}, "method 'attention' has no option 'relu'; it has layers, heads"),
         ("cam", {"layers": (0,)}, "method 'cam' has no option 'layers'; it has none"),
@@ -259,16 +259,16 @@ class WithoutClassToken(Bare):
 
 
 @pytest.mark.parametrize("name", ["attention", "rollout", "training-free", "ts-cam"])
-def test_a_method_that_reads_attention_is_refused_where_there_is_none_and_told_what_works(name: str) -> None:
-    message = f"method '{name}' reads the class token's attention, .* no class token; with it work cam, grad-cam$"
+def test_a_method_of_attention_is_refused_without_a_class_token_and_others_are_named(name: str) -> None:
+    message = f"method '{name}' reads the class token's attention, .* no class token; use one of cam, grad-cam$"
     with pytest.raises(ConfigError, match=message):
         create_method(name, WithoutClassToken(), CLASSES, {})
-    for works in ("cam", "grad-cam"):
-        create_method(works, WithoutClassToken(), CLASSES, {})
+    for other in ("cam", "grad-cam"):
+        create_method(other, WithoutClassToken(), CLASSES, {})
 
 
 @pytest.mark.parametrize(
-    ("name", "records", "in_training"),
+    ("name", "records", "training_records"),
     [
         ("cam", Record.NOTHING, Record.NOTHING),
         ("attention", Record.CLASS_ATTENTION, Record.NOTHING),
@@ -278,25 +278,27 @@ def test_a_method_that_reads_attention_is_refused_where_there_is_none_and_told_w
         ("training-free", Record.CLASS_ATTENTION, Record.POOLED),
     ],
 )
-def test_what_a_method_asks_the_backbone_to_keep(name: str, records: Record, in_training: Record) -> None:
+def test_a_method_requests_what_its_maps_and_its_training_need(
+    name: str, records: Record, training_records: Record
+) -> None:
     assert methods[name].requests == Request(records=records)
-    assert methods[name].training_requests == Request(records=in_training)
+    assert methods[name].training_requests == Request(records=training_records)
 
 
 def test_cam_needs_no_attention_to_be_there() -> None:
-    seen = features()
-    bare = Features(patch_tokens=seen.patch_tokens, prefix_tokens=seen.prefix_tokens, class_attention=None)
+    outputs = features()
+    bare = Features(patch_tokens=outputs.patch_tokens, prefix_tokens=outputs.prefix_tokens, class_attention=None)
     classes = torch.tensor([[0], [1]])
-    assert torch.equal(method("cam").maps(bare, classes), method("cam").maps(seen, classes))
+    assert torch.equal(method("cam").maps(bare, classes), method("cam").maps(outputs, classes))
 
 
 @pytest.mark.parametrize("name", ["cam", "attention", "ts-cam"])
 def test_the_score_of_a_class_is_the_mean_of_its_semantic_map(name: str) -> None:
-    reader, seen = method(name), features()
-    logits = reader.logits(seen)
+    reader, outputs = method(name), features()
+    logits = reader.logits(outputs)
     for picture in range(BATCH):
         for class_id in range(CLASSES):
-            map_ = naive_semantic_map(reader, seen.patch_tokens, picture=picture, class_id=class_id)
+            map_ = naive_semantic_map(reader, outputs.patch_tokens, picture=picture, class_id=class_id)
             mean = sum(map(sum, map_)) / (GRID[0] * GRID[1])
             assert math.isclose(logits[picture, class_id].item(), mean, abs_tol=1e-13)
 
@@ -327,9 +329,9 @@ def test_a_classifiers_bias_of_another_length_is_left_alone() -> None:
     bias = ts_cam.head.bias
     assert bias is not None
     before = bias.detach().clone()
-    ts_cam.start_from(Classifier(weight=None, bias=torch.full((CLASSES + 1,), 7.0, dtype=torch.float64)))
+    ts_cam.initialize_from(Classifier(weight=None, bias=torch.full((CLASSES + 1,), 7.0, dtype=torch.float64)))
     assert torch.equal(bias, before)
-    ts_cam.start_from(Classifier(weight=None, bias=torch.arange(CLASSES, dtype=torch.float64)))
+    ts_cam.initialize_from(Classifier(weight=None, bias=torch.arange(CLASSES, dtype=torch.float64)))
     assert bias.tolist() == [0, 1, 2, 3, 4]
     assert bias.requires_grad
 

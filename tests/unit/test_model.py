@@ -1,4 +1,4 @@
-"""A model picks classes and their maps, keeps its weights under published names, and never makes what is quadratic."""
+"""A model chooses classes and their maps, names its weights as published, and makes no tensor of tokens × tokens."""
 
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
@@ -39,34 +39,34 @@ def seeded_pixels(*, pictures: int = 3) -> Tensor:
 
 
 class Watcher(TorchDispatchMode):
-    """Every tensor that any operation gives, forward and backward, as (operation, shape)."""
+    """Records every tensor that an operation returns, forward and backward, as (operation, shape)."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.seen: list[tuple[str, tuple[int, ...]]] = []
+        self.tensors: list[tuple[str, tuple[int, ...]]] = []
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         del types
         result = func(*args, **(kwargs or {}))
-        self.seen += [(str(func), tuple(leaf.shape)) for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
+        self.tensors += [(str(func), tuple(leaf.shape)) for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
         return result
 
     def operations(self, part: str) -> list[tuple[int, ...]]:
-        return [shape for operation, shape in self.seen if part in operation]
+        return [shape for operation, shape in self.tensors if part in operation]
 
     def quadratic(self) -> list[tuple[str, tuple[int, ...]]]:
-        """Those of tokens × tokens."""
-        return [(operation, shape) for operation, shape in self.seen if shape.count(TOKENS) > 1]
+        """Tensors of tokens × tokens."""
+        return [(operation, shape) for operation, shape in self.tensors if shape.count(TOKENS) > 1]
 
     def dense(self) -> list[tuple[str, tuple[int, ...]]]:
-        """Those of all classes at all places of the grid, in any order of axes, flattened or not."""
-        places = GRID[0] * GRID[1]
+        """Tensors of all classes at all patches of the grid, in any order of axes, flattened or not."""
+        patches = GRID[0] * GRID[1]
         return [
             (operation, shape)
-            for operation, shape in self.seen
-            if any(axis % CLASSES == 0 for axis in shape) and (places in shape or set(GRID) <= set(shape))
+            for operation, shape in self.tensors
+            if any(axis % CLASSES == 0 for axis in shape) and (patches in shape or set(GRID) <= set(shape))
         ]
 
 
@@ -122,7 +122,7 @@ def test_the_watcher_sees_the_matrices_of_unfused_attention_and_the_maps_of_a_de
     assert {shape for _, shape in watcher.dense()} >= {(3, CLASSES, *GRID)}
 
 
-def test_no_row_of_attention_is_computed_unless_it_is_asked_for() -> None:
+def test_attention_is_computed_only_on_request() -> None:
     model, pixels = seeded_model(), seeded_pixels()
 
     def softmaxes(records: Record) -> list[tuple[int, ...]]:
@@ -184,10 +184,10 @@ def test_another_method_reads_the_same_weights() -> None:
     with torch.no_grad():
         logits, classes, coupled = model.localize(pixels, top_k=3)
         logits_cam, classes_cam, semantic = cam.localize(pixels, top_k=3)
-        of_attention = attention.localize(pixels, top_k=3)[2]
+        attention_maps = attention.localize(pixels, top_k=3)[2]
     assert torch.equal(logits, logits_cam)
     assert torch.equal(classes, classes_cam)
-    torch.testing.assert_close(coupled, semantic * of_attention, rtol=0, atol=1e-6)
+    torch.testing.assert_close(coupled, semantic * attention_maps, rtol=0, atol=1e-6)
     assert model.with_method("ts-cam") is model
 
 
@@ -212,10 +212,11 @@ class WithAScale(Method):
 
 
 def test_a_method_of_other_parameters_or_an_unknown_one_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(methods._entries, "with-a-scale", WithAScale)  # filed for this test alone
+    monkeypatch.setitem(methods._entries, "with-a-scale", WithAScale)  # registered for this test alone
     model = seeded_model(classes=7)
     with pytest.raises(
-        ConfigError, match=r"weights trained for 'ts-cam' cannot be read so: .* missing scale; left over none"
+        ConfigError,
+        match=r"method 'with-a-scale' cannot read weights trained for 'ts-cam': .* missing scale; unexpected none",
     ):
         model.with_method("with-a-scale")
     with pytest.raises(ConfigError, match=r"no method named 'tscam'; did you mean 'ts-cam'\?"):
@@ -249,7 +250,7 @@ def test_weights_that_do_not_fit_are_named_and_change_nothing() -> None:
     renamed = {key.replace("norm.bias", "norm.offset"): tensor for key, tensor in zeros.items()}
     with pytest.raises(WeightsError, match=r"^here: head.bias is \(8,\), the model's is \(7,\)"):
         model.load_tensors(misshapen, source="here")
-    with pytest.raises(WeightsError, match=r"^here: .* missing norm.bias; left over norm.offset$"):
+    with pytest.raises(WeightsError, match=r"^here: .* missing norm.bias; unexpected norm.offset$"):
         model.load_tensors(renamed, source="here")
     for key, tensor in before.items():
         assert torch.equal(model.tensors()[key], tensor), key
@@ -271,8 +272,8 @@ def test_a_number_of_classes_gives_them_numbers_for_names() -> None:
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ({"label_names": 0}, "a model of no classes; expected at least one label name"),
-        ({"label_names": []}, "a model of no classes"),
+        ({"label_names": 0}, "no classes; expected at least one label name"),
+        ({"label_names": []}, "no classes"),
         ({"method": "gradcam"}, "no method named 'gradcam'.*Registered: "),
         ({"image_size": 50}, "image size 50 is not a multiple of the patch, 16 pixels; take 48 or 64"),
         ({"image_size": (48, 90)}, "image size 90 is not a multiple of the patch"),

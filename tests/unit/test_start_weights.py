@@ -1,4 +1,4 @@
-"""Start weights come from whole files of fitting tensors; what does not fit is named, and nothing in a file is run."""
+"""Start weights are read from complete files of fitting tensors; misfits are named, and no code of a file is run."""
 
 import os
 import pickle
@@ -39,7 +39,7 @@ def started(weights: Path, *, name: str = NAME, image_hw: tuple[int, int] = (48,
     return create_backbone(name, image_hw=image_hw, weights=weights, args=TINY | more)
 
 
-def held(backbone: Backbone) -> Weights:
+def weights_of(backbone: Backbone) -> Weights:
     return {key.removeprefix(backbone.published_prefix): tensor for key, tensor in backbone.state_dict().items()}
 
 
@@ -72,7 +72,7 @@ def test_a_pth_file_is_read_plain_or_wrapped_and_its_classifier_left_out(
 ) -> None:
     weights = timm_weights()
     torch.save(WRAPPINGS[wrapping](weights), tmp_path / "w.pth", _use_new_zipfile_serialization=zipped)
-    assert_same(held(started(tmp_path / "w.pth")), without_classifier(weights))
+    assert_same(weights_of(started(tmp_path / "w.pth")), without_classifier(weights))
 
 
 @pytest.mark.parametrize("name", [NAME, "deit_tiny_distilled_patch16_224", "vit_small_patch14_reg4_dinov2"])
@@ -81,19 +81,19 @@ def test_a_safetensors_file_is_read_and_every_classifier_left_out(name: str, tmp
     weights = timm_weights(name, image_hw=(side, side))
     save_file(weights, tmp_path / "w.safetensors")
     backbone = started(tmp_path / "w.safetensors", name=name, image_hw=(side, side))
-    assert_same(held(backbone), without_classifier(weights))
+    assert_same(weights_of(backbone), without_classifier(weights))
 
 
-@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("ending", ["safetensors", "pth"])
-def test_half_precision_is_widened_exactly(kind: torch.dtype, ending: str, tmp_path: Path) -> None:
-    weights = {key: tensor.to(kind) for key, tensor in timm_weights().items()}
+def test_half_precision_is_widened_exactly(dtype: torch.dtype, ending: str, tmp_path: Path) -> None:
+    weights = {key: tensor.to(dtype) for key, tensor in timm_weights().items()}
     path = tmp_path / f"w.{ending}"
     save_file(weights, path) if ending == "safetensors" else torch.save(weights, path)
     widened = {key: tensor.float() for key, tensor in weights.items()}
     assert_same(read_tensors(path), widened)
     assert {tensor.dtype for tensor in read_tensors(path).values()} == {torch.float32}
-    assert_same(held(started(path)), without_classifier(widened))
+    assert_same(weights_of(started(path)), without_classifier(widened))
 
 
 @pytest.mark.parametrize(
@@ -108,8 +108,8 @@ def test_position_embeddings_of_another_grid_are_resized_as_timm_resizes_them(
     save_file(weights, tmp_path / "w.safetensors")
     backbone = started(tmp_path / "w.safetensors", name=name, image_hw=(grid[0] * patch, grid[1] * patch))
     resized = resample_abs_pos_embed(weights["pos_embed"], new_size=list(grid), num_prefix_tokens=prefix)
-    assert_same(held(backbone), without_classifier(weights) | {"pos_embed": resized})
-    # What belongs to no patch stays as it is, and what does is not just cut off.
+    assert_same(weights_of(backbone), without_classifier(weights) | {"pos_embed": resized})
+    # Embeddings of prefix tokens stay as they are; those of patches are resized, not cut.
     assert torch.equal(resized[:, :prefix], weights["pos_embed"][:, :prefix])
     assert not torch.equal(resized[:, prefix : prefix + 1], weights["pos_embed"][:, prefix : prefix + 1])
 
@@ -119,7 +119,7 @@ def test_as_many_positions_on_a_grid_of_another_shape_are_resized_too(tmp_path: 
     save_file(weights, tmp_path / "w.safetensors")
     backbone = started(tmp_path / "w.safetensors", image_hw=(112, 448))
     resized = resample_abs_pos_embed(weights["pos_embed"], new_size=[7, 28], old_size=[14, 14])
-    assert torch.equal(held(backbone)["pos_embed"], resized)
+    assert torch.equal(weights_of(backbone)["pos_embed"], resized)
     assert not torch.allclose(resized, weights["pos_embed"], atol=0.1)
 
 
@@ -161,27 +161,27 @@ def test_a_wrong_shape_inside_a_block_is_named(tmp_path: Path) -> None:
         started(tmp_path / "w.safetensors")
 
 
-@pytest.mark.parametrize("kind", [torch.int64, torch.complex64])
-def test_numbers_of_another_kind_are_refused(kind: torch.dtype, tmp_path: Path) -> None:
-    save_file(timm_weights() | {"norm.weight": torch.ones(24, dtype=kind)}, tmp_path / "w.safetensors")
-    with pytest.raises(WeightsError, match=rf"norm.weight is {kind}, the model's is torch.float32"):
+@pytest.mark.parametrize("dtype", [torch.int64, torch.complex64])
+def test_tensors_of_another_dtype_are_refused(dtype: torch.dtype, tmp_path: Path) -> None:
+    save_file(timm_weights() | {"norm.weight": torch.ones(24, dtype=dtype)}, tmp_path / "w.safetensors")
+    with pytest.raises(WeightsError, match=rf"norm.weight is {dtype}, the model's is torch.float32"):
         started(tmp_path / "w.safetensors")
 
 
-def test_missing_and_left_over_names_are_listed(tmp_path: Path) -> None:
+def test_missing_and_unexpected_names_are_listed(tmp_path: Path) -> None:
     weights = timm_weights()
     del weights["blocks.1.norm2.bias"], weights["cls_token"]
     save_file(weights | {"blocks.2.norm1.bias": torch.zeros(24)}, tmp_path / "w.safetensors")
     with pytest.raises(
         WeightsError,
-        match=r"w.safetensors: .* missing blocks.1.norm2.bias, cls_token; left over blocks.2.norm1.bias$",
+        match=r"w.safetensors: .* missing blocks.1.norm2.bias, cls_token; unexpected blocks.2.norm1.bias$",
     ):
         started(tmp_path / "w.safetensors")
 
 
 def test_a_long_list_of_names_is_cut(tmp_path: Path) -> None:
     save_file({"something": torch.zeros(2)}, tmp_path / "w.safetensors")
-    with pytest.raises(WeightsError, match=r"missing .* and \d+ more; left over something") as caught:
+    with pytest.raises(WeightsError, match=r"missing .* and \d+ more; unexpected something") as caught:
         started(tmp_path / "w.safetensors")
     assert len(str(caught.value).removeprefix(str(tmp_path))) < 300
 
@@ -190,7 +190,7 @@ def test_a_long_list_of_names_is_cut(tmp_path: Path) -> None:
     "name",
     ["model", "state_dict", "encoder", "visual.trunk.pos_embed", "radio_model.model.patch_generator.embedder.weight"],
 )
-def test_a_tensor_called_as_other_libraries_call_their_wrappers_is_one_line(name: str, tmp_path: Path) -> None:
+def test_a_tensor_with_the_name_of_another_librarys_wrapper_is_refused_in_one_line(name: str, tmp_path: Path) -> None:
     save_file(timm_weights() | {name: torch.zeros(3)}, tmp_path / "w.safetensors")
     with pytest.raises(WeightsError, match=r"w\.safetensors: ") as caught:
         started(tmp_path / "w.safetensors")
@@ -215,7 +215,7 @@ def test_a_file_that_would_run_code_is_refused_and_does_not(way: str, tmp_path: 
         path.write_bytes(pickle.dumps({"extra": RunsWhenUnpickled(trace)}, protocol=int(way[-1])))
     else:
         torch.save(content, path, _use_new_zipfile_serialization=way == "zip")
-    with pytest.raises(WeightsError, match=r"w\.pth: holds objects other than tensors.* nothing is run") as caught:
+    with pytest.raises(WeightsError, match=r"w\.pth: contains objects other than tensors.* no code is run") as caught:
         started(path)
     assert "\n" not in str(caught.value)
     assert not trace.exists()
@@ -255,20 +255,20 @@ UNREADABLE: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "damaged legacy pth": ("w.pth", write_legacy_pth_with_a_storage_that_is_not_there, "cannot be read as weights"),
     "empty safetensors": ("w.safetensors", Path.touch, "cannot be read as weights"),
     "empty pth": ("w.pth", Path.touch, "cannot be read as weights"),
-    "text": ("w.pth", lambda path: path.write_text("epoch 1\nepoch 2\n"), "cannot be read as weights|holds objects"),
-    "page of a login": ("w.pth", lambda path: path.write_text("<!DOCTYPE html>"), "cannot be read|holds objects"),
+    "text": ("w.pth", lambda path: path.write_text("epoch 1\nepoch 2\n"), "cannot be read as weights|contains objects"),
+    "page of a login": ("w.pth", lambda path: path.write_text("<!DOCTYPE html>"), "cannot be read|contains objects"),
     "text as safetensors": ("w.safetensors", lambda path: path.write_text("weights " * 9), "cannot be read as weights"),
     "list": ("w.pth", lambda path: torch.save([torch.zeros(2)], path), "a list in place of named tensors"),
     "one tensor": ("w.pth", lambda path: torch.save(torch.zeros(2), path), "a Tensor in place of named tensors"),
-    "no tensors": ("w.pth", lambda path: torch.save({"epoch": 3}, path), "holds no tensors; expected a state dict"),
+    "no tensors": ("w.pth", lambda path: torch.save({"epoch": 3}, path), "contains no tensors; expected a state dict"),
     "unknown ending": ("w.npz", Path.touch, "unknown ending '.npz'; weights end in .safetensors, .pth"),
     "missing": ("w.pth", lambda _: None, "no such file; expected weights"),
     "folder": ("w.pth", Path.mkdir, r"a folder; name the file in it \(\.safetensors, \.pth"),
-    "model folder": ("w", write_in_folder("model.safetensors"), r"a folder; take .*w/model\.safetensors$"),
+    "model folder": ("w", write_in_folder("model.safetensors"), r"a folder; use .*w/model\.safetensors$"),
     "run folder": (
         "w",
         write_in_folder("weights/best/model.safetensors"),
-        r"a folder; take .*w/weights/best/model\.safetensors$",
+        r"a folder; use .*w/weights/best/model\.safetensors$",
     ),
 }
 
@@ -295,12 +295,10 @@ def test_a_damaged_file_is_refused_whichever_byte_is_damaged(ending: str, tmp_pa
     refusals = []
     for _ in range(200):
         damaged = bytearray(whole)
-        places, values = (
-            torch.randint(min(len(whole), 700), (4,), generator=random),
-            torch.randint(256, (4,), generator=random),
-        )
-        for place, value in zip(places.tolist(), values.tolist(), strict=True):
-            damaged[place] = value
+        offsets = torch.randint(min(len(whole), 700), (4,), generator=random)
+        values = torch.randint(256, (4,), generator=random)
+        for offset, value in zip(offsets.tolist(), values.tolist(), strict=True):
+            damaged[offset] = value
         path.write_bytes(damaged)
         try:
             read_tensors(path)
@@ -310,18 +308,20 @@ def test_a_damaged_file_is_refused_whichever_byte_is_damaged(ending: str, tmp_pa
     assert not any("\n" in refusal for refusal in refusals)
 
 
-def test_pretrained_weights_without_a_network_are_one_line_with_a_way_out(
+def test_pretrained_weights_without_a_network_are_refused_in_one_line_with_advice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))  # what a person has is not found
-    with pytest.raises(WeightsError, match=rf"pretrained weights of '{NAME}' cannot be had .*--weights FILE") as caught:
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))  # an empty cache
+    with pytest.raises(
+        WeightsError, match=rf"pretrained weights of '{NAME}' are not available .*--weights FILE"
+    ) as caught:
         create_backbone(NAME, image_hw=(48, 48), weights="pretrained", args=TINY)
     assert "\n" not in str(caught.value)
 
 
 def test_weights_that_are_not_finite_are_refused_by_name(tmp_path: Path) -> None:
     save_file({"a": torch.ones(2), "b": torch.tensor([1.0, float("nan")])}, tmp_path / "w.safetensors")
-    with pytest.raises(WeightsError, match="values that are not finite in b;"):
+    with pytest.raises(WeightsError, match="NaN or infinite values in b;"):
         read_tensors(tmp_path / "w.safetensors")
 
 

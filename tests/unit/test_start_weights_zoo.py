@@ -1,4 +1,4 @@
-"""Start weights of Conformer, VGG16-CAM, DeiT at 384 pixels and CNNs: published files load, and what lacks is named."""
+"""Start weights of Conformer, VGG16-CAM, DeiT at 384 pixels and CNNs: published files load, gaps are named."""
 
 from pathlib import Path
 from typing import Any
@@ -62,12 +62,12 @@ def test_conformers_score_is_the_sum_of_its_two_heads() -> None:
     pixels = torch.randn(2, 3, 32, 48, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         features = model.backbone(pixels, Request())
-        of_patches = model.method.head(features.patch_tokens.permute(0, 3, 1, 2)).mean(dim=(2, 3))
+        token_scores = model.method.head(features.patch_tokens.permute(0, 3, 1, 2)).mean(dim=(2, 3))
         assert model.method.branch_head is not None
-        of_maps = model.method.branch_head(features.branch)
-        torch.testing.assert_close(model(pixels), of_patches + of_maps, rtol=1e-5, atol=1e-6)
-    assert of_patches.std() > 1e-4
-    assert of_maps.std() > 1e-4
+        branch_scores = model.method.branch_head(features.branch)
+        torch.testing.assert_close(model(pixels), token_scores + branch_scores, rtol=1e-5, atol=1e-6)
+    assert token_scores.std() > 1e-4
+    assert branch_scores.std() > 1e-4
 
 
 @pytest.mark.parametrize("lacking", ["bn1.running_mean", "conv_trans_2.fusion_block.bn2.running_var"])
@@ -75,12 +75,12 @@ def test_a_conformer_file_without_a_buffer_is_refused_and_names_it(lacking: str,
     weights = conformer_classifier(9)
     del weights[lacking]
     save_file(weights, tmp_path / "w.safetensors")
-    with pytest.raises(WeightsError, match=rf"w\.safetensors: .* missing {lacking}; left over none$"):
+    with pytest.raises(WeightsError, match=rf"w\.safetensors: .* missing {lacking}; unexpected none$"):
         conformer(9, tmp_path / "w.safetensors")
 
 
 def test_conformer_has_no_weights_on_timms_hub_and_says_where_they_are() -> None:
-    with pytest.raises(WeightsError, match=r"docs/model_zoo\.md says where\) and give it with --weights FILE"):
+    with pytest.raises(WeightsError, match=r"docs/model_zoo\.md says where\) and pass it with --weights FILE"):
         create_backbone("conformer_small_patch16", image_hw=(32, 48), weights="pretrained", args=CONFORMER)
     assert "github.com/pengzhiliang/Conformer" in (Path(__file__).parents[2] / "docs" / "model_zoo.md").read_text()
 
@@ -101,32 +101,32 @@ def test_vgg16_cam_starts_from_torchvisions_vgg16_less_its_classifier(tmp_path: 
     tensors = model.tensors()
     assert tensors.keys() == weights.keys() | {"conv6.weight", "conv6.bias", "fc.weight", "fc.bias"}
     assert all(torch.equal(tensors[key], tensor) for key, tensor in weights.items())
-    assert tensors["conv6.weight"].std() > 1e-3  # drawn: torchvision's file has none
+    assert tensors["conv6.weight"].std() > 1e-3  # random: torchvision's file has none
 
 
 def test_a_vgg16_file_that_lacks_a_convolution_is_refused_and_names_it(tmp_path: Path) -> None:
     weights = vgg_features()
     del weights["features.28.bias"]
     save_file(weights, tmp_path / "w.safetensors")
-    with pytest.raises(WeightsError, match=r"missing features\.28\.bias; left over none"):
+    with pytest.raises(WeightsError, match=r"missing features\.28\.bias; unexpected none"):
         create_backbone("vgg16_cam", image_hw=(32, 32), weights=tmp_path / "w.safetensors")
 
 
 def test_vgg16_cam_takes_no_arguments() -> None:
-    with pytest.raises(ConfigError, match="backbone 'vgg16_cam' takes no arguments; given were depth"):
+    with pytest.raises(ConfigError, match="backbone 'vgg16_cam' takes no arguments; got depth"):
         create_backbone("vgg16_cam", image_hw=(32, 32), args={"depth": 3})
 
 
-@pytest.mark.parametrize(("given", "wanted"), [(384, 384), (224, 384), (384, 224)])
-def test_deit_at_384_pixels_starts_from_weights_of_either_size(given: int, wanted: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("file_size", "view_size"), [(384, 384), (224, 384), (384, 224)])
+def test_deit_at_384_pixels_starts_from_weights_of_either_size(file_size: int, view_size: int, tmp_path: Path) -> None:
     tiny: dict[str, Any] = {"embed_dim": 12, "depth": 1, "num_heads": 2}
-    theirs = timm.create_model("deit_base_patch16_384", img_size=given, **tiny)
+    theirs = timm.create_model("deit_base_patch16_384", img_size=file_size, **tiny)
     weights = seeded_weights({key: tensor.shape for key, tensor in theirs.state_dict().items()}, seed=5, scale=0.3)
     save_file(weights, tmp_path / "w.safetensors")
     backbone = create_backbone(
-        "deit_base_patch16_384", image_hw=(wanted, wanted), weights=tmp_path / "w.safetensors", args=tiny
+        "deit_base_patch16_384", image_hw=(view_size, view_size), weights=tmp_path / "w.safetensors", args=tiny
     )
-    grid = wanted // 16
+    grid = view_size // 16
     positions = backbone.state_dict()["vit.pos_embed"]
     assert positions.shape == (1, 1 + grid**2, 12)
     resized = resample_abs_pos_embed(weights["pos_embed"], new_size=[grid, grid], num_prefix_tokens=1)
@@ -150,7 +150,7 @@ def test_a_cnns_tokens_are_timms_last_map_and_every_weight_has_a_layer(name: str
     assert features.grid == map_.shape[2:] == (3, 5)
     assert map_.std() > 1e-4
     torch.testing.assert_close(features.patch_tokens.permute(0, 3, 1, 2), map_, rtol=0, atol=1e-6)
-    assert {backbone.layer_of(parameter) for parameter, _ in backbone.named_parameters()} <= set(
+    assert {backbone.layer_index(parameter) for parameter, _ in backbone.named_parameters()} <= set(
         range(backbone.num_layers)
     )
 
@@ -170,11 +170,11 @@ def test_a_cnns_own_classifier_is_taken_over_and_scores_as_timm_does(tmp_path: P
         last = theirs.forward_features(pixels)
     torch.testing.assert_close(logits, expected, rtol=1e-5, atol=1e-5)
     for picture in range(2):
-        for place, class_id in enumerate(classes[picture].tolist()):
+        for index, class_id in enumerate(classes[picture].tolist()):
             cam = (weights["fc.weight"][class_id, :, None, None] * last[picture]).sum(dim=0)
-            torch.testing.assert_close(maps[picture, place], cam, rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(maps[picture, index], cam, rtol=1e-4, atol=1e-5)
 
 
 def test_a_view_too_small_for_a_cnn_is_one_line() -> None:
-    with pytest.raises(ConfigError, match=r"'inception_v3' cannot take views of 32×32 pixels \(.*\); take larger ones"):
+    with pytest.raises(ConfigError, match=r"'inception_v3' cannot take views of 32×32 pixels \(.*\); use larger ones"):
         create_backbone("inception_v3", image_hw=(32, 32))

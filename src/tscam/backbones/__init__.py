@@ -1,4 +1,4 @@
-"""Backbones, one family a file; `families` names them all, and is imported when a backbone is looked for."""
+"""Backbones, one family a file. `families` imports them all, once the first backbone is looked up."""
 
 from tscam.backbones.base import Backbone, BackboneFamily, backbone_families, create_backbone, list_backbones
 

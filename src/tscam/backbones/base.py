@@ -1,4 +1,4 @@
-"""What a backbone is: pixels → features, and the registry of the families that are built by name."""
+"""The contract of a backbone, pixels → features, and the registry of families that are built by name."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,19 +13,19 @@ from tscam.backbones.features import Features, Record, Request
 from tscam.errors import ConfigError, did_you_mean
 from tscam.registry import Registry
 
-# Arguments of an architecture, such as `embed_dim`; they stand in a model folder as they are.
+# Arguments of an architecture, such as `embed_dim`, written into a model folder unchanged.
 ModelArgs = Mapping[str, int | float | str | bool]
 
-# A 3×3 convolution over tokens, or, where convolutions have seen the neighbours already, a linear layer after pooling.
-HeadKind = Literal["conv3x3", "linear"]
+# A 3×3 convolution over tokens; or a linear layer after pooling, for backbones of convolutions.
+HeadName = Literal["conv3x3", "linear"]
 
-# Where a backbone's first weights come from: timm's hub, a file, or nowhere (random).
+# Source of a backbone's initial weights: timm's hub, a file, or None for random weights.
 StartWeights = Literal["pretrained"] | Path | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Classifier:
-    """The last layer of a classifier that came with a backbone's start weights, and that of its second branch."""
+    """Last layer of the classifier that came with a backbone's initial weights, and that of a second branch."""
 
     weight: Float[Tensor, "n d"] | None
     bias: Float[Tensor, " n"] | None
@@ -39,21 +39,21 @@ class Backbone(nn.Module):
     Attributes:
         published_prefix: prefix of its parameters' names that their published names lack.
         published_heads: published names of heads by our names, where they differ.
-        head: the head that turns its tokens into class scores.
+        head_name: the head that turns its tokens into class scores.
         supports: records that it can return.
         num_features: channels of a token.
         branch_features: channels of a convolutional branch that is classified beside the tokens; 0 without one.
         num_blocks, num_heads: attention blocks, and heads of each; 0 without attention.
-        num_layers: layers that the learning rate may differ between: the embedding, each block, and all after them.
+        num_layers: layers for layer-wise decay of the learning rate: the embedding, each block, and the rest.
         patch_hw: height and width of a patch in pixels.
         drop_rates: stochastic depth: rate of each residual branch.
-        undecayed: names of parameters without weight decay, whatever their shape.
+        no_weight_decay: names of parameters without weight decay, whatever their shape.
         mean, std: of the pixels of pretraining: R G B, in [0, 1].
-        classifier: the classifier that came with the start weights.
+        classifier: the classifier that came with the initial weights.
     """
 
     published_prefix: ClassVar[str] = ""
-    head: ClassVar[HeadKind] = "conv3x3"
+    head_name: ClassVar[HeadName] = "conv3x3"
 
     published_heads: Mapping[str, str] = MappingProxyType({})
     supports: Record = Record.GRADIENT
@@ -64,7 +64,7 @@ class Backbone(nn.Module):
     num_layers: int
     patch_hw: tuple[int, int]
     drop_rates: tuple[float, ...] = ()
-    undecayed: frozenset[str] = frozenset()
+    no_weight_decay: frozenset[str] = frozenset()
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)  # ImageNet's
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     classifier: Classifier | None = None
@@ -77,11 +77,11 @@ class Backbone(nn.Module):
         """
         raise NotImplementedError
 
-    def start_head(self, head: nn.Module) -> None:
-        """Draws a head's random weights where this backbone's authors do so otherwise than PyTorch."""
+    def initialize_head(self, head: nn.Module) -> None:
+        """Draw a head's random weights as the backbone's authors do; by default they stay as PyTorch drew them."""
 
-    def layer_of(self, parameter: str) -> int:
-        """The layer that a parameter belongs to, from 0, the embedding, to `num_layers` - 1."""
+    def layer_index(self, parameter: str) -> int:
+        """Index of the layer that a parameter belongs to, from 0, the embedding, to `num_layers` - 1."""
         raise NotImplementedError
 
 
@@ -94,10 +94,12 @@ class Builder(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class BackboneFamily:
-    """Backbones that are built alike: the names of all members, and what builds one of them.
+    """Backbones that one function builds.
 
     Attributes:
-        timm_name: the model of timm whose pretrained weights a member starts from.
+        names: returns the names of all members.
+        build: builds a member.
+        timm_name: maps a member's name to the timm model whose pretrained weights it starts from.
     """
 
     names: Callable[[], tuple[str, ...]]
@@ -109,7 +111,7 @@ backbone_families: Registry[BackboneFamily] = Registry("backbone family", home="
 
 
 def list_backbones() -> tuple[str, ...]:
-    """The names of all backbones, sorted."""
+    """Names of all backbones, sorted."""
     return tuple(sorted(name for family in backbone_families for name in backbone_families[family].names()))
 
 
@@ -121,22 +123,25 @@ def create_backbone(
     drop_path: float = 0.0,
     args: ModelArgs | None = None,
 ) -> Backbone:
-    """The backbone of that name for views of `image_hw` (height, width) pixels.
+    """Build the backbone of that name.
 
     Args:
         name: as in `list_backbones`, with or without timm's tag of the pretrained weights (`vit_….dino`).
         image_hw: height and width of the view in pixels.
-        weights: start weights; position embeddings of another grid are resized.
+        weights: initial weights; position embeddings of another grid are resized.
         drop_path: rate of stochastic depth at the last block, rising from 0 at the first.
         args: changes to the architecture.
 
     Raises:
-        ConfigError: no such backbone (near misses are named), or one that cannot serve, or a view that does not fit.
-        WeightsError: the weights cannot be read, fetched, or do not fit.
+        ConfigError: there is no such backbone (the message names near misses), it is not supported, or the view does
+            not fit it.
+        WeightsError: the weights cannot be downloaded or read, or do not fit.
     """
     for family in backbone_families:
         if name.split(".")[0] in backbone_families[family].names():
             build = backbone_families[family].build
             return build(name, image_hw=image_hw, weights=weights, drop_path=drop_path, args=args or {})
     hint = did_you_mean(name, list_backbones()) or ";"
-    raise ConfigError(f"no backbone named {name!r}{hint} `tscam list backbones 'deit*'` shows those of a pattern")
+    raise ConfigError(
+        f"no backbone named {name!r}{hint} `tscam list backbones 'deit*'` lists names that match a pattern"
+    )

@@ -1,7 +1,4 @@
-"""Convolutional networks, whose last map is the grid of tokens: any of timm's, for CAM and Grad-CAM.
-
-They have no class token, and so no attention to read.
-"""
+"""timm's convolutional networks, whose last map is the grid of tokens; for methods without attention."""
 
 from functools import cache
 from typing import Any
@@ -22,11 +19,11 @@ from tscam.backbones.base import (
 )
 from tscam.backbones.creation import create_timm, require_architecture
 from tscam.backbones.features import Features, Request
-from tscam.backbones.tensors import read_tensors, require_same_layout
+from tscam.backbones.tensors import load_tensors, read_tensors
 from tscam.backbones.walk import Walk
 from tscam.errors import ConfigError, one_line
 
-# timm's files whose models are served; each gives a map `[b d h w]` before its classifier.
+# timm's modules whose models return a map `[b d h w]` before their classifier.
 _MODULES = (
     "convnext", "densenet", "efficientnet", "inception_v3", "mobilenetv3", "regnet", "resnet", "resnetv2", "vgg",
     "xception",
@@ -34,13 +31,10 @@ _MODULES = (
 
 
 class CnnBackbone(Backbone):
-    """A timm CNN up to its last map; what comes after, its classifier included, is left out.
-
-    Views of any size work. There is no stochastic depth.
-    """
+    """A timm CNN up to its last map, without the layers after it. It takes views of any size."""
 
     published_prefix = "cnn."
-    head = "linear"
+    head_name = "linear"
 
     def __init__(self, cnn: Any, *, image_hw: tuple[int, int], classifier: Classifier | None = None) -> None:
         super().__init__()
@@ -62,12 +56,12 @@ class CnnBackbone(Backbone):
         tokens = walk.as_leaf(map_.flatten(2).transpose(1, 2))
         return walk.features(patch_tokens=tokens.unflatten(1, map_.shape[2:]), prefix_tokens=tokens[:, :0])
 
-    def layer_of(self, parameter: str) -> int:
+    def layer_index(self, parameter: str) -> int:
         return int(self._layers[parameter.removeprefix("cnn.")])
 
 
 def _cut_after_last_map(cnn: Any, image_hw: tuple[int, int]) -> Float[Tensor, "1 d h w"]:
-    """Removes what the last map does not hang on; gives such a map."""
+    """Remove the layers that the last map does not depend on, and return such a map."""
     used: set[nn.Module] = set()
     hooks = [module.register_forward_pre_hook(lambda module, _: used.add(module)) for module in cnn.modules()]
     is_training = cnn.training
@@ -98,28 +92,24 @@ def _build(
 ) -> CnnBackbone:
     require_architecture(args)
     cnn = create_timm(name, pretrained=weights == "pretrained", settings=dict(args))
-    whole = cnn.state_dict()
+    tensors = cnn.state_dict()
     classifier = str(cnn.pretrained_cfg["classifier"])
     try:
         backbone = CnnBackbone(cnn, image_hw=image_hw)
     except (RuntimeError, ValueError, TypeError) as fault:
         raise ConfigError(
             f"backbone {name!r} cannot take views of {image_hw[0]}×{image_hw[1]} pixels ({one_line(fault)}); "
-            "take larger ones"
+            "use larger ones"
         ) from fault
-    left_out = whole.keys() - cnn.state_dict().keys()
-    if weights == "pretrained":
-        given = whole
-    elif weights is None:
+    removed = tensors.keys() - cnn.state_dict().keys()
+    if weights is None:
         return backbone
-    else:
-        given = read_tensors(weights)
-        held = {key: tensor for key, tensor in given.items() if key not in left_out}
-        require_same_layout(held, cnn.state_dict(), source=str(weights))
-        cnn.load_state_dict(held)
-    # Where a layer lies between map and classifier, the classifier does not read the map.
-    if left_out == {f"{classifier}.weight", f"{classifier}.bias"}:
-        weight, bias = given.get(f"{classifier}.weight"), given.get(f"{classifier}.bias")
+    if weights != "pretrained":
+        tensors = read_tensors(weights)
+        load_tensors(cnn, {key: tensor for key, tensor in tensors.items() if key not in removed}, source=str(weights))
+    # A classifier behind further layers does not read the map itself.
+    if removed == {f"{classifier}.weight", f"{classifier}.bias"}:
+        weight, bias = tensors.get(f"{classifier}.weight"), tensors.get(f"{classifier}.bias")
         backbone.classifier = Classifier(weight=weight, bias=bias)
     return backbone
 

@@ -1,6 +1,7 @@
-"""Conformer: a residual network and a Vision Transformer side by side, which feed each other after every block.
+"""Conformer: a residual network and a Vision Transformer side by side, coupled in every block.
 
-Parameters are called as in the published weights. The first block stands apart; blocks 2 to 12 are `conv_trans_N`.
+Parameters have the names of the published weights: the first block is `conv_1` and `trans_1`, the blocks 2 to 12 are
+`conv_trans_N`.
 """
 
 import re
@@ -16,13 +17,13 @@ from torch.nn import functional as F
 
 from tscam.backbones.base import Backbone, BackboneFamily, Classifier, ModelArgs, StartWeights, backbone_families
 from tscam.backbones.features import Features, Record, Request
-from tscam.backbones.tensors import read_tensors, require_same_layout
-from tscam.backbones.walk import Heads, Walk, drop_rates, heads_of, require_whole_patches
+from tscam.backbones.tensors import load_tensors, read_tensors, without_prefixes
+from tscam.backbones.walk import Heads, Walk, block_drop_rates, require_whole_patches, split_heads
 from tscam.errors import ConfigError, WeightsError
 
 _PATCH = 16
 _STEM = 64  # channels
-_HEADS = ("trans_cls_head", "conv_cls_head")
+_CLASSIFIERS = ("trans_cls_head", "conv_cls_head")
 
 _BatchNorm = partial(nn.BatchNorm2d, eps=1e-6)
 _LayerNorm = partial(nn.LayerNorm, eps=1e-6)
@@ -30,23 +31,23 @@ _Convolution = partial(nn.Conv2d, bias=False)
 
 
 class ConvolutionBlock(nn.Module):
-    """A bottleneck of ResNet that gives its inner map too, and takes something to add to it."""
+    """A bottleneck of ResNet that also returns its inner map, and can add the tokens' map to it."""
 
-    def __init__(self, given: int, made: int, *, stride: int = 1, projects: bool = False) -> None:
+    def __init__(self, channels_in: int, channels_out: int, *, stride: int = 1, projects: bool = False) -> None:
         super().__init__()
-        inner = made // 4
-        self.conv1, self.bn1 = _Convolution(given, inner, 1), _BatchNorm(inner)
+        inner = channels_out // 4
+        self.conv1, self.bn1 = _Convolution(channels_in, inner, 1), _BatchNorm(inner)
         self.conv2, self.bn2 = _Convolution(inner, inner, 3, stride=stride, padding=1), _BatchNorm(inner)
-        self.conv3, self.bn3 = _Convolution(inner, made, 1), _BatchNorm(made)
+        self.conv3, self.bn3 = _Convolution(inner, channels_out, 1), _BatchNorm(channels_out)
         if projects:
-            self.residual_conv = _Convolution(given, made, 1, stride=stride)
-            self.residual_bn = _BatchNorm(made)
+            self.residual_conv = _Convolution(channels_in, channels_out, 1, stride=stride)
+            self.residual_bn = _BatchNorm(channels_out)
         self.projects = projects
 
     def forward(
         self, maps: Float[Tensor, "b c h w"], added: Float[Tensor, "b e h w"] | None = None
     ) -> tuple[Float[Tensor, "b d y x"], Float[Tensor, "b e y x"]]:
-        """The output, and the map inside that the tokens are told of."""
+        """Return the output, and the inner map for the tokens."""
         inner = self.bn1(self.conv1(maps)).relu()
         inner = self.bn2(self.conv2(inner if added is None else inner + added)).relu()
         residual = self.residual_bn(self.residual_conv(maps)) if self.projects else maps
@@ -54,30 +55,30 @@ class ConvolutionBlock(nn.Module):
 
 
 class TransformerBlock(nn.Module):
-    """A plain block of the Vision Transformer, as timm calls its parts."""
+    """A plain block of the Vision Transformer, with timm's names of its parts."""
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, width: int, *, heads: int) -> None:
         super().__init__()
         self.norm1, self.norm2 = _LayerNorm(width), _LayerNorm(width)
         self.attn = Attention(width, num_heads=heads, qkv_bias=True)
         self.mlp = Mlp(width, hidden_features=4 * width)
 
     def forward(self, tokens: Float[Tensor, "b t d"], walk: Walk, *, index: int) -> Float[Tensor, "b t d"]:
-        """The tokens after the block, whose index counts from 0."""
+        """Return the tokens after the block, which has this index from 0."""
         attn: Any = self.attn
         normed = walk.enter_attention(self.norm1(tokens), block=index)
-        query, key, value = heads_of(attn, attn.qkv(normed))
+        query, key, value = split_heads(attn, attn.qkv(normed))
         attended = walk.attend(attn, normed, Heads(query=query, key=key, value=value, scale=attn.scale))
         tokens = tokens + walk.drop_path(attended, index=2 * index)
         return tokens + walk.drop_path(self.mlp(self.norm2(tokens)), index=2 * index + 1)
 
 
 class Squeeze(nn.Module):
-    """Map → tokens: channels projected, places pooled, normed; the class token stands in front."""
+    """Map → tokens: channels projected, pixels pooled, normed; the class token comes first."""
 
-    def __init__(self, given: int, width: int, scale: int) -> None:
+    def __init__(self, channels: int, width: int, *, scale: int) -> None:
         super().__init__()
-        self.conv_project, self.ln = nn.Conv2d(given, width, 1), _LayerNorm(width)
+        self.conv_project, self.ln = nn.Conv2d(channels, width, 1), _LayerNorm(width)
         self.scale = scale
 
     def forward(self, maps: Float[Tensor, "b c y x"], class_token: Float[Tensor, "b 1 d"]) -> Float[Tensor, "b t d"]:
@@ -88,9 +89,9 @@ class Squeeze(nn.Module):
 class Expand(nn.Module):
     """Tokens → map: the patches on their grid, channels projected, repeated to the size of the map."""
 
-    def __init__(self, width: int, made: int, scale: int) -> None:
+    def __init__(self, width: int, channels: int, *, scale: int) -> None:
         super().__init__()
-        self.conv_project, self.bn = nn.Conv2d(width, made, 1), _BatchNorm(made)
+        self.conv_project, self.bn = nn.Conv2d(width, channels, 1), _BatchNorm(channels)
         self.scale = scale
 
     def forward(self, tokens: Float[Tensor, "b t d"], grid: tuple[int, int]) -> Float[Tensor, "b c y x"]:
@@ -99,21 +100,24 @@ class Expand(nn.Module):
 
 
 class JointBlock(nn.Module):
-    """A step of both branches: convolve, tell the tokens, attend, tell the map, convolve again."""
+    """Both branches: convolve, add the map to the tokens, attend, add the tokens to the map, convolve again."""
 
     def __init__(
-        self, given: int, made: int, *, width: int, heads: int, scale: int, stride: int, is_last: bool
+        self, channels_in: int, channels_out: int, *, width: int, heads: int, scale: int, stride: int, is_last: bool
     ) -> None:
         super().__init__()
-        self.cnn_block = ConvolutionBlock(given, made, stride=stride, projects=given != made)
-        self.squeeze_block = Squeeze(made // 4, width, scale)
-        self.trans_block = TransformerBlock(width, heads)
-        self.expand_block = Expand(width, made // 4, scale)
-        self.fusion_block = ConvolutionBlock(made, made, stride=2 if is_last else 1, projects=is_last)
+        inner = channels_out // 4
+        self.cnn_block = ConvolutionBlock(
+            channels_in, channels_out, stride=stride, projects=channels_in != channels_out
+        )
+        self.squeeze_block = Squeeze(inner, width, scale=scale)
+        self.trans_block = TransformerBlock(width, heads=heads)
+        self.expand_block = Expand(width, inner, scale=scale)
+        self.fusion_block = ConvolutionBlock(channels_out, channels_out, stride=2 if is_last else 1, projects=is_last)
 
 
 class ConformerBackbone(Backbone):
-    """Conformer without its classifiers: tokens, and beside them the mean of the last map as `branch`.
+    """Conformer without its classifiers: tokens, and the mean of the last map as `branch`.
 
     Source:
         Peng et al., ICCV 2021, as the TS-CAM authors use it: no position embeddings, patches of 16 pixels.
@@ -121,7 +125,7 @@ class ConformerBackbone(Backbone):
 
     supports = Record.CLASS_ATTENTION | Record.ATTENTION | Record.POOLED | Record.GRADIENT
     patch_hw = (_PATCH, _PATCH)
-    undecayed = frozenset({"cls_token"})
+    no_weight_decay = frozenset({"cls_token"})
 
     def __init__(
         self, *, base: int = 64, width: int = 384, depth: int = 12, heads: int = 6, drop_path: float = 0.0
@@ -131,25 +135,24 @@ class ConformerBackbone(Backbone):
         self.num_features, self.num_blocks, self.num_heads = width, depth, heads
         self.branch_features = 16 * base
         self.num_layers = depth + 2
-        self.drop_rates = tuple(rate for rate in drop_rates(drop_path, depth) for _ in ("attention", "mlp"))
+        self.drop_rates = block_drop_rates(drop_path, depth=depth)
 
         self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
         self.conv1, self.bn1 = _Convolution(3, _STEM, 7, stride=2, padding=3), nn.BatchNorm2d(_STEM)
         self.conv_1 = ConvolutionBlock(_STEM, 4 * base, projects=True)
         self.trans_patch_conv = nn.Conv2d(_STEM, width, 4, stride=4)
-        self.trans_1 = TransformerBlock(width, heads)
-        given = 4 * base
-        for number in range(2, depth + 1):
-            stage = (number - 1) * 3 // depth
-            made = 4 * base << stage
+        self.trans_1 = TransformerBlock(width, heads=heads)
+        channels = 4 * base
+        for index in range(1, depth):
+            stage = index * 3 // depth
+            channels_in, channels = channels, 4 * base << stage
             block = JointBlock(
-                given, made, width=width, heads=heads, scale=4 >> stage, stride=1 if given == made else 2,
-                is_last=number == depth,
+                channels_in, channels, width=width, heads=heads, scale=4 >> stage,
+                stride=1 if channels_in == channels else 2, is_last=index == depth - 1,
             )  # fmt: skip
-            self.add_module(f"conv_trans_{number}", block)
-            given = made
+            self.add_module(f"conv_trans_{index + 1}", block)
         self.trans_norm = nn.LayerNorm(width)
-        self.apply(_start)
+        self.apply(_initialize)
         nn.init.trunc_normal_(self.cls_token, std=0.02)
 
     def forward(self, pixels: Float[Tensor, "b 3 H W"], request: Request) -> Features:
@@ -174,10 +177,10 @@ class ConformerBackbone(Backbone):
             branch=maps.mean(dim=(2, 3)),
         )
 
-    def start_head(self, head: nn.Module) -> None:
-        _start(head)
+    def initialize_head(self, head: nn.Module) -> None:
+        _initialize(head)
 
-    def layer_of(self, parameter: str) -> int:
+    def layer_index(self, parameter: str) -> int:
         block = re.match(r"conv_trans_(\d+)\.", parameter)
         if block:
             return int(block[1])
@@ -196,15 +199,15 @@ class ConformerBackbone(Backbone):
     ) -> tuple[Float[Tensor, "b e y x"], Float[Tensor, "b t d"]]:
         block: Any = self.get_submodule(f"conv_trans_{index + 1}")
         maps, inner = block.cnn_block(maps)
-        # The class token is in both, and so enters the block doubled, as in the authors' code.
-        told = block.squeeze_block(inner, tokens[:, :1]) + tokens
-        tokens = block.trans_block(told, walk, index=index)
+        # The class token is in both terms, so it enters the block doubled, as in the authors' code.
+        joined = block.squeeze_block(inner, tokens[:, :1]) + tokens
+        tokens = block.trans_block(joined, walk, index=index)
         maps, _ = block.fusion_block(maps, block.expand_block(tokens, grid))
         return maps, tokens
 
 
-def _start(module: nn.Module) -> None:
-    """Random weights, as the authors of Conformer draw them."""
+def _initialize(module: nn.Module) -> None:
+    """Draw random weights as the authors of Conformer do."""
     if isinstance(module, nn.Linear):
         nn.init.trunc_normal_(module.weight, std=0.02)
         nn.init.zeros_(module.bias)
@@ -212,7 +215,7 @@ def _start(module: nn.Module) -> None:
         nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
 
-# The architectures by name: channels of the first maps over 4, of a token, and heads.
+# Architectures by name: a quarter of the first maps' channels, channels of a token, heads.
 _SIZES: dict[str, dict[str, int]] = {
     "conformer_small_patch16": {"base": 64, "width": 384, "heads": 6},
 }
@@ -223,19 +226,20 @@ def _build(
     name: str, *, image_hw: tuple[int, int], weights: StartWeights, drop_path: float, args: ModelArgs
 ) -> ConformerBackbone:
     settings: dict[str, Any] = {**_SIZES[name.split(".")[0]], **args}
-    if foreign := sorted(settings.keys() - _ARGS):
-        raise ConfigError(f"backbone {name!r} has no argument {foreign[0]!r}; it has {', '.join(sorted(_ARGS))}")
+    if unknown := sorted(settings.keys() - _ARGS):
+        raise ConfigError(f"backbone {name!r} has no argument {unknown[0]!r}; it has {', '.join(sorted(_ARGS))}")
     depth, heads = settings.get("depth", 12), settings["heads"]
-    whole = all(isinstance(value, int) and 0 < value <= 4096 for value in settings.values())
-    if not whole or depth % 3 or settings["width"] % heads:
+    are_sizes = all(isinstance(value, int) and 0 < value <= 4096 for value in settings.values())
+    if not are_sizes or depth % 3 or settings["width"] % heads:
         raise ConfigError(
-            f"backbone {name!r} with {settings}; expected whole numbers, depth a multiple of 3, width one of heads"
+            f"backbone {name!r} with {settings}; expected integers from 1 to 4096, depth a multiple of 3, width a "
+            "multiple of heads"
         )
     require_whole_patches(image_hw, (_PATCH, _PATCH))
     if weights == "pretrained":
         raise WeightsError(
-            f"pretrained weights of {name!r} are on no hub that timm knows; get the authors' file (docs/model_zoo.md "
-            "says where) and give it with --weights FILE"
+            f"pretrained weights of {name!r} are not on timm's hub; download the authors' file (docs/model_zoo.md says "
+            "where) and pass it with --weights FILE"
         )
     backbone = ConformerBackbone(**settings, drop_path=drop_path)
     if weights is not None:
@@ -244,10 +248,8 @@ def _build(
 
 
 def _load(backbone: ConformerBackbone, tensors: dict[str, Tensor], *, source: str) -> Classifier:
-    """Loads everything but the heads, which are given back."""
-    held = {key: tensor for key, tensor in tensors.items() if not key.startswith(_HEADS)}
-    require_same_layout(held, backbone.state_dict(), source=source)
-    backbone.load_state_dict(held)
+    """Load everything but the classifiers, and return these."""
+    load_tensors(backbone, without_prefixes(tensors, _CLASSIFIERS), source=source)
     weight, bias = tensors.get("trans_cls_head.weight"), tensors.get("trans_cls_head.bias")
     return Classifier(
         weight=weight if weight is not None and weight.ndim == 2 else None,

@@ -1,4 +1,4 @@
-"""All families of backbones, one a file; importing this module files them, and takes as long as importing timm."""
+"""All families of backbones. Importing this module registers them and takes as long as importing timm."""
 
 from tscam.backbones import beit, cnn, conformer, eva, vgg, vit
 

@@ -1,6 +1,6 @@
-"""Which backbones work, and whether they have a class token: known without building them.
+"""Which backbones work, and which of them have a class token, looked up without building one.
 
-`served.json` is what `tests/contracts/test_served.py` has found by running them all.
+`tests/contracts/test_served.py` builds and runs all backbones and writes the table `served.json`.
 """
 
 import json
@@ -10,15 +10,15 @@ from importlib.resources import files
 
 
 class Served(StrEnum):
-    """What a backbone can be read by."""
+    """Methods that work on a backbone."""
 
-    WITH_CLASS_TOKEN = "with class token"  # every method
-    WITHOUT_CLASS_TOKEN = "without class token"
+    WITH_CLASS_TOKEN = "with class token"  # all
+    WITHOUT_CLASS_TOKEN = "without class token"  # those that need no attention
     NOT = "not served"
 
 
 @cache
 def served() -> dict[str, Served]:
-    """What each backbone can be read by, by name."""
+    """Return for each backbone, by name, which methods work on it."""
     table = json.loads((files("tscam.backbones") / "served.json").read_text(encoding="utf-8"))
-    return {name: Served(kind) for kind, names in table.items() for name in names}
+    return {name: Served(status) for status, names in table.items() for name in names}

@@ -1,7 +1,6 @@
-"""A timm Vision Transformer of any family, walked block by block with fused attention; how one is built and loaded.
+"""A timm Vision Transformer of any family: its pass block by block with fused attention, its building and loading.
 
-Knows nothing of methods: it computes the class token's attention row where it is asked to, from the q and k it has.
-What sets a family apart (positions, projections, scales) is in the family's file.
+Each family's file has what differs: position embeddings, projections, layer scale.
 """
 
 import re
@@ -16,26 +15,31 @@ from torch import Tensor
 from tscam.backbones.base import Backbone, BackboneFamily, Classifier, ModelArgs, StartWeights
 from tscam.backbones.creation import create_timm, require_architecture
 from tscam.backbones.features import Features, Record, Request
-from tscam.backbones.tensors import read_tensors, require_same_layout
-from tscam.backbones.walk import Heads, Walk, drop_rates, require_whole_patches
+from tscam.backbones.tensors import load_tensors, read_tensors, without_prefixes
+from tscam.backbones.walk import Heads, Walk, block_drop_rates, require_whole_patches
 from tscam.errors import ConfigError, WeightsError, one_line
 
-_HEADS = ("head.", "head_dist.")  # of the classifier that is left behind
+_CLASSIFIERS = ("head.", "head_dist.")
 
 
 class TimmTransformer(Backbone):
-    """A timm Vision Transformer without its classifier. Its outputs are timm's to float rounding.
+    """A timm Vision Transformer without its classifier. Its outputs equal timm's to float rounding.
 
-    A family says what it takes of timm, and writes `_embed`, `_heads` and `_scaled`.
+    A family sets the class attributes and writes `adapt_weights`, `_embed`, `_heads` and `_layer_scale`.
+
+    Attributes:
+        timm_modules: timm's modules whose models belong to the family.
+        supported_parts: classes of models, blocks and attention layers whose computation is the family's.
+        accepts_any_size: True if it takes views of other sizes than the one it was built for.
     """
 
     published_prefix = "vit."
 
-    module: ClassVar[tuple[str, ...]]  # timm's files whose models are of the family
-    classes: ClassVar[tuple[type, ...]]  # of its models, blocks and attention layers: others are not walked
-    resizes: ClassVar[bool] = True  # takes views of other sizes than the built one
+    timm_modules: ClassVar[tuple[str, ...]]
+    supported_parts: ClassVar[tuple[type, ...]]
+    accepts_any_size: ClassVar[bool] = True
 
-    def __init__(self, vit: Any, *, drop_path: float = 0.0, classifier: Classifier | None = None) -> None:
+    def __init__(self, vit: Any, *, drop_path: float = 0.0) -> None:
         super().__init__()
         self.vit = vit
         self.supports = Record.POOLED | Record.GRADIENT
@@ -45,15 +49,14 @@ class TimmTransformer(Backbone):
         self.patch_hw = vit.patch_embed.patch_size
         self.num_blocks = depth = len(vit.blocks)
         self.num_heads = vit.blocks[0].attn.num_heads
-        self.drop_rates = tuple(rate for rate in drop_rates(drop_path, depth) for _ in ("attention", "mlp"))
+        self.drop_rates = block_drop_rates(drop_path, depth=depth)
         self.num_layers = depth + 2
-        self.undecayed = frozenset(f"vit.{name}" for name in vit.no_weight_decay())
+        self.no_weight_decay = frozenset(f"vit.{name}" for name in vit.no_weight_decay())
         self.mean, self.std = vit.pretrained_cfg["mean"], vit.pretrained_cfg["std"]
-        self.classifier = classifier
 
     def forward(self, pixels: Float[Tensor, "b 3 H W"], request: Request) -> Features:
         grid, last = self._grid(pixels), self.num_blocks - 1
-        vit: Any = self.vit  # whose blocks and norms are plain modules to a type checker
+        vit: Any = self.vit  # mypy takes its attributes for plain modules
         walk = Walk(request, num_blocks=self.num_blocks, drop_rates=self.drop_rates)
         with walk.before_leaf():
             tokens, positions = self._embed(pixels)
@@ -61,7 +64,7 @@ class TimmTransformer(Backbone):
                 tokens = self._block(tokens, walk, index=index, position=positions[index])
         tokens = vit.norm(self._block(tokens, walk, index=last, position=positions[last]))
         pooled = vit.forward_head(tokens, pre_logits=True) if walk.requests(Record.POOLED) else None
-        tokens = vit.fc_norm(tokens)  # This or the norm before is the identity: some models norm after pooling.
+        tokens = vit.fc_norm(tokens)  # One of both norms is the identity: some models norm after pooling.
         prefix = vit.num_prefix_tokens
         patches = tokens[:, prefix:].unflatten(1, grid)
         return walk.features(patch_tokens=patches, prefix_tokens=tokens[:, :prefix], pooled=pooled)
@@ -72,61 +75,61 @@ class TimmTransformer(Backbone):
         block: Any = self.vit.blocks[index]
         normed = walk.enter_attention(block.norm1(tokens), block=index)
         attended = walk.attend(block.attn, normed, self._heads(block.attn, normed, position))
-        tokens = tokens + walk.drop_path(self._scaled(block, 1, attended), index=2 * index)
+        tokens = tokens + walk.drop_path(self._layer_scale(block, attended, number=1), index=2 * index)
         expanded = block.mlp(block.norm2(tokens))
-        return tokens + walk.drop_path(self._scaled(block, 2, expanded), index=2 * index + 1)
+        return tokens + walk.drop_path(self._layer_scale(block, expanded, number=2), index=2 * index + 1)
 
-    def layer_of(self, parameter: str) -> int:
+    def layer_index(self, parameter: str) -> int:
         block = re.match(r"vit\.blocks\.(\d+)\.", parameter)
         if block:
             return int(block[1]) + 1
         return self.num_layers - 1 if parameter.startswith(("vit.norm.", "vit.fc_norm.", "vit.attn_pool.")) else 0
 
-    def fit(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Foreign weights under timm's names, positions resized to the grid: what timm itself does to them."""
+    def adapt_weights(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return published weights under timm's names, position embeddings resized to the grid, as timm does it."""
         raise NotImplementedError
 
     def _embed(self, pixels: Float[Tensor, "b 3 H W"]) -> tuple[Float[Tensor, "b t d"], list[Tensor | None]]:
-        """The tokens that enter the first block, and for each block what its attention knows of places."""
+        """Return the tokens that enter the first block, and the position term of each block's attention."""
         raise NotImplementedError
 
     def _heads(self, attn: Any, tokens: Float[Tensor, "b t d"], position: Tensor | None) -> Heads:
-        """The projections of an attention layer."""
+        """Return the projections of an attention layer."""
         raise NotImplementedError
 
-    def _scaled(self, block: Any, number: int, branch: Float[Tensor, "b t d"]) -> Float[Tensor, "b t d"]:
-        """The first (attention) or second branch of a block times its layer scale."""
+    def _layer_scale(self, block: Any, branch: Float[Tensor, "b t d"], *, number: int) -> Float[Tensor, "b t d"]:
+        """Return a branch of a block times its layer scale; number 1 is attention, 2 the MLP."""
         raise NotImplementedError
 
     def _grid(self, pixels: Float[Tensor, "b 3 H W"]) -> tuple[int, int]:
         height, width = pixels.shape[2:]
         require_whole_patches((height, width), self.patch_hw)
-        built = tuple(self.vit.patch_embed.img_size)
-        if not self.resizes and (height, width) != built:
+        built_hw = tuple(self.vit.patch_embed.img_size)
+        if not self.accepts_any_size and (height, width) != built_hw:
             raise ConfigError(
-                f"a view of {height}×{width} pixels; this backbone's positions are those of {built[0]}×{built[1]}, "
-                "give the size when it is built"
+                f"a view of {height}×{width} pixels; this backbone was built for {built_hw[0]}×{built_hw[1]} and takes "
+                "no other size; build it with the image size of the view"
             )
         return height // self.patch_hw[0], width // self.patch_hw[1]
 
 
-def family_of(kind: type[TimmTransformer]) -> BackboneFamily:
-    """A family's names and builder."""
+def timm_family(backbone_class: type[TimmTransformer]) -> BackboneFamily:
+    """Return the family of a class: the names of its timm models, and their builder."""
 
     @cache
     def names() -> tuple[str, ...]:
-        return tuple(name for module in kind.module for name in timm.list_models(module=module))
+        return tuple(name for module in backbone_class.timm_modules for name in timm.list_models(module=module))
 
     def build(
         name: str, *, image_hw: tuple[int, int], weights: StartWeights, drop_path: float, args: ModelArgs
     ) -> TimmTransformer:
-        return _build(kind, name, image_hw=image_hw, weights=weights, drop_path=drop_path, args=args)
+        return _build(backbone_class, name, image_hw=image_hw, weights=weights, drop_path=drop_path, args=args)
 
     return BackboneFamily(names=names, build=build)
 
 
 def _build(
-    kind: type[TimmTransformer],
+    backbone_class: type[TimmTransformer],
     name: str,
     *,
     image_hw: tuple[int, int],
@@ -136,17 +139,17 @@ def _build(
 ) -> TimmTransformer:
     require_architecture(args)
     settings: dict[str, Any] = {**args, "img_size": image_hw}
-    if kind.resizes:
+    if backbone_class.accepts_any_size:
         settings["dynamic_img_size"] = True
     vit = create_timm(name, pretrained=weights == "pretrained", settings=settings)
-    _require_walkable(kind, name, vit)
+    _require_supported_parts(backbone_class, name, vit)
     require_whole_patches(image_hw, vit.patch_embed.patch_size)
-    own = _classifier({f"head.{key}": tensor.detach().clone() for key, tensor in vit.head.state_dict().items()})
+    classifier = _classifier({f"head.{key}": tensor.detach().clone() for key, tensor in vit.head.state_dict().items()})
     vit.reset_classifier(0)
+    backbone = backbone_class(vit, drop_path=drop_path)
     if weights == "pretrained":
-        return kind(vit, drop_path=drop_path, classifier=own)
-    backbone = kind(vit, drop_path=drop_path)
-    if weights is not None:
+        backbone.classifier = classifier
+    elif weights is not None:
         tensors = read_tensors(weights)
         _load(backbone, tensors, source=str(weights))
         backbone.classifier = _classifier(tensors)
@@ -154,7 +157,7 @@ def _build(
 
 
 def _classifier(tensors: Mapping[str, Tensor]) -> Classifier | None:
-    """That of a plain classifier; a second one beside it, for a distillation token, is not spoken of."""
+    """Return the classifier `head`; the second one of a distillation token is ignored."""
     weight, bias = tensors.get("head.weight"), tensors.get("head.bias")
     if weight is None and bias is None:
         return None
@@ -162,27 +165,24 @@ def _classifier(tensors: Mapping[str, Tensor]) -> Classifier | None:
 
 
 def _load(backbone: TimmTransformer, tensors: dict[str, Tensor], *, source: str) -> None:
-    """Loads everything but the classifier; positions of another grid are resized, nothing else is."""
-    vit = backbone.vit
-    given, wanted = tensors.get("patch_embed.proj.weight"), vit.patch_embed.proj.weight
-    if given is not None and given.shape != wanted.shape:  # timm would resample another patch size in silence.
+    """Load everything but the classifier; position embeddings of another grid are resized, nothing else is."""
+    weight, expected = tensors.get("patch_embed.proj.weight"), backbone.vit.patch_embed.proj.weight
+    if weight is not None and weight.shape != expected.shape:  # timm would resample another patch size silently
         raise WeightsError(
-            f"{source}: patch_embed.proj.weight is {tuple(given.shape)}, this backbone's is {tuple(wanted.shape)}; "
+            f"{source}: patch_embed.proj.weight is {tuple(weight.shape)}, this backbone's is {tuple(expected.shape)}; "
             "name the backbone that these weights belong to"
         )
     try:
-        fitted = backbone.fit(dict(tensors))
+        adapted = backbone.adapt_weights(dict(tensors))
     except (RuntimeError, ValueError, TypeError, LookupError, AssertionError, AttributeError) as fault:
         raise WeightsError(f"{source}: not weights of this Vision Transformer ({one_line(fault)})") from fault
-    held = {key: tensor for key, tensor in fitted.items() if not key.startswith(_HEADS)}
-    require_same_layout(held, vit.state_dict(), source=source)
-    vit.load_state_dict(held)
+    load_tensors(backbone.vit, without_prefixes(adapted, _CLASSIFIERS), source=source)
 
 
-def _require_walkable(kind: type[TimmTransformer], name: str, vit: Any) -> None:
+def _require_supported_parts(backbone_class: type[TimmTransformer], name: str, vit: Any) -> None:
     parts = [vit, *vit.blocks, *(getattr(block, "attn", None) for block in vit.blocks)]
-    if foreign := next((part for part in parts if type(part) not in kind.classes), None):
+    if unsupported := next((part for part in parts if type(part) not in backbone_class.supported_parts), None):
         raise ConfigError(
-            f"backbone {name!r} has {type(foreign).__name__} parts, which are not served; "
-            "take another, such as deit_small_patch16_224 or vit_small_patch14_dinov2"
+            f"backbone {name!r} has {type(unsupported).__name__} parts, which are not supported; "
+            "use another one, such as deit_small_patch16_224 or vit_small_patch14_dinov2"
         )

@@ -10,24 +10,24 @@ from torchvision.models.vgg import cfgs, make_layers
 from tscam.backbones.base import Backbone, BackboneFamily, ModelArgs, StartWeights, backbone_families
 from tscam.backbones.creation import create_timm
 from tscam.backbones.features import Features, Request
-from tscam.backbones.tensors import read_tensors, require_same_layout
+from tscam.backbones.tensors import load_tensors, read_tensors, without_prefixes
 from tscam.backbones.walk import Walk, require_whole_patches
 from tscam.errors import ConfigError
 
 _NAME = "vgg16_cam"
 _TIMM_NAME = "vgg16.tv_in1k"  # torchvision's weights
 _STRIDE = 16
-_CONVOLUTIONS = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)  # their places in `features`
+_CONVOLUTIONS = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)  # their indices in `features`
 
 
 class VggCamBackbone(Backbone):
-    """The CNN that the TS-CAM paper compares with. Weights are called as torchvision calls VGG16's.
+    """The CNN that the TS-CAM paper compares with. Weights have torchvision's names for VGG16.
 
     Source:
         Zhou et al., CVPR 2016; the layers are those of the CAM baseline of Gao et al., ICCV 2021.
     """
 
-    head = "linear"
+    head_name = "linear"
     num_features = 1024
     num_layers = len(_CONVOLUTIONS) + 1
     patch_hw = (_STRIDE, _STRIDE)
@@ -47,9 +47,9 @@ class VggCamBackbone(Backbone):
         tokens = walk.as_leaf(map_.flatten(2).transpose(1, 2))
         return walk.features(patch_tokens=tokens.unflatten(1, map_.shape[2:]), prefix_tokens=tokens[:, :0])
 
-    def layer_of(self, parameter: str) -> int:
-        place = re.match(r"features\.(\d+)\.", parameter)
-        return _CONVOLUTIONS.index(int(place[1])) if place else self.num_layers - 1
+    def layer_index(self, parameter: str) -> int:
+        convolution = re.match(r"features\.(\d+)\.", parameter)
+        return _CONVOLUTIONS.index(int(convolution[1])) if convolution else self.num_layers - 1
 
 
 def _build(
@@ -61,25 +61,18 @@ def _build(
     args: ModelArgs,
 ) -> VggCamBackbone:
     if args:
-        raise ConfigError(f"backbone {name!r} takes no arguments; given were {', '.join(sorted(args))}")
+        raise ConfigError(f"backbone {name!r} takes no arguments; got {', '.join(sorted(args))}")
     require_whole_patches(image_hw, (_STRIDE, _STRIDE))
     backbone = VggCamBackbone()
     if weights == "pretrained":
         vgg = create_timm(_TIMM_NAME, pretrained=True, settings={})
         backbone.features.load_state_dict(vgg.features.state_dict())
     elif weights is not None:
-        _load(backbone, read_tensors(weights), source=str(weights))
+        tensors = without_prefixes(read_tensors(weights), ("classifier.", "fc."))
+        is_vgg16 = not any(key.startswith("conv6.") for key in tensors)  # torchvision's, which lacks the last layer
+        drawn = {key: tensor for key, tensor in backbone.state_dict().items() if is_vgg16 and key.startswith("conv6.")}
+        load_tensors(backbone, tensors | drawn, source=str(weights))
     return backbone
-
-
-def _load(backbone: VggCamBackbone, tensors: dict[str, Tensor], *, source: str) -> None:
-    """Takes a classifier's convolutions, and the last one where there is one too."""
-    held = {key: tensor for key, tensor in tensors.items() if not key.startswith(("classifier.", "fc."))}
-    wanted = backbone.state_dict()
-    if not any(key.startswith("conv6.") for key in held):
-        wanted = {key: tensor for key, tensor in wanted.items() if not key.startswith("conv6.")}
-    require_same_layout(held, wanted, source=source)
-    backbone.load_state_dict(held, strict=False)
 
 
 backbone_families.register("vgg16_cam")(

@@ -1,4 +1,4 @@
-"""The plain Vision Transformer of timm: ViT, DeiT, DeiT III, DINO, DINOv2, CLIP and SigLIP image towers."""
+"""The plain Vision Transformer of timm: ViT, DeiT, DeiT III, DINO, DINOv2, CLIP and SigLIP image encoders."""
 
 from typing import Any
 
@@ -9,17 +9,17 @@ from timm.models.vision_transformer import Block, VisionTransformer, checkpoint_
 from torch import Tensor
 
 from tscam.backbones.base import backbone_families
-from tscam.backbones.timm_transformer import TimmTransformer, family_of
-from tscam.backbones.walk import Heads, heads_of
+from tscam.backbones.timm_transformer import TimmTransformer, timm_family
+from tscam.backbones.walk import Heads, split_heads
 
 
 class VisionTransformerBackbone(TimmTransformer):
-    """Learned positions, added to the patches; views of another size have them resized."""
+    """Learned position embeddings, added to the patches; they are resized for views of another size."""
 
-    module = ("vision_transformer", "deit")
-    classes = (VisionTransformer, VisionTransformerDistilled, Block, Attention)
+    timm_modules = ("vision_transformer", "deit")
+    supported_parts = (VisionTransformer, VisionTransformerDistilled, Block, Attention)
 
-    def fit(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    def adapt_weights(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         return checkpoint_filter_fn(tensors, self.vit)
 
     def _embed(self, pixels: Float[Tensor, "b 3 H W"]) -> tuple[Float[Tensor, "b t d"], list[Tensor | None]]:
@@ -27,12 +27,12 @@ class VisionTransformerBackbone(TimmTransformer):
         return vit.norm_pre(vit._pos_embed(vit.patch_embed(pixels))), [None] * len(vit.blocks)
 
     def _heads(self, attn: Any, tokens: Float[Tensor, "b t d"], position: Tensor | None) -> Heads:  # noqa: ARG002
-        query, key, value = heads_of(attn, attn.qkv(tokens))
+        query, key, value = split_heads(attn, attn.qkv(tokens))
         return Heads(query=attn.q_norm(query), key=attn.k_norm(key), value=value, scale=attn.scale)
 
-    def _scaled(self, block: Any, number: int, branch: Float[Tensor, "b t d"]) -> Float[Tensor, "b t d"]:
+    def _layer_scale(self, block: Any, branch: Float[Tensor, "b t d"], *, number: int) -> Float[Tensor, "b t d"]:
         scaled: Tensor = (block.ls1 if number == 1 else block.ls2)(branch)
         return scaled
 
 
-backbone_families.register("vit")(family_of(VisionTransformerBackbone))
+backbone_families.register("vit")(timm_family(VisionTransformerBackbone))

@@ -18,11 +18,11 @@ from tscam.errors import ConfigError
 
 @dataclass(frozen=True, kw_only=True)
 class Heads:
-    """Queries, keys and values of an attention layer, normed and turned as the layer does.
+    """Queries, keys and values of an attention layer, normed and rotated as the layer does.
 
     Attributes:
-        scale: of the products of query and key.
-        bias: added to the scaled products before the softmax, such as relative positions'.
+        scale: factor of the products of query and key.
+        bias: added to the scaled products before the softmax, such as relative position biases.
     """
 
     query: Float[Tensor, "b heads t e"]
@@ -32,18 +32,18 @@ class Heads:
     bias: Float[Tensor, "1 heads t t"] | None = None
 
     def class_row(self) -> Float[Tensor, "b heads t"]:
-        """The softmax row of the first token, which is the class token: one row where the whole matrix has t."""
-        # Multiplied and summed, not a matrix product: that would copy all keys first, which costs more than the row.
+        """Softmax row of the first token, the class token: one row of the t that the matrix has."""
+        # Multiplied and summed: a matrix product would copy all keys first, which costs more than the row.
         scores = (self.query[:, :, :1] * self.scale * self.key).sum(dim=-1)
         return (scores if self.bias is None else scores + self.bias[:, :, 0]).softmax(dim=-1)
 
     def mean_matrix(self) -> Float[Tensor, "b t t"]:
-        """The whole softmax, averaged over the heads."""
+        """Softmax matrix, averaged over the heads; a row is a query."""
         scores = self.query @ self.key.transpose(-2, -1) * self.scale
         return (scores if self.bias is None else scores + self.bias).softmax(dim=-1).mean(dim=1)
 
     def mix(self, *, dropout: float = 0.0) -> Float[Tensor, "b t d"]:
-        """Values mixed by the softmax, heads side by side."""
+        """Return the values mixed by the softmax, heads side by side."""
         mixed = F.scaled_dot_product_attention(
             self.query, self.key, self.value, attn_mask=self.bias, dropout_p=dropout, scale=self.scale
         )
@@ -136,22 +136,25 @@ class Walk:
         )
 
 
-def heads_of(attn: Any, qkv: Float[Tensor, "b t e3"]) -> tuple[Tensor, Tensor, Tensor]:
-    """Query, key and value `[b heads t e]` of a joint projection."""
+def split_heads(attn: Any, qkv: Float[Tensor, "b t e3"]) -> tuple[Tensor, Tensor, Tensor]:
+    """Return query, key and value `[b heads t e]` of a layer's joint projection."""
     query, key, value = qkv.unflatten(2, (3, attn.num_heads, -1)).permute(2, 0, 3, 1, 4)
     return query, key, value
 
 
-def drop_rates(highest: float, depth: int) -> list[float]:
-    """Stochastic depth of each block, rising from 0 at the first to `highest` at the last."""
-    return [highest * number / max(depth - 1, 1) for number in range(depth)]
+def block_drop_rates(highest: float, *, depth: int) -> tuple[float, ...]:
+    """Stochastic depth of a Vision Transformer: the rate of each residual branch, two a block.
+
+    Rates rise from 0 at the first block to `highest` at the last.
+    """
+    return tuple(highest * (branch // 2) / max(depth - 1, 1) for branch in range(2 * depth))
 
 
 def require_whole_patches(image_hw: tuple[int, int], patch_hw: tuple[int, int]) -> None:
-    """Refuses a view whose sides are not multiples of the patch.
+    """Refuse a view whose sides are not multiples of the patch.
 
     Raises:
-        ConfigError: names the side and the nearest that would do.
+        ConfigError: names the side and the nearest multiples.
     """
     for side, patch in zip(image_hw, patch_hw, strict=True):
         if side < patch or side % patch:

@@ -42,7 +42,7 @@ def read_model_folder(folder: Path) -> LocalizationModel:
     try:
         require_threshold(spec.threshold)
         with torch.device("meta"):  # A config may ask for any size; memory is taken only for what the weights fit.
-            require_same_layout(tensors, LocalizationModel(spec).tensors(), source=str(weights))
+            require_same_layout(tensors, expected=LocalizationModel(spec).tensors(), source=str(weights))
         model = LocalizationModel(spec)
     except ConfigError as fault:
         raise WeightsError(f"{path}: {fault}") from fault
@@ -120,7 +120,7 @@ def _to_config(model: LocalizationModel, metrics: Mapping[str, object]) -> dict[
             "format_version": FORMAT_VERSION,
             "method": spec.method,
             "method_args": dict(spec.method_args),
-            "head": model.method.head_kind or model.backbone.head,
+            "head": model.method.head_name(model.backbone),
             "threshold": spec.threshold,
             "metrics": dict(metrics),
         },

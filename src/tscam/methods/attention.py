@@ -17,7 +17,8 @@ class Attention(Method):
     """The map of every class is the attention map `A*`.
 
     Args:
-        layers, heads: indices from 0 of those that are summed and averaged; all as published, where not given.
+        layers, heads: indices from 0 of the layers that are summed and of the heads that are averaged; all by default,
+            as published.
 
     Source:
         Gao et al., ICCV 2021, table 4 («TransAttention»): TS-CAM without the semantic map.
@@ -34,11 +35,11 @@ class Attention(Method):
         heads: Sequence[int] | None = None,
     ) -> None:
         super().__init__(backbone, num_classes)
-        self.layers = _chosen("layers", layers, backbone.num_blocks)
-        self.heads = _chosen("heads", heads, backbone.num_heads)
+        self.layers = _checked_indices("layers", layers, count=backbone.num_blocks)
+        self.heads = _checked_indices("heads", heads, count=backbone.num_heads)
 
     def attention_map(self, features: Features) -> Float[Tensor, "b h w"]:
-        """The attention map of the chosen layers and heads."""
+        """Return the attention map of the chosen layers and heads."""
         assert features.class_attention is not None
         return attention_map(features.class_attention, grid=features.grid, layers=self.layers, heads=self.heads)
 
@@ -46,14 +47,15 @@ class Attention(Method):
         return self.attention_map(features)[:, None].expand(-1, classes.shape[1], -1, -1)
 
 
-def _chosen(what: str, indices: object, count: int) -> tuple[int, ...] | None:
+def _checked_indices(option: str, indices: object, *, count: int) -> tuple[int, ...] | None:
+    """Return the indices of an option; refuse all but different integers from 0 to `count` - 1."""
     if indices is None:
         return None
-    given = list(indices) if isinstance(indices, Sequence) and not isinstance(indices, str) else indices
-    chosen = tuple(given) if isinstance(given, list) else ()
-    right = all(type(index) is int and 0 <= index < count for index in chosen)
-    if not chosen or not right or len(set(chosen)) < len(chosen):
+    value = list(indices) if isinstance(indices, Sequence) and not isinstance(indices, str) else indices
+    chosen = tuple(value) if isinstance(value, list) else ()
+    are_in_range = all(type(index) is int and 0 <= index < count for index in chosen)
+    if not chosen or not are_in_range or len(set(chosen)) < len(chosen):
         raise ConfigError(
-            f"{what} {given!r}; expected a list of unlike whole numbers from 0 to {count - 1}, such as [{count - 1}]"
+            f"{option} {value!r}; expected a list of different integers from 0 to {count - 1}, such as [{count - 1}]"
         )
     return chosen

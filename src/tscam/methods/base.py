@@ -1,4 +1,4 @@
-"""What a method is: features → logits and maps, and the registry of methods. One idea, one file."""
+"""The contract of a method, features → logits, loss and maps, and the registry of methods."""
 
 import inspect
 from typing import ClassVar
@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tscam.backbones.base import Backbone, Classifier, HeadKind
+from tscam.backbones.base import Backbone, Classifier, HeadName
 from tscam.backbones.features import Features, Request
 from tscam.errors import ConfigError
 from tscam.methods.head import heads
@@ -18,22 +18,33 @@ from tscam.registry import MethodArgs, Registry
 class Method(nn.Module):
     """Features → class scores and raw localization maps.
 
-    Unless a method says otherwise it has one head, which the backbone asks for, and its scores are that head's mean
-    over the grid (plus those of a second branch where the backbone has one); then `maps` is all there is to write.
+    By default a method has one head, chosen by the backbone. Its scores are the head's mean over the grid, plus those
+    of a second branch if the backbone has one, and its loss is their cross-entropy. Then a subclass writes
+    only `maps`.
+
+    Attributes:
+        requests: what `maps` needs of the backbone.
+        training_requests: what `logits` and `loss` need of it.
+        fixed_head: the head on every backbone; chosen by the backbone if None.
 
     Source:
         Gao et al., ICCV 2021; the sum of two branches, for Conformer, is their released code's.
     """
 
-    requests: ClassVar[Request] = Request()  # what `maps` needs of the backbone
-    training_requests: ClassVar[Request] = Request()  # what `logits` and `loss` need of it
-    head_kind: ClassVar[HeadKind | None] = None  # a head of its own, whatever the backbone asks for
+    requests: ClassVar[Request] = Request()
+    training_requests: ClassVar[Request] = Request()
+    fixed_head: ClassVar[HeadName | None] = None
 
     def __init__(self, backbone: Backbone, num_classes: int) -> None:
         super().__init__()
-        self.head = heads[self.head_kind or backbone.head](backbone.num_features, num_classes)
-        branch = backbone.branch_features
-        self.branch_head = nn.Linear(branch, num_classes) if branch else None
+        self.head = heads[self.head_name(backbone)](backbone.num_features, num_classes)
+        channels = backbone.branch_features
+        self.branch_head = nn.Linear(channels, num_classes) if channels else None
+
+    @classmethod
+    def head_name(cls, backbone: Backbone) -> HeadName:
+        """Name of the method's head on a backbone."""
+        return cls.fixed_head or backbone.head_name
 
     def logits(self, features: Features) -> Float[Tensor, "b c"]:
         """Score of each class."""
@@ -41,7 +52,7 @@ class Method(nn.Module):
         return scores if self.branch_head is None else scores + self.branch_head(features.branch)
 
     def token_scores(self, features: Features) -> Float[Tensor, "b c"]:
-        """Score of each class by the tokens alone."""
+        """Score of each class from the tokens alone, without a second branch."""
         return self.head.pooled(features.patch_tokens)
 
     def loss(self, features: Features, labels: Int[Tensor, " b"], *, label_smoothing: float = 0.0) -> Float[Tensor, ""]:
@@ -55,11 +66,11 @@ class Method(nn.Module):
         return F.cross_entropy(logits.to(exact), labels, label_smoothing=label_smoothing)
 
     def maps(self, features: Features, classes: Int[Tensor, "b k"]) -> Float[Tensor, "b k h w"]:
-        """Raw maps of the chosen classes of each picture, on the patch grid."""
+        """Raw maps of each picture's chosen classes, on the patch grid."""
         raise NotImplementedError
 
-    def start_from(self, classifier: Classifier) -> None:
-        """Takes over what fits of the backbone's own classifier: of a convolution, the bias alone.
+    def initialize_from(self, classifier: Classifier) -> None:
+        """Copy the classifier's weights and biases to the heads where shapes agree; a convolution gets the bias alone.
 
         Source:
             The released TS-CAM code: all weights of fitting name and shape are loaded.
@@ -68,36 +79,39 @@ class Method(nn.Module):
         if self.branch_head is not None:
             branch = self.branch_head
             pairs += [(branch.weight, classifier.branch_weight), (branch.bias, classifier.branch_bias)]
-        for own, given in pairs:
-            if own is not None and given is not None and own.shape == given.shape:
+        for parameter, initial in pairs:
+            if parameter is not None and initial is not None and parameter.shape == initial.shape:
                 with torch.no_grad():
-                    own.copy_(given)
+                    parameter.copy_(initial)
 
 
 methods: Registry[type[Method]] = Registry("method")
 
 
 def create_method(name: str, backbone: Backbone, num_classes: int, args: MethodArgs) -> Method:
-    """The method of that name on a backbone.
+    """Create the method of that name on a backbone.
 
     Raises:
-        ConfigError: no such method or option, or a method that this backbone cannot serve; says which it can.
+        ConfigError: there is no such method or option, or the backbone does not support it; the message lists those
+            that it supports.
     """
-    kind = methods[name]
-    if kind.requests.records not in backbone.supports:
+    method_class = methods[name]
+    if method_class.requests.records not in backbone.supports:
         raise ConfigError(
             f"method {name!r} reads the class token's attention, and this backbone has no class token; "
-            f"with it work {', '.join(methods_of(backbone))}"
+            f"use one of {', '.join(supported_methods(backbone))}"
         )
-    options = [option for option in inspect.signature(kind).parameters if option not in ("backbone", "num_classes")]
+    options = [
+        option for option in inspect.signature(method_class).parameters if option not in ("backbone", "num_classes")
+    ]
     if unknown := sorted(args.keys() - set(options)):
         raise ConfigError(f"method {name!r} has no option {unknown[0]!r}; it has {', '.join(options) or 'none'}")
-    method = kind(backbone, num_classes, **args)
+    method = method_class(backbone, num_classes, **args)
     for head in filter(None, (method.head, method.branch_head)):
-        backbone.start_head(head)
+        backbone.initialize_head(head)
     return method
 
 
-def methods_of(backbone: Backbone) -> list[str]:
-    """The methods that a backbone can serve, by name."""
+def supported_methods(backbone: Backbone) -> list[str]:
+    """Names of the methods that work on a backbone, sorted."""
     return [name for name in methods if methods[name].requests.records in backbone.supports]

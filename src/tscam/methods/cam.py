@@ -1,4 +1,4 @@
-"""CAM on patch tokens: the semantic map alone, without coupling."""
+"""CAM on patch tokens: the semantic map, without coupling."""
 
 from jaxtyping import Float, Int
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""Grad-CAM: the last layer's activations, weighed by how much a class score rises with each channel."""
+"""Grad-CAM: the last layer's activations, weighted by the gradient of a class score."""
 
 import torch
 from jaxtyping import Float, Int
@@ -11,7 +11,7 @@ from tscam.methods.base import Method, methods
 
 @methods.register("grad-cam")
 class GradCam(Method):
-    """The map of a class is `ReLU(Σ_d w_d A_d)`, with `w_d` the mean over places of the score's gradient.
+    """The map of a class is `ReLU(Σ_d w_d A_d)`, with `w_d` the mean over patches of the score's gradient.
 
     `A` are the patch tokens as they enter the attention of the last block (after its first norm), or the last map of a
     CNN. The features must be computed with gradients enabled.
@@ -31,5 +31,5 @@ class GradCam(Method):
         for score in scores.unbind(dim=1):
             (gradient,) = torch.autograd.grad(score.sum(), leaf, retain_graph=True)
             weights = gradient[:, -grid[0] * grid[1] :].mean(dim=1)
-            maps.append(on_grid(torch.einsum("bd,btd->bt", weights, patches).relu(), grid))
+            maps.append(on_grid(torch.einsum("bd,btd->bt", weights, patches).relu(), grid=grid))
         return torch.stack(maps, dim=1)

@@ -1,4 +1,4 @@
-"""Attention rollout: what the class token holds of each patch after all layers; the same map for every class."""
+"""Attention rollout: the share of each patch in the class token after all layers; the same map for every class."""
 
 from jaxtyping import Float, Int
 from torch import Tensor

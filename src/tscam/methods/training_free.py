@@ -1,4 +1,4 @@
-"""A classifier's own weights on its patch tokens, coupled with attention: boxes without any training of maps."""
+"""The pretrained classifier's weights on patch tokens, coupled with attention: boxes without training."""
 
 from jaxtyping import Float
 from torch import Tensor
@@ -12,18 +12,18 @@ from tscam.methods.ts_cam import TsCam
 class TrainingFree(TsCam):
     """TS-CAM whose semantic map is the classifier's weights applied to each patch token; scores are the classifier's.
 
-    The classifier was trained on the class token (or on pooled patches), and never on single patches: maps are weaker
+    The classifier was trained on the class token (or on pooled patches), never on single patches: its maps are weaker
     than those of a trained head.
 
     Args:
-        layers, heads, relu: as `TsCam` takes them.
+        layers, heads, relu: as in `TsCam`.
 
     Source:
         Zhou et al., CVPR 2016, for the weights as a map; Gao et al., ICCV 2021, for the coupling.
     """
 
     training_requests = Request(records=Record.POOLED)
-    head_kind = "linear"
+    fixed_head = "linear"
 
     def token_scores(self, features: Features) -> Float[Tensor, "b c"]:
         scores: Tensor = self.head(features.pooled)

@@ -13,7 +13,7 @@ from tscam.methods.base import methods
 
 
 def couple(semantic_maps: Float[Tensor, "b k h w"], attention: Float[Tensor, "b h w"]) -> Float[Tensor, "b k h w"]:
-    """Each class's semantic map times the same attention map, place by place.
+    """Multiply each class's semantic map, patch by patch, by the same attention map.
 
     Source:
         Gao et al., ICCV 2021, equation 8.
@@ -26,8 +26,8 @@ class TsCam(Attention):
     """The map of a class is `M_c = A* ∘ S_c`: attention map times semantic map, raw.
 
     Args:
-        layers, heads: as `Attention` takes them.
-        relu: negative values of the semantic map become 0 first; not as published.
+        layers, heads: as in `Attention`.
+        relu: set negative values of the semantic map to 0 before coupling; off by default, as published.
 
     Source:
         Gao et al., ICCV 2021. No ReLU on the semantic map, as in the released code.

@@ -39,8 +39,8 @@ def create_optimizer(
         if name == inner:
             rate = head_learning_rate or learning_rate
         else:
-            rate = learning_rate * layer_decay ** (backbone.num_layers - 1 - backbone.layer_of(inner))
-        is_decayed = parameter.ndim > 1 and inner not in backbone.undecayed and not name.endswith(".bias")
+            rate = learning_rate * layer_decay ** (backbone.num_layers - 1 - backbone.layer_index(inner))
+        is_decayed = parameter.ndim > 1 and inner not in backbone.no_weight_decay and not name.endswith(".bias")
         groups[rate, is_decayed].append((name, parameter))
     settings: list[dict[str, Any]] = [
         {"params": named, "weight_decay": weight_decay * is_decayed, "lr": rate, "initial_lr": rate}
@@ -60,5 +60,5 @@ def freeze(model: LocalizationModel, *, backbone: bool, blocks: int) -> None:
         raise ConfigError(f"freeze_blocks {blocks}; expected at most {there}, the backbone's blocks")
     last_frozen = model.backbone.num_layers if backbone else blocks if blocks else -1
     for name, parameter in model.backbone.named_parameters():
-        if model.backbone.layer_of(name) <= last_frozen:
+        if model.backbone.layer_index(name) <= last_frozen:
             parameter.requires_grad_(False)

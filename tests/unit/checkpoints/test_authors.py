@@ -101,7 +101,7 @@ REFUSED: dict[str, tuple[Weights, str]] = {
             for key, tensor in reference_checkpoint("conformer_tscam_small_patch16").items()
             if key != "bn1.running_mean"
         },
-        "missing bn1.running_mean; left over none",
+        "missing bn1.running_mean; unexpected none",
     ),
     "a VGG16 without its head": (
         {key: tensor for key, tensor in reference_checkpoint("vgg16_cam").items() if not key.startswith("fc.")},
@@ -119,9 +119,9 @@ REFUSED: dict[str, tuple[Weights, str]] = {
     "a distilled model": (hollow(positions=198), "198 positions"),
     "a missing name": (
         {key: tensor for key, tensor in hollow().items() if key != "blocks.3.norm1.weight"},
-        "missing blocks.3.norm1.weight; left over none",
+        "missing blocks.3.norm1.weight; unexpected none",
     ),
-    "a left-over name": (hollow() | {"extra.weight": torch.zeros(1)}, "missing none; left over extra.weight"),
+    "a left-over name": (hollow() | {"extra.weight": torch.zeros(1)}, "missing none; unexpected extra.weight"),
     "a misshapen block": (
         hollow() | {"blocks.3.mlp.fc1.bias": torch.zeros(767)},
         r"blocks.3.mlp.fc1.bias is \(767,\), the model's is \(768,\)",

@@ -215,7 +215,7 @@ WRONG: dict[str, tuple[Callable[[Config], None], str]] = {
     "no labels": (without("label_names"), "not the config of a model folder .*label_names"),
     "labels as a string": (with_value("label_names", to="abc"), "label_names is not a list"),
     "labels null": (with_value("label_names", to=None), "label_names is not a list"),
-    "empty labels": (with_value("label_names", to=[]), "a model of no classes"),
+    "empty labels": (with_value("label_names", to=[]), "no classes"),
     "too few labels": (with_value("label_names", to=["a", "b"]), r"head.bias is \(3,\), the model's is \(2,\)"),
     "too many labels": (with_value("label_names", to=list("abcd")), r"head.bias is \(3,\), the model's is \(4,\)"),
     "threshold NaN": (with_value("tscam", "threshold", to=float("nan")), "config.json: threshold nan; expected"),
@@ -295,7 +295,7 @@ def test_a_folder_without_weights_or_with_other_weights_is_refused(tmp_path: Pat
     path.unlink()
     assert "model.safetensors: no such file" in refusal(tmp_path / "model")
     save_file({key: tensor for key, tensor in weights.items() if key != "dist_token"}, path)
-    assert "model.safetensors: other names than the model's: missing dist_token" in refusal(tmp_path / "model")
+    assert "model.safetensors: tensor names differ from the model's: missing dist_token" in refusal(tmp_path / "model")
     path.write_bytes(path.read_bytes()[:-8])
     assert "model.safetensors: cannot be read as weights" in refusal(tmp_path / "model")
 
