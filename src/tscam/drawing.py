@@ -56,7 +56,7 @@ def draw(localization: Localization, *, picture: Picture | None = None) -> Image
         DataError: the picture is not of the size that the localization states; or it was in memory and is missing.
     """
     shown = _picture_of(localization, picture)
-    name = _clean(Path(localization.image).name)
+    name = _clean(Path(localization.image).name) or "picture"
     if not localization.objects:
         return sheet([_without_objects(shown, name, localization.reason or "no object found")], columns=1)
     scaled = _scaled(shown)  # Once, for all panels: the picture may be large.

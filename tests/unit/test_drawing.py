@@ -20,7 +20,7 @@ def grey(width: int = 480, height: int = 330) -> Image.Image:
     return Image.new("RGB", (width, height), GREY)
 
 
-def found(
+def fox(
     *, class_id: int = 1, label: str = "fox", score: float = 0.75, box: Box = (120.0, 90.0, 300.0, 240.0)
 ) -> LocalizedObject:
     return LocalizedObject(label=label, class_id=class_id, score=score, box=box)
@@ -57,7 +57,7 @@ def test_a_panel_without_anything_is_the_picture() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given_wh", "panel_wh"),
+    ("picture_wh", "panel_wh"),
     [
         ((480, 330), (480, 330)),
         ((40, 30), (320, 240)),
@@ -69,8 +69,8 @@ def test_a_panel_without_anything_is_the_picture() -> None:
         ((1, 20), (48, 320)),
     ],
 )
-def test_a_panel_is_scaled_to_a_size_a_person_can_see(given_wh: tuple[int, int], panel_wh: tuple[int, int]) -> None:
-    assert draw_panel(grey(*given_wh)).size == panel_wh
+def test_a_panel_is_scaled_to_a_size_a_person_can_see(picture_wh: tuple[int, int], panel_wh: tuple[int, int]) -> None:
+    assert draw_panel(grey(*picture_wh)).size == panel_wh
 
 
 def test_a_box_is_framed_on_its_own_edges_in_its_colour_between_black_lines() -> None:
@@ -154,8 +154,8 @@ def test_the_end_of_a_shortened_caption_stays_so_that_the_score_is_seen() -> Non
      "лиса", "αλεπού", "الثعلب", "שועל", "狐狸", "🦊", "\u202efox", "👩‍👩‍👧"],
 )  # fmt: skip
 def test_any_label_is_drawn_as_one_line_and_never_widens_the_picture(label: str) -> None:
-    plain = draw(localized(found(label="fox")), picture=grey())
-    drawn = draw(localized(found(label=label)), picture=grey())
+    plain = draw(localized(fox(label="fox")), picture=grey())
+    drawn = draw(localized(fox(label=label)), picture=grey())
     assert drawn.size == plain.size
     assert shows(drawn, CLASS_COLOURS[1])
 
@@ -164,12 +164,12 @@ def test_any_label_is_drawn_as_one_line_and_never_widens_the_picture(label: str)
     ("label", "other"), [("лиса", "лось"), ("αλεπού", "λύκος"), ("الثعلب", "الذئب"), ("<i>", "<b>")]
 )
 def test_other_scripts_and_markup_are_drawn_as_written(label: str, other: str) -> None:
-    one, two = (draw(localized(found(label=text)), picture=grey()).tobytes() for text in (label, other))
+    one, two = (draw(localized(fox(label=text)), picture=grey()).tobytes() for text in (label, other))
     assert one != two
 
 
 def test_the_overview_and_a_panel_an_object_stand_beside_one_another() -> None:
-    drawn = draw(localized(found(), found(class_id=2, label="owl")), picture=grey())
+    drawn = draw(localized(fox(), fox(class_id=2, label="owl")), picture=grey())
     assert drawn.width == 3 * 480 + 4 * GUTTER
     left, middle, right = (drawn.crop((x, GUTTER, x + 480, GUTTER + 330)) for x in (16, 512, 1008))
     assert shows(left, CLASS_COLOURS[1])
@@ -181,13 +181,13 @@ def test_the_overview_and_a_panel_an_object_stand_beside_one_another() -> None:
 
 
 def test_the_most_likely_object_lies_on_top() -> None:
-    drawn = draw(localized(found(), found(class_id=2)), picture=grey())
+    drawn = draw(localized(fox(), fox(class_id=2)), picture=grey())
     assert at(drawn, GUTTER + 210, GUTTER + 239) == CLASS_COLOURS[1]
 
 
 def test_two_classes_of_one_picture_never_share_a_colour_and_two_objects_of_one_class_do() -> None:
     count = len(CLASS_COLOURS)
-    drawn = draw(localized(found(class_id=1), found(class_id=1 + count), found(class_id=1)), picture=grey())
+    drawn = draw(localized(fox(class_id=1), fox(class_id=1 + count), fox(class_id=1)), picture=grey())
     panels = [drawn.crop((x, GUTTER, x + 480, GUTTER + 330)) for x in (512, 1008, 1504)]
     assert [shows(panel, CLASS_COLOURS[1]) for panel in panels] == [True, False, True]
     assert [shows(panel, CLASS_COLOURS[2]) for panel in panels] == [False, True, False]
@@ -195,7 +195,7 @@ def test_two_classes_of_one_picture_never_share_a_colour_and_two_objects_of_one_
 
 @pytest.mark.parametrize(("objects", "columns", "rows"), [(1, 2, 1), (3, 4, 1), (4, 3, 2), (6, 4, 2), (9, 4, 3)])
 def test_more_than_four_panels_go_into_even_rows(objects: int, columns: int, rows: int) -> None:
-    drawn = draw(localized(*[found(class_id=number) for number in range(objects)]), picture=grey())
+    drawn = draw(localized(*[fox(class_id=number) for number in range(objects)]), picture=grey())
     captioned = draw_panel(grey(), caption="a").height
     assert drawn.size == (columns * 480 + (columns + 1) * GUTTER, rows * captioned + (rows + 1) * GUTTER)
 
@@ -204,13 +204,13 @@ def test_more_than_four_panels_go_into_even_rows(objects: int, columns: int, row
 def test_panels_of_a_very_wide_picture_stand_below_one_another(size: tuple[int, int]) -> None:
     picture = grey(*size)
     box = (400.0, 1.0, 800.0, 2.5)
-    drawn = draw(localized(found(box=box), found(box=box), picture=picture), picture=picture)
+    drawn = draw(localized(fox(box=box), fox(box=box), picture=picture), picture=picture)
     assert drawn.width == 960 + 2 * GUTTER
 
 
 def test_a_picture_of_one_by_two_thousand_is_wide_enough_to_see_its_box_and_caption() -> None:
     picture = grey(1, 2000)
-    drawn = draw(localized(found(box=(0.0, 500.0, 1.0, 900.0)), picture=picture), picture=picture)
+    drawn = draw(localized(fox(box=(0.0, 500.0, 1.0, 900.0)), picture=picture), picture=picture)
     assert drawn.width == 2 * 240 + 3 * GUTTER
     assert 960 < drawn.height < 1060
     panel = drawn.crop((GUTTER + 240 + GUTTER, GUTTER, drawn.width - GUTTER, GUTTER + 960))
@@ -220,19 +220,19 @@ def test_a_picture_of_one_by_two_thousand_is_wide_enough_to_see_its_box_and_capt
 
 @pytest.mark.parametrize("mode", ["L", "RGBA", "P", "CMYK", "1"])
 def test_pictures_of_every_mode_are_drawn(mode: str) -> None:
-    assert draw(localized(found()), picture=grey().convert(mode)).mode == "RGB"
+    assert draw(localized(fox()), picture=grey().convert(mode)).mode == "RGB"
 
 
 def test_the_given_picture_is_not_drawn_upon() -> None:
     picture = grey()
-    draw(localized(found()), picture=picture)
+    draw(localized(fox()), picture=picture)
     draw_panel(picture, box=(1.0, 2.0, 30.0, 40.0), caption="a")
     assert picture.tobytes() == grey().tobytes()
 
 
 def test_without_a_picture_the_file_is_read(tmp_path: Path) -> None:
     grey().save(tmp_path / "a.png")
-    localization = localized(found(), image=str(tmp_path / "a.png"))
+    localization = localized(fox(), image=str(tmp_path / "a.png"))
     assert draw(localization).tobytes() == draw(localization, picture=grey()).tobytes()
 
 
@@ -240,13 +240,13 @@ def test_a_picture_of_another_size_is_refused() -> None:
     with pytest.raises(
         DataError, match=r"^a\.png: 330×480 pixels, but its localization was made of 480×330; draw the picture that"
     ):
-        draw(localized(found()), picture=grey(330, 480))
+        draw(localized(fox()), picture=grey(330, 480))
     with pytest.raises(DataError, match=r"^picture: 330×480 pixels"):
-        draw(localized(found(), image=""), picture=grey(330, 480))
+        draw(localized(fox(), image=""), picture=grey(330, 480))
 
 
 def test_a_picture_in_memory_is_drawn_when_it_is_given_and_refused_without_it() -> None:
-    localization, file = localized(found(), image=""), io.BytesIO()
+    localization, file = localized(fox(), image=""), io.BytesIO()
     grey().save(file, "png")
     expected = draw(localization, picture=grey()).tobytes()
     for picture in (np.asarray(grey()), file.getvalue()):
@@ -261,7 +261,7 @@ def test_a_bad_picture_in_memory_is_a_plate_whether_it_is_given_or_not() -> None
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="cannot be opened"):
-        draw(localized(found(), image=str(tmp_path / "a.png")))
+        draw(localized(fox(), image=str(tmp_path / "a.png")))
 
 
 def test_a_picture_without_objects_is_shown_with_the_reason() -> None:
@@ -280,8 +280,8 @@ def test_a_bad_picture_is_a_plate_with_the_reason_in_as_many_lines_as_it_needs()
 
 def test_scores_are_whole_percents_that_never_claim_certainty() -> None:
     def same(one: float, other: float) -> bool:
-        return draw(localized(found(score=one)), picture=grey()).tobytes() == (
-            draw(localized(found(score=other)), picture=grey()).tobytes()
+        return draw(localized(fox(score=one)), picture=grey()).tobytes() == (
+            draw(localized(fox(score=other)), picture=grey()).tobytes()
         )
 
     assert same(0.749, 0.751)
@@ -314,7 +314,7 @@ def test_a_sheet_of_nothing_is_refused() -> None:
 
 
 def test_labels_in_the_overview_do_not_hide_one_another() -> None:
-    objects = [found(class_id=number, label=f"class {number}") for number in range(4)]
+    objects = [fox(class_id=number, label=f"class {number}") for number in range(4)]
     drawn = pixels(draw(localized(*objects), picture=grey()))[GUTTER : GUTTER + 330, GUTTER : GUTTER + 480]
     plates = [(drawn == CLASS_COLOURS[number]).all(axis=-1).sum() for number in range(1, 4)]
     assert min(plates) > 0.8 * max(plates)

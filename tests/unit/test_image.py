@@ -1,4 +1,4 @@
-"""Pictures of every odd kind have a defined result: upright RGB, or an `ImageError` of one line."""
+"""Pictures of every odd suffix have a defined result: upright RGB, or an `ImageError` of one line."""
 
 import io
 import os
@@ -21,7 +21,7 @@ ASYMMETRIC[:7, :11] = (255, 0, 0)
 ASYMMETRIC[:7, 20:] = (0, 255, 0)
 ASYMMETRIC[13:, :11] = (0, 0, 255)
 
-# What a viewer makes of the stored pixels, by EXIF orientation.
+# Pixels that a viewer shows, by EXIF orientation.
 DISPLAYED = {
     1: ASYMMETRIC,
     2: ASYMMETRIC[:, ::-1],
@@ -54,45 +54,45 @@ def refusal_of(path: Path) -> str:
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("kind", ["png", "tiff", "webp"])
-def test_a_picture_is_turned_as_it_is_displayed(tmp_path: Path, kind: str, orientation: int) -> None:
+@pytest.mark.parametrize("suffix", ["png", "tiff", "webp"])
+def test_a_picture_is_turned_as_it_is_displayed(tmp_path: Path, suffix: str, orientation: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
-    path = tmp_path / f"x.{kind}"
+    path = tmp_path / f"x.{suffix}"
     Image.fromarray(ASYMMETRIC).save(path, exif=exif, lossless=True)
     np.testing.assert_array_equal(pixels_of(path), DISPLAYED[orientation])
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("kind", ["jpg", "avif"])
-def test_a_lossy_picture_is_turned_too(tmp_path: Path, kind: str, orientation: int) -> None:
+@pytest.mark.parametrize("suffix", ["jpg", "avif"])
+def test_a_lossy_picture_is_turned_too(tmp_path: Path, suffix: str, orientation: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
-    Image.fromarray(ASYMMETRIC).save(tmp_path / f"x.{kind}", exif=exif, quality=95)
-    error = np.abs(pixels_of(tmp_path / f"x.{kind}").astype(int) - DISPLAYED[orientation])
+    Image.fromarray(ASYMMETRIC).save(tmp_path / f"x.{suffix}", exif=exif, quality=95)
+    error = np.abs(pixels_of(tmp_path / f"x.{suffix}").astype(int) - DISPLAYED[orientation])
     assert error.mean() < 12
 
 
-def encoded(kind: str, orientation: int) -> bytes:
+def encoded(suffix: str, orientation: int) -> bytes:
     exif = Image.Exif()
     exif[0x0112] = orientation
     file = io.BytesIO()
-    Image.fromarray(ASYMMETRIC).save(file, kind, exif=exif, lossless=True)
+    Image.fromarray(ASYMMETRIC).save(file, suffix, exif=exif, lossless=True)
     return file.getvalue()
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("kind", ["png", "tiff", "webp"])
+@pytest.mark.parametrize("suffix", ["png", "tiff", "webp"])
 def test_bytes_and_an_open_picture_are_turned_like_the_file_and_a_picture_that_was_read_is_not_turned_again(
-    kind: str, orientation: int
+    suffix: str, orientation: int
 ) -> None:
-    content = encoded(kind, orientation)
+    content = encoded(suffix, orientation)
     picture = read_image(content)
     np.testing.assert_array_equal(np.asarray(picture), DISPLAYED[orientation])
     np.testing.assert_array_equal(np.asarray(read_image(picture)), DISPLAYED[orientation])
     with Image.open(io.BytesIO(content)) as opened:
         np.testing.assert_array_equal(np.asarray(read_image(opened)), DISPLAYED[orientation])
-        # What Pillow makes of it keeps the orientation in its metadata, or, of a TIFF, is turned already.
+        # A converted picture keeps the orientation in its metadata; of a TIFF it is turned already.
         np.testing.assert_array_equal(np.asarray(read_image(opened.convert("RGB"))), DISPLAYED[orientation])
         np.testing.assert_array_equal(np.asarray(read_image(ImageOps.exif_transpose(opened))), DISPLAYED[orientation])
 
@@ -130,14 +130,14 @@ def test_an_array_of_another_shape_or_type_is_refused(array: np.ndarray, named: 
 
 def test_broken_pictures_in_memory_are_refused_in_one_line() -> None:
     content = encoded("png", 1)
-    for broken, said in (
+    for broken, message in (
         (b"", "bytes: none; expected the content of a picture file"),
         (b"hello", "bytes: not a readable picture (UnidentifiedImageError"),
         (content[:-60], "bytes: not a readable picture (OSError"),
     ):
         with pytest.raises(ImageError) as refused:
             read_image(broken)
-        assert str(refused.value).startswith(said)
+        assert str(refused.value).startswith(message)
         assert "\n" not in str(refused.value)
     with (
         Image.open(io.BytesIO(content[:-60])) as opened,
@@ -163,11 +163,11 @@ def test_cmyk_is_ink_on_white(tmp_path: Path) -> None:
     assert np.abs(pixels_of(tmp_path / "x.jpg")[0, 0].astype(int) - (255, 0, 255)).max() <= 3
 
 
-@pytest.mark.parametrize("kind", ["png", "tiff", "pgm"])
-def test_sixteen_bits_are_scaled_and_not_clipped(tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize("suffix", ["png", "tiff", "pgm"])
+def test_sixteen_bits_are_scaled_and_not_clipped(tmp_path: Path, suffix: str) -> None:
     levels = np.array([[0, 257, 32768, 65535]], dtype=np.uint16)
-    Image.fromarray(levels).save(tmp_path / f"x.{kind}")
-    assert pixels_of(tmp_path / f"x.{kind}")[0, :, 0].tolist() == [0, 1, 128, 255]
+    Image.fromarray(levels).save(tmp_path / f"x.{suffix}")
+    assert pixels_of(tmp_path / f"x.{suffix}")[0, :, 0].tolist() == [0, 1, 128, 255]
 
 
 def test_floats_up_to_one_are_scaled_and_nan_is_black(tmp_path: Path) -> None:
@@ -198,11 +198,11 @@ def test_half_transparent_black_on_white_is_grey(tmp_path: Path) -> None:
     np.testing.assert_array_equal(pixels_of(tmp_path / "x.png"), np.full((3, 2, 3), 255))
 
 
-@pytest.mark.parametrize("kind", ["gif", "webp", "png", "tiff", "avif"])
-def test_an_animation_is_its_first_frame(tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize("suffix", ["gif", "webp", "png", "tiff", "avif"])
+def test_an_animation_is_its_first_frame(tmp_path: Path, suffix: str) -> None:
     frames = [Image.new("RGB", (16, 12), colour) for colour in ("red", "lime", "blue")]
-    frames[0].save(tmp_path / f"x.{kind}", save_all=True, append_images=frames[1:])
-    red, green, blue = pixels_of(tmp_path / f"x.{kind}")[6, 8].tolist()
+    frames[0].save(tmp_path / f"x.{suffix}", save_all=True, append_images=frames[1:])
+    red, green, blue = pixels_of(tmp_path / f"x.{suffix}")[6, 8].tolist()
     assert red > 245
     assert green < 10
     assert blue < 10
@@ -255,29 +255,29 @@ def test_programs_and_other_files_named_like_pictures_are_refused(tmp_path: Path
     assert "cannot identify" in refusal_of(tmp_path / "x.jpg")
 
 
-def enormous(kind: str) -> bytes:
+def enormous(suffix: str) -> bytes:
     """The header of a picture of 100,000 × 100,000 pixels."""
-    if kind == "png":
+    if suffix == "png":
         header = b"IHDR" + struct.pack(">IIBBBBB", 100_000, 100_000, 8, 2, 0, 0, 0)
         checked = struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
         return b"\x89PNG\r\n\x1a\n" + checked + struct.pack(">I", 9) + b"IDAT" + bytes(9)
-    if kind == "bmp":
+    if suffix == "bmp":
         return b"BM" + struct.pack("<IHHIIiiHHIIiiII", 54, 0, 0, 54, 40, 100_000, 100_000, 1, 24, 0, 0, 0, 0, 0, 0)
-    if kind == "ppm":
+    if suffix == "ppm":
         return b"P6 100000 100000 255\n"
     small = io.BytesIO()
     Image.new("RGB", (9, 7)).save(small, "TIFF")
     content = small.getvalue()
     for tag, size in ((256, 9), (257, 7)):
-        at = next(i for kind in (3, 4) if (i := content.find(struct.pack("<HHI", tag, kind, 1))) >= 0)
+        at = next(i for type_ in (3, 4) if (i := content.find(struct.pack("<HHI", tag, type_, 1))) >= 0)
         assert size in content[at + 8 : at + 10]
         content = content[:at] + struct.pack("<HHII", tag, 4, 1, 100_000) + content[at + 12 :]
     return content
 
 
-@pytest.mark.parametrize("kind", ["png", "bmp", "ppm", "tiff"])
-def test_an_enormous_header_is_refused_at_once(tmp_path: Path, kind: str) -> None:
-    (tmp_path / "x.jpg").write_bytes(enormous(kind))
+@pytest.mark.parametrize("suffix", ["png", "bmp", "ppm", "tiff"])
+def test_an_enormous_header_is_refused_at_once(tmp_path: Path, suffix: str) -> None:
+    (tmp_path / "x.jpg").write_bytes(enormous(suffix))
     before = time.perf_counter()
     assert "DecompressionBombError" in refusal_of(tmp_path / "x.jpg")
     assert time.perf_counter() - before < 1
@@ -359,12 +359,12 @@ def test_normalize_keeps_the_size() -> None:
     np.testing.assert_allclose(pixels, np.broadcast_to([[[1.0]], [[1.0]], [[0.0]]], (3, 2, 3)))
 
 
-def picture_bytes(kind: str) -> bytes:
+def picture_bytes(suffix: str) -> bytes:
     noise = np.random.default_rng(3).integers(0, 256, size=(40, 56, 3), dtype=np.uint8)
     exif = Image.Exif()
     exif[0x0112] = 6
     file = io.BytesIO()
-    Image.fromarray(noise).save(file, kind, **({} if kind in ("GIF", "BMP") else {"exif": exif}))
+    Image.fromarray(noise).save(file, suffix, **({} if suffix in ("GIF", "BMP") else {"exif": exif}))
     return file.getvalue()
 
 
@@ -385,10 +385,10 @@ def mutated(content: bytes, random: np.random.Generator) -> bytes:
     return bytes(damaged)
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"])
-def test_damaged_files_are_read_or_refused_and_nothing_else(tmp_path: Path, kind: str) -> None:
-    random = np.random.default_rng(list(kind.encode()))
-    content = picture_bytes(kind)
+@pytest.mark.parametrize("suffix", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"])
+def test_damaged_files_are_read_or_refused_and_nothing_else(tmp_path: Path, suffix: str) -> None:
+    random = np.random.default_rng(list(suffix.encode()))
+    content = picture_bytes(suffix)
     refused = 0
     for _ in range(60):
         path = tmp_path / "x.jpg"

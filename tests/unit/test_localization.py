@@ -13,16 +13,14 @@ from tscam.localization import Localization, LocalizedObject, StoredMap, grid_ma
 
 
 def example(image: str = "a/fox.jpg") -> Localization:
-    found = LocalizedObject(
+    obj = LocalizedObject(
         label='red "fox"\t<b>, лиса',
         class_id=3,
         score=0.123457,
         box=(1.5, 2.25, 30.125, 19.999),
     )
     stored = StoredMap(levels=np.array([[0, 7, 255], [1, 128, 9]], dtype=np.uint8), low=-1 / 3, high=0.75)
-    return Localization(
-        image=image, width=31, height=20, status="ok", reason="", objects=(found, found), maps={3: stored}
-    )
+    return Localization(image=image, width=31, height=20, status="ok", reason="", objects=(obj, obj), maps={3: stored})
 
 
 def fields(localization: Localization) -> tuple[object, ...]:
@@ -32,7 +30,7 @@ def fields(localization: Localization) -> tuple[object, ...]:
     return (*head, objects, maps)
 
 
-# As the version before the first that states its number wrote it, map and all in every object.
+# Written by the version before the first that states its number: every object has its map.
 OLD_LINE = (
     '{"image": "pictures/0.png", "width": 72, "height": 42, "status": "ok", "reason": "", "objects": [{"label": "emu", '
     '"class_id": 2, "score": 0.398962, "box": [0.0, 0.0, 72.0, 42.0], "map": {"grid": [4, 4], "uint8": '
@@ -65,9 +63,9 @@ def test_a_line_of_the_version_before_is_read_its_maps_by_class(tmp_path: Path) 
     assert read.maps.keys() == {1, 2}
     assert read.maps[2].levels.tolist() == emu
     assert read.maps[1].levels.max() == 255
-    # Its range was not written; boxes do not depend on it.
+    # The range is unknown; boxes do not depend on it.
     assert (read.maps[2].low, read.maps[2].high) == (0.0, 1.0)
-    # Written again it is a line of today.
+    # Written again it is a line of the current version.
     (again,) = read_localizations(write_lines(tmp_path / "again.jsonl", read.to_json()))
     assert json.loads(read.to_json())["version"] == 2
     assert fields(again) == fields(read)
@@ -89,8 +87,8 @@ def test_any_text_survives_the_json_line(image: str, reason: str, tmp_path_facto
 
 
 def test_a_line_keeps_six_decimals_of_a_score_and_four_of_an_edge() -> None:
-    found = LocalizedObject(label="a", class_id=0, score=1 / 3, box=(1 / 3, 0.0, 2 / 3, 5.0))
-    line = Localization(image="a", width=7, height=5, status="ok", reason="", objects=(found,)).to_json()
+    obj = LocalizedObject(label="a", class_id=0, score=1 / 3, box=(1 / 3, 0.0, 2 / 3, 5.0))
+    line = Localization(image="a", width=7, height=5, status="ok", reason="", objects=(obj,)).to_json()
     (written,) = json.loads(line)["objects"]
     assert written["score"] == 0.333333
     assert written["box"] == [0.3333, 0.0, 0.6667, 5.0]
@@ -101,8 +99,8 @@ def broken(**changes: object) -> str:
 
 
 def broken_object(**changes: object) -> str:
-    (found, _) = json.loads(example().to_json())["objects"]
-    return broken(objects=[{**found, **changes}])
+    (obj, _) = json.loads(example().to_json())["objects"]
+    return broken(objects=[{**obj, **changes}])
 
 
 def broken_map(**changes: object) -> str:

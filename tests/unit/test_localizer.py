@@ -22,8 +22,8 @@ from tscam.predictor import Prediction, Predictor
 Rectangle = tuple[tuple[int, int], tuple[int, int]]  # rows and columns of the grid, half-open
 
 
-class SamePlacePredictor:
-    """Sees the same in every picture: maps that are high in given rectangles, of a grid of 4 × 8 on 48 × 32 pixels."""
+class FixedPredictor:
+    """Predicts the same for every picture: maps that are high in rectangles of a grid of 4 × 8, on 48 × 32 pixels."""
 
     facts = STAND_IN
     input_format = InputFormat(size_hw=(32, 48))
@@ -38,13 +38,13 @@ class SamePlacePredictor:
     def predict(self, pixels: np.ndarray, *, top_k: int, labels: np.ndarray | None = None) -> list[Prediction]:
         self.batches.append(len(pixels))
         likely = np.argsort(-self.logits)[:top_k]
-        found = []
+        predictions = []
         for label in [None] * len(pixels) if labels is None else labels:
             classes = likely if label is None else np.append(likely, label)
             # The first rectangle is that of the likeliest class, dog, the second that of emu, the third that of cat.
             maps = np.stack([self.raw_map(self.rectangles[(class_id - 1) % 3]) for class_id in classes])
-            found.append(Prediction(logits=self.logits, classes=classes, maps=maps))
-        return found
+            predictions.append(Prediction(logits=self.logits, classes=classes, maps=maps))
+        return predictions
 
     @staticmethod
     def raw_map(rectangle: Rectangle | None) -> np.ndarray:
@@ -66,17 +66,17 @@ class BrightnessPredictor:
     def predict(self, pixels: np.ndarray, *, top_k: int, labels: np.ndarray | None = None) -> list[Prediction]:
         assert (top_k, labels) == (1, None)
         mean, std = (np.array(values)[:, None, None] for values in (self.input_format.mean, self.input_format.std))
-        found = []
+        predictions = []
         for view in pixels:
             brightness = (view * std + mean).mean(axis=0)
             grid = brightness.reshape(8, 8, 8, 8).mean(axis=(1, 3)).astype(np.float32)
             logits = np.array([brightness.mean(), 0], dtype=np.float32)
-            found.append(Prediction(logits=logits, classes=np.array([0]), maps=grid[None]))
-        return found
+            predictions.append(Prediction(logits=logits, classes=np.array([0]), maps=grid[None]))
+        return predictions
 
 
 def naive_span(cells: tuple[int, int], count: int, view: int, picture: int, threshold: float) -> tuple[float, float]:
-    """Edges of what lies above the threshold along one axis, scaled to the picture."""
+    """Edges of the part above the threshold along one axis, scaled to the picture."""
     step = [float(cells[0] <= cell < cells[1]) for cell in range(count)]
     profile = np.interp([(pixel + 0.5) * count / view - 0.5 for pixel in range(view)], range(count), step)
     above = [pixel for pixel in range(view) if int(255 * profile[pixel]) > int(threshold * 255)]
@@ -90,22 +90,26 @@ def test_the_box_is_the_rectangle_of_the_map_in_pixels_of_the_picture(
 ) -> None:
     Image.new("RGB", size_wh).save(tmp_path / "x.png")
     rows, columns = (1, 3), (5, 7)
-    predictor = SamePlacePredictor((rows, columns))
+    predictor = FixedPredictor((rows, columns))
     assert isinstance(predictor, Predictor)
-    [found] = Localizer(predictor)([tmp_path / "x.png"], threshold=threshold)
+    [localization] = Localizer(predictor)([tmp_path / "x.png"], threshold=threshold)
     level = 0.25 if threshold is None else threshold
     x0, x1 = naive_span(columns, 8, 48, size_wh[0], level)
     y0, y1 = naive_span(rows, 4, 32, size_wh[1], level)
-    assert (found.image, found.width, found.height, found.status) == (str(tmp_path / "x.png"), *size_wh, "ok")
-    assert found.objects[0].box == pytest.approx((x0, y0, x1, y1), abs=1e-9)
-    assert (found.objects[0].label, found.objects[0].class_id, found.reason) == ("dog", 1, "")
+    assert (localization.image, localization.width, localization.height, localization.status) == (
+        str(tmp_path / "x.png"),
+        *size_wh,
+        "ok",
+    )
+    assert localization.objects[0].box == pytest.approx((x0, y0, x1, y1), abs=1e-9)
+    assert (localization.objects[0].label, localization.objects[0].class_id, localization.reason) == ("dog", 1, "")
 
 
 def test_a_lower_threshold_gives_a_larger_box(tmp_path: Path) -> None:
     Image.new("RGB", (80, 60)).save(tmp_path / "x.png")
-    localizer = Localizer(SamePlacePredictor(((1, 3), (2, 5))))
-    loose, own, tight = (localizer([tmp_path / "x.png"], threshold=level)[0] for level in (0.1, None, 0.9))
-    for outer, inner in ((loose, own), (own, tight)):
+    localizer = Localizer(FixedPredictor(((1, 3), (2, 5))))
+    loose, stored, tight = (localizer([tmp_path / "x.png"], threshold=level)[0] for level in (0.1, None, 0.9))
+    for outer, inner in ((loose, stored), (stored, tight)):
         (x0, y0, x1, y1), (u0, v0, u1, v1) = outer.objects[0].box, inner.objects[0].box
         assert x0 < u0 < u1 < x1
         assert y0 < v0 < v1 < y1
@@ -113,30 +117,34 @@ def test_a_lower_threshold_gives_a_larger_box(tmp_path: Path) -> None:
 
 def test_the_most_likely_classes_come_first_with_their_probability_and_their_own_map(tmp_path: Path) -> None:
     Image.new("RGB", (480, 320)).save(tmp_path / "x.png")
-    localizer = Localizer(SamePlacePredictor(((0, 4), (0, 2)), ((0, 4), (6, 8)), None))
-    [found] = localizer([tmp_path / "x.png"], top_k=3)
-    assert [thing.label for thing in found.objects] == ["dog", "emu"]  # The map of the cat is flat.
+    localizer = Localizer(FixedPredictor(((0, 4), (0, 2)), ((0, 4), (6, 8)), None))
+    [localization] = localizer([tmp_path / "x.png"], top_k=3)
+    assert [obj.label for obj in localization.objects] == ["dog", "emu"]  # The map of the cat is flat.
     whole = sum(np.exp([0.5, 2.0, 1.0]))
-    assert [thing.score for thing in found.objects] == pytest.approx(np.exp([2.0, 1.0]) / whole)
-    left, right = (thing.box for thing in found.objects)
+    assert [obj.score for obj in localization.objects] == pytest.approx(np.exp([2.0, 1.0]) / whole)
+    left, right = (obj.box for obj in localization.objects)
     assert (left[0], right[2]) == (0, 480)
     assert left[2] < 240 < right[0]
-    assert found.maps.keys() == {1, 2}
-    assert found.maps[2].levels.tolist() == [[0, 0, 0, 0, 0, 0, 255, 255]] * 4
-    assert (found.maps[2].low, found.maps[2].high) == (-2.0, 3.0)
+    assert localization.maps.keys() == {1, 2}
+    assert localization.maps[2].levels.tolist() == [[0, 0, 0, 0, 0, 0, 255, 255]] * 4
+    assert (localization.maps[2].low, localization.maps[2].high) == (-2.0, 3.0)
 
 
 def test_a_flat_map_is_no_object_and_says_so(tmp_path: Path) -> None:
     Image.new("RGB", (31, 20)).save(tmp_path / "x.png")
-    [found] = Localizer(SamePlacePredictor(None))([tmp_path / "x.png"])
-    assert (found.status, found.objects, found.reason) == ("ok", (), "the maps are flat: nothing stands out")
-    assert (found.width, found.height) == (31, 20)
+    [localization] = Localizer(FixedPredictor(None))([tmp_path / "x.png"])
+    assert (localization.status, localization.objects, localization.reason) == (
+        "ok",
+        (),
+        "the maps are flat: nothing stands out",
+    )
+    assert (localization.width, localization.height) == (31, 20)
 
 
 @pytest.mark.parametrize("threshold", [0.0, 1.0, -0.5, float("nan")])
 def test_a_threshold_that_is_no_fraction_is_refused(threshold: float) -> None:
     with pytest.raises(ConfigError, match="expected a fraction"):
-        Localizer(SamePlacePredictor(None))([], threshold=threshold)
+        Localizer(FixedPredictor(None))([], threshold=threshold)
 
 
 # A bright rectangle of whole patches on a dark picture of 160 × 80, as it is displayed.
@@ -145,7 +153,7 @@ PATCH_WH = (20, 10)
 DISPLAYED = np.full((80, 160), 10, dtype=np.uint8)
 DISPLAYED[50:70, 20:60] = 240
 
-# What a camera stores, held so that the orientation turns it into what is displayed.
+# Stored pixels of a camera: each orientation turns them into the displayed ones.
 STORED = {
     1: DISPLAYED,
     2: DISPLAYED[:, ::-1],
@@ -158,23 +166,23 @@ STORED = {
 }
 
 
-def assert_bright_is_found(found: Localization) -> None:
+def assert_bright_is_found(localization: Localization) -> None:
     """The box lies around the bright rectangle, by less than a patch on each side."""
-    assert (found.width, found.height, found.status) == (160, 80, "ok")
-    box = found.objects[0].box
+    assert (localization.width, localization.height, localization.status) == (160, 80, "ok")
+    box = localization.objects[0].box
     distances = [sign * (edge - of) for sign, edge, of in zip((-1, -1, 1, 1), box, BRIGHT, strict=True)]
     assert all(0 <= distance < patch for distance, patch in zip(distances, PATCH_WH * 2, strict=True)), box
 
 
 @pytest.mark.parametrize("orientation", STORED)
-@pytest.mark.parametrize("kind", ["jpg", "png", "tiff"])
-def test_the_box_lies_in_the_picture_as_it_is_displayed(tmp_path: Path, kind: str, orientation: int) -> None:
+@pytest.mark.parametrize("suffix", ["jpg", "png", "tiff"])
+def test_the_box_lies_in_the_picture_as_it_is_displayed(tmp_path: Path, suffix: str, orientation: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
-    path = tmp_path / f"x.{kind}"
+    path = tmp_path / f"x.{suffix}"
     Image.fromarray(np.ascontiguousarray(STORED[orientation])).convert("RGB").save(path, exif=exif)
-    [found] = Localizer(BrightnessPredictor())([path])
-    assert_bright_is_found(found)
+    [localization] = Localizer(BrightnessPredictor())([path])
+    assert_bright_is_found(localization)
 
 
 def save_odd_picture(kind: str, folder: Path) -> Path:
@@ -198,23 +206,23 @@ def save_odd_picture(kind: str, folder: Path) -> Path:
 
 @pytest.mark.parametrize("kind", ["L", "CMYK", "16-bit", "palette", "animated", "transparent", "wrongly named"])
 def test_a_picture_of_any_kind_is_localized_alike(tmp_path: Path, kind: str) -> None:
-    [found] = Localizer(BrightnessPredictor())([save_odd_picture(kind, tmp_path)])
-    assert_bright_is_found(found)
+    [localization] = Localizer(BrightnessPredictor())([save_odd_picture(kind, tmp_path)])
+    assert_bright_is_found(localization)
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 100])
-def test_bad_pictures_are_told_in_their_place_and_change_no_other(tmp_path: Path, batch_size: int) -> None:
+def test_bad_pictures_are_reported_in_order_and_change_no_other(tmp_path: Path, batch_size: int) -> None:
     good = drawn(tmp_path, 5)
     truncated, empty, missing = (tmp_path / name for name in ("truncated.png", "empty.jpg", "missing.png"))
     truncated.write_bytes(good[0].read_bytes()[:-300])
     empty.touch()
     mixed = [good[0], truncated, good[1], good[2], empty, missing, good[3], good[4]]
     localizer = Localizer(BrightnessPredictor(), batch_size=batch_size)
-    found = localizer(mixed)
-    assert [localization.image for localization in found] == list(map(str, mixed))
-    assert as_lines([found[at] for at in (0, 2, 3, 6, 7)]) == as_lines(Localizer(BrightnessPredictor())(good))
+    localizations = localizer(mixed)
+    assert [localization.image for localization in localizations] == list(map(str, mixed))
+    assert as_lines([localizations[at] for at in (0, 2, 3, 6, 7)]) == as_lines(Localizer(BrightnessPredictor())(good))
     for at, reason in ((1, "truncated"), (4, "an empty file; expected a picture"), (5, "cannot be opened")):
-        bad = found[at]
+        bad = localizations[at]
         assert (bad.status, bad.width, bad.height, bad.objects) == ("bad_image", 0, 0, ())
         assert bad.reason.startswith(f"{mixed[at]}: ")
         assert reason in bad.reason
@@ -222,9 +230,9 @@ def test_bad_pictures_are_told_in_their_place_and_change_no_other(tmp_path: Path
 
 
 def test_bad_pictures_alone_never_reach_the_network(tmp_path: Path) -> None:
-    predictor = SamePlacePredictor(None)
-    found = Localizer(predictor, batch_size=2)([tmp_path / "a.png", tmp_path / "b.png", tmp_path / "c.png"])
-    assert [localization.status for localization in found] == ["bad_image"] * 3
+    predictor = FixedPredictor(None)
+    localizations = Localizer(predictor, batch_size=2)([tmp_path / "a.png", tmp_path / "b.png", tmp_path / "c.png"])
+    assert [localization.status for localization in localizations] == ["bad_image"] * 3
     assert predictor.batches == []
 
 
@@ -245,23 +253,23 @@ def test_pictures_are_taken_as_they_are_needed(tmp_path: Path) -> None:
             taken.append(path)
             yield path
 
-    predictor = SamePlacePredictor(((0, 2), (0, 2)))
-    found = Localizer(predictor, batch_size=4).stream(endless())
+    predictor = FixedPredictor(((0, 2), (0, 2)))
+    localizations = Localizer(predictor, batch_size=4).stream(endless())
     assert not taken
     for number in range(1, 20):
-        assert next(found).image == str(paths[(number - 1) % 3])
+        assert next(localizations).image == str(paths[(number - 1) % 3])
         assert len(taken) <= number + 3 * 4
     assert predictor.batches == [4] * 5
-    found.close()  # type: ignore[attr-defined]
+    localizations.close()  # type: ignore[attr-defined]
 
 
 def test_no_pictures_give_nothing() -> None:
-    assert Localizer(SamePlacePredictor(None))([]) == []
-    assert Localizer(SamePlacePredictor(None))([], labels=[]) == []
+    assert Localizer(FixedPredictor(None))([]) == []
+    assert Localizer(FixedPredictor(None))([], labels=[]) == []
 
 
 def as_sources(path: Path) -> dict[str, Picture]:
-    """One picture in every way in which it can be given."""
+    """The sources of one picture, by name."""
     with Image.open(path) as opened:
         picture = opened.copy()
     return {
@@ -289,11 +297,11 @@ def test_one_picture_gives_one_localization_and_a_list_a_list_in_whatever_way_it
 
 def test_a_string_is_a_path_and_not_its_letters(tmp_path: Path) -> None:
     localizer, path = Localizer(BrightnessPredictor()), str(tmp_path / "gone.png")
-    for found in (localizer(path), *localizer.stream(path)):
-        assert (found.status, found.image) == ("bad_image", path)
+    for localization in (localizer(path), *localizer.stream(path)):
+        assert (localization.status, localization.image) == ("bad_image", path)
 
 
-def test_a_bad_picture_in_memory_is_told_like_a_bad_file(tmp_path: Path) -> None:
+def test_a_bad_picture_in_memory_is_reported_like_a_bad_file(tmp_path: Path) -> None:
     (path,) = drawn(tmp_path, 1)
     localizer = Localizer(BrightnessPredictor())
     bad = localizer([path.read_bytes()[:-300], np.zeros((4, 5, 3)), path, b""])
@@ -305,19 +313,19 @@ def test_a_bad_picture_in_memory_is_told_like_a_bad_file(tmp_path: Path) -> None
 
 def test_a_known_class_is_the_object_whichever_is_the_likeliest(tmp_path: Path) -> None:
     Image.new("RGB", (480, 320)).save(tmp_path / "x.png")
-    localizer = Localizer(SamePlacePredictor(((0, 4), (0, 2)), ((0, 4), (6, 8)), ((0, 2), (0, 8))))
+    localizer = Localizer(FixedPredictor(((0, 4), (0, 2)), ((0, 4), (6, 8)), ((0, 2), (0, 8))))
     probabilities = np.exp([0.5, 2.0, 1.0]) / sum(np.exp([0.5, 2.0, 1.0]))
     for label in ("emu", 2, np.int64(2)):
-        found = localizer(tmp_path / "x.png", labels=label)
-        (emu,) = found.objects
+        localization = localizer(tmp_path / "x.png", labels=label)
+        (emu,) = localization.objects
         assert (emu.label, emu.class_id) == ("emu", 2)
         assert emu.score == pytest.approx(probabilities[2])
         assert emu.box[0] > 240
-        assert found.maps.keys() == {2}
-        assert found.maps[2].levels.tolist() == [[0, 0, 0, 0, 0, 0, 255, 255]] * 4
+        assert localization.maps.keys() == {2}
+        assert localization.maps[2].levels.tolist() == [[0, 0, 0, 0, 0, 0, 255, 255]] * 4
     cat, dog = localizer([tmp_path / "x.png"] * 2, labels=["cat", 1])
-    assert [thing.label for thing in (*cat.objects, *dog.objects)] == ["cat", "dog"]
-    assert [thing.score for thing in (*cat.objects, *dog.objects)] == pytest.approx(probabilities[:2])
+    assert [obj.label for obj in (*cat.objects, *dog.objects)] == ["cat", "dog"]
+    assert [obj.score for obj in (*cat.objects, *dog.objects)] == pytest.approx(probabilities[:2])
     assert cat.objects[0].box[2] == 480
     assert dog.objects[0].box[2] < 240
 
@@ -326,20 +334,24 @@ def test_a_known_class_is_the_object_whichever_is_the_likeliest(tmp_path: Path) 
 def test_labels_stay_with_their_pictures_beside_bad_ones(tmp_path: Path, batch_size: int) -> None:
     Image.new("RGB", (48, 32)).save(tmp_path / "x.png")
     full: Rectangle = ((0, 4), (0, 4))
-    localizer = Localizer(SamePlacePredictor(full, full, full), batch_size=batch_size)
+    localizer = Localizer(FixedPredictor(full, full, full), batch_size=batch_size)
     pictures = [tmp_path / name for name in ("x.png", "gone.png", "x.png", "x.png", "gone.png")]
-    for found in (
+    for localizations in (
         localizer(pictures, labels=["cat", "dog", "emu", "dog", "cat"]),
         list(localizer.stream(iter(pictures), labels=iter(["cat", "dog", "emu", "dog", "cat"]))),
     ):
-        assert [[thing.label for thing in one.objects] for one in found] == [["cat"], [], ["emu"], ["dog"], []]
-        assert [one.status for one in found] == ["ok", "bad_image", "ok", "ok", "bad_image"]
+        assert [[obj.label for obj in one.objects] for one in localizations] == [["cat"], [], ["emu"], ["dog"], []]
+        assert [one.status for one in localizations] == ["ok", "bad_image", "ok", "ok", "bad_image"]
 
 
 def test_a_known_class_whose_map_is_flat_is_no_object(tmp_path: Path) -> None:
     Image.new("RGB", (48, 32)).save(tmp_path / "x.png")
-    found = Localizer(SamePlacePredictor(None, ((0, 1), (0, 1)), None))(tmp_path / "x.png", labels="cat")
-    assert (found.status, found.objects, found.reason) == ("ok", (), "the maps are flat: nothing stands out")
+    localization = Localizer(FixedPredictor(None, ((0, 1), (0, 1)), None))(tmp_path / "x.png", labels="cat")
+    assert (localization.status, localization.objects, localization.reason) == (
+        "ok",
+        (),
+        "the maps are flat: nothing stands out",
+    )
 
 
 REFUSED_LABELS: dict[str, tuple[Any, Any, str]] = {
@@ -358,7 +370,7 @@ REFUSED_LABELS: dict[str, tuple[Any, Any, str]] = {
 @pytest.mark.parametrize("case", REFUSED_LABELS)
 def test_labels_that_do_not_fit_are_refused_before_a_picture_is_read(case: str) -> None:
     pictures, labels, message = REFUSED_LABELS[case]
-    predictor = SamePlacePredictor(None)
+    predictor = FixedPredictor(None)
     with pytest.raises(ConfigError) as refused:
         Localizer(predictor)(pictures, labels=labels)
     assert str(refused.value).startswith(message)
@@ -376,10 +388,10 @@ def test_a_stream_whose_labels_end_before_its_pictures_or_after_is_refused(
     pictures: list[str], labels: list[str], message: str
 ) -> None:
     with pytest.raises(ConfigError, match=message):
-        list(Localizer(SamePlacePredictor(None)).stream(iter(pictures), labels=iter(labels)))
+        list(Localizer(FixedPredictor(None)).stream(iter(pictures), labels=iter(labels)))
 
 
-def test_a_name_of_several_classes_is_refused_and_their_numbers_are_told() -> None:
+def test_a_name_of_several_classes_is_refused_with_their_numbers() -> None:
     names = ("jay", "owl", "jay")
     with pytest.raises(ConfigError, match=r"^2 classes are named 'jay'; give the number of one: 0, 2$"):
         find_class("jay", names)
@@ -390,12 +402,12 @@ def test_a_name_of_several_classes_is_refused_and_their_numbers_are_told() -> No
 
 def test_several_objects_of_a_known_class_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"^top_k 2 beside labels; a known class is one object a picture"):
-        Localizer(SamePlacePredictor(None)).stream(["x.png"], labels=["dog"], top_k=2)
+        Localizer(FixedPredictor(None)).stream(["x.png"], labels=["dog"], top_k=2)
     with pytest.raises(ConfigError, match=r"^top_k 0; expected 1 or more"):
-        Localizer(SamePlacePredictor(None)).stream(["x.png"], top_k=0)
+        Localizer(FixedPredictor(None)).stream(["x.png"], top_k=0)
 
 
-def test_what_is_no_picture_is_refused_in_one_line(tmp_path: Path) -> None:
+def test_other_types_than_pictures_are_refused_in_one_line(tmp_path: Path) -> None:
     # In a fresh interpreter, where the types of arguments are not checked.
     script = """if True:
         import sys, tscam

@@ -26,18 +26,18 @@ THRESHOLD = 0.3
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Path:
+def folder(tmp_path: Path) -> Path:
     """A folder with a model of three classes, `model`, and a picture, `0.png`."""
     tiny_model(tmp_path / "model")
     drawn(tmp_path, 1)
     return tmp_path
 
 
-def explained(place: Path, **more: object) -> dict[str, Image.Image]:
+def explained(folder: Path, **more: object) -> dict[str, Image.Image]:
     """The pages by name."""
-    settings: dict[str, Any] = {"out": place / "out", "threshold": THRESHOLD, **more}
-    out = explain(place / "0.png", model=place / "model", **settings)
-    assert out == place / "out"
+    settings: dict[str, Any] = {"out": folder / "out", "threshold": THRESHOLD, **more}
+    out = explain(folder / "0.png", model=folder / "model", **settings)
+    assert out == folder / "out"
     pages = {}
     for path in sorted(out.iterdir()):
         with Image.open(path) as page:
@@ -45,9 +45,9 @@ def explained(place: Path, **more: object) -> dict[str, Image.Image]:
     return pages
 
 
-def seen_by(network: LocalizationModel, place: Path) -> tuple[Tensor, View, Image.Image]:
+def seen_by(network: LocalizationModel, folder: Path) -> tuple[Tensor, View, Image.Image]:
     """The model's view of the picture, and the picture as the pages show it."""
-    picture = read_image(place / "0.png")
+    picture = read_image(folder / "0.png")
     array, view = preprocess(picture, to=network.input_format)
     scale = 960 / max(picture.size)
     shown = picture.resize((round(picture.width * scale), round(picture.height * scale)), Image.Resampling.LANCZOS)
@@ -55,7 +55,7 @@ def seen_by(network: LocalizationModel, place: Path) -> tuple[Tensor, View, Imag
 
 
 def boxed(map_: Tensor, *, shown: Image.Image, view: View, caption: str, class_id: int) -> Image.Image:
-    """A panel with its box, by hand."""
+    """A panel with its box, drawn step by step."""
     raw = map_.numpy()
     box = view.to_picture(boxes_above(localization_map(raw, size_wh=view.view_wh), threshold=THRESHOLD)[:1])[0]
     x, y = (ours / theirs for ours, theirs in zip(shown.size, view.picture_wh, strict=True))
@@ -72,13 +72,13 @@ def assert_same_page(page: Image.Image, panels: list[Image.Image], *, columns: i
     assert np.abs(np.asarray(page).astype(int) - np.asarray(expected)).max() <= 8
 
 
-def test_the_layers_page_has_a_panel_a_layer_their_sum_and_the_rollout(place: Path) -> None:
-    pages = explained(place)
+def test_the_layers_page_has_a_panel_a_layer_their_sum_and_the_rollout(folder: Path) -> None:
+    pages = explained(folder)
     assert list(pages) == ["classes", "coupling", "layers", "methods"]
     assert {page.info["dpi"] for page in pages.values()} == {(299.9994, 299.9994)}  # 300, in pixels a metre
 
-    network = load_model(place / "model").eval()
-    pixels, _, shown = seen_by(network, place)
+    network = load_model(folder / "model").eval()
+    pixels, _, shown = seen_by(network, folder)
     with torch.no_grad():
         features = network.backbone(pixels, Request(records=Record.CLASS_ATTENTION | Record.ATTENTION))
     assert features.class_attention is not None
@@ -93,10 +93,10 @@ def test_the_layers_page_has_a_panel_a_layer_their_sum_and_the_rollout(place: Pa
     assert_same_page(pages["layers"], panels, columns=3)
 
 
-def test_the_other_pages_have_the_maps_and_boxes_of_the_class_that_was_named(place: Path) -> None:
-    pages = explained(place, label="dog", methods=("ts-cam", "cam"))
-    network = load_model(place / "model").eval()
-    pixels, view, shown = seen_by(network, place)
+def test_the_other_pages_have_the_maps_and_boxes_of_the_class_that_was_named(folder: Path) -> None:
+    pages = explained(folder, label="dog", methods=("ts-cam", "cam"))
+    network = load_model(folder / "model").eval()
+    pixels, view, shown = seen_by(network, folder)
     with torch.no_grad():
         logits, order, maps = network.localize(pixels, top_k=3)
         features = network.backbone(pixels, Request(records=Record.CLASS_ATTENTION))
@@ -137,30 +137,30 @@ def panel_count(page: Image.Image) -> int:
                for y in rows for column in range(page.width // width))  # fmt: skip
 
 
-def test_all_methods_that_read_the_weights_are_compared_and_none_twice(place: Path) -> None:
-    assert panel_count(explained(place)["methods"]) == 1 + 5  # attention, cam, grad-cam, rollout, ts-cam
-    assert panel_count(explained(place, methods=("cam", "cam"), overwrite=True)["methods"]) == 1 + 1
+def test_all_methods_that_read_the_weights_are_compared_and_none_twice(folder: Path) -> None:
+    assert panel_count(explained(folder)["methods"]) == 1 + 5  # attention, cam, grad-cam, rollout, ts-cam
+    assert panel_count(explained(folder, methods=("cam", "cam"), overwrite=True)["methods"]) == 1 + 1
 
 
-def test_of_a_cnn_there_are_no_layers_and_two_methods(place: Path) -> None:
+def test_a_cnn_has_no_layers_and_two_methods(folder: Path) -> None:
     with torch.random.fork_rng():
         torch.manual_seed(1)
         network = create_model("test_resnet", label_names=["cat", "dog", "emu"], method="cam", image_size=96)
-    save_model(network, place / "model")
-    pages = explained(place)
+    save_model(network, folder / "model")
+    pages = explained(folder)
     assert list(pages) == ["classes", "coupling", "methods"]
     assert panel_count(pages["methods"]) == 1 + 2
     assert panel_count(pages["coupling"]) == 1 + 2  # semantic map, and with its box
     assert panel_count(pages["classes"]) == 1 + 3
 
 
-def test_a_map_that_is_flat_gives_a_panel_without_a_box_that_says_so(place: Path) -> None:
-    network = load_model(place / "model")
+def test_a_map_that_is_flat_gives_a_panel_without_a_box_that_says_so(folder: Path) -> None:
+    network = load_model(folder / "model")
     with torch.no_grad():
         network.method.head.weight.zero_()
-    save_model(network, place / "model")
-    pages = explained(place, methods=("cam",), label="cat")
-    _, _, shown = seen_by(network, place)
+    save_model(network, folder / "model")
+    pages = explained(folder, methods=("cam",), label="cat")
+    _, _, shown = seen_by(network, folder)
     title = draw_panel(shown, caption="0.png\ncat, threshold 0.3")
     flat = draw_panel(shown, map=np.zeros((4, 4), dtype=np.uint8), caption="cam, no box")
     assert_same_page(pages["methods"], [title, flat], columns=2)
@@ -180,35 +180,37 @@ REFUSED: dict[str, tuple[dict[str, object], type[TscamError], str]] = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_the_model_does_not_have_is_refused_and_nothing_written(case: str, place: Path) -> None:
-    more, kind, message = REFUSED[case]
-    with pytest.raises(kind) as caught:
-        explained(place, **more)
+def test_labels_and_methods_that_the_model_does_not_have_are_refused_and_nothing_written(
+    case: str, folder: Path
+) -> None:
+    settings, error, message = REFUSED[case]
+    with pytest.raises(error) as caught:
+        explained(folder, **settings)
     assert str(caught.value).startswith(message)
     assert "\n" not in str(caught.value)
-    assert not (place / "out").exists()
+    assert not (folder / "out").exists()
 
 
-def test_a_picture_that_cannot_be_read_is_refused_and_nothing_written(place: Path) -> None:
-    (place / "0.png").write_bytes((place / "0.png").read_bytes()[:40])
+def test_a_picture_that_cannot_be_read_is_refused_and_nothing_written(folder: Path) -> None:
+    (folder / "0.png").write_bytes((folder / "0.png").read_bytes()[:40])
     with pytest.raises(ImageError, match=r"0\.png"):
-        explained(place)
-    assert not (place / "out").exists()
+        explained(folder)
+    assert not (folder / "out").exists()
 
 
-def test_a_folder_in_use_is_kept(place: Path) -> None:
-    (place / "out").mkdir()
-    (place / "out" / "precious.txt").touch()
+def test_a_folder_in_use_is_kept(folder: Path) -> None:
+    (folder / "out").mkdir()
+    (folder / "out" / "precious.txt").touch()
     with pytest.raises(OutputError, match="the folder is not empty"):
-        explained(place)
-    assert [path.name for path in (place / "out").iterdir()] == ["precious.txt"]
+        explained(folder)
+    assert [path.name for path in (folder / "out").iterdir()] == ["precious.txt"]
 
 
-def test_scores_that_are_no_numbers_are_refused_and_nothing_written(place: Path) -> None:
-    network = load_model(place / "model")
+def test_scores_that_are_no_numbers_are_refused_and_nothing_written(folder: Path) -> None:
+    network = load_model(folder / "model")
     with torch.no_grad():
         network.backbone.get_parameter("vit.norm.weight").fill_(3e38)  # finite, but what it makes is not
-    save_model(network, place / "model")
+    save_model(network, folder / "model")
     with pytest.raises(WeightsError, match="model: scores or maps that are not finite; take weights"):
-        explained(place)
-    assert not (place / "out").exists()
+        explained(folder)
+    assert not (folder / "out").exists()

@@ -1,4 +1,4 @@
-"""Localizing finds its pictures at any depth and writes lines, drawings, annotations and what was bad, or nothing."""
+"""Localizing finds pictures at any depth and writes lines, drawings, annotations and a list of bad ones, or nothing."""
 
 import csv
 import json
@@ -24,19 +24,19 @@ def model(tmp_path: Path) -> Path:
     return tiny_model(tmp_path / "model", label_names=("cat", "=dog", "эму"))
 
 
-def test_the_verb_writes_lines_drawings_annotations_and_what_was_bad(tmp_path: Path, model: Path) -> None:
+def test_the_verb_writes_lines_drawings_annotations_and_a_list_of_bad_pictures(tmp_path: Path, model: Path) -> None:
     pictures = tmp_path / "pictures"
     good = drawn(pictures / "deep" / "er", 3)
     (pictures / "deep" / "x.jpg").touch()
     (pictures / "notes.txt").write_text("no picture")
-    told: list[tuple[int, int]] = []
+    progress: list[tuple[int, int]] = []
     config = LocalizeConfig(out=tmp_path / "out", top_k=2, to=("coco",), draw=True, batch_size=2, threshold=0.5)
-    out = localize([pictures], model=model, config=config, on_progress=lambda *at: told.append(at))
+    out = localize([pictures], model=model, config=config, on_progress=lambda *at: progress.append(at))
     assert out == tmp_path / "out"
     assert sorted(path.name for path in out.iterdir()) == [
         "annotations", "bad_images.csv", "drawings", "localizations.jsonl",
     ]  # fmt: skip
-    assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    assert progress == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
     lines = list(read_localizations(out / "localizations.jsonl"))
     assert [line.image for line in lines] == list(map(str, [*good, pictures / "deep" / "x.jpg"]))
@@ -48,11 +48,11 @@ def test_the_verb_writes_lines_drawings_annotations_and_what_was_bad(tmp_path: P
             assert (line.width, line.height) == picture.size
         assert len(line.objects) == 2
         assert line.objects[0].score >= line.objects[1].score > 0
-        for thing in line.objects:
-            x0, y0, x1, y1 = thing.box
+        for obj in line.objects:
+            x0, y0, x1, y1 = obj.box
             assert 0 <= x0 < x1 <= line.width
             assert 0 <= y0 < y1 <= line.height
-            levels = line.maps[thing.class_id].levels
+            levels = line.maps[obj.class_id].levels
             assert levels.shape == (4, 4)
             assert (levels.min(), levels.max()) == (0, 255)
 
@@ -66,9 +66,9 @@ def test_the_verb_writes_lines_drawings_annotations_and_what_was_bad(tmp_path: P
     for image, line in zip(written, lines, strict=False):
         assert (image["width"], image["height"]) == (line.width, line.height)
         entries = coco.loadAnns(coco.getAnnIds(imgIds=[image["id"]]))
-        assert [entry["category_id"] for entry in entries] == [thing.class_id + 1 for thing in line.objects]
-        for entry, thing in zip(entries, line.objects, strict=True):
-            x0, y0, x1, y1 = thing.box
+        assert [entry["category_id"] for entry in entries] == [obj.class_id + 1 for obj in line.objects]
+        for entry, obj in zip(entries, line.objects, strict=True):
+            x0, y0, x1, y1 = obj.box
             assert entry["bbox"] == [x0, y0, x1 - x0, y1 - y0]
 
     drawings = sorted((out / "drawings").iterdir())
@@ -89,12 +89,12 @@ def test_a_known_class_has_the_box_map_and_score_that_it_has_among_all_classes(
     among_all = localizer(path, top_k=3)
     for expected in among_all.objects:
         known = localizer(path, labels=expected.label)
-        (found,) = known.objects
-        assert (found.label, found.class_id) == (expected.label, expected.class_id)
-        assert found.score == pytest.approx(expected.score, rel=1e-5)
-        assert found.box == pytest.approx(expected.box)
-        assert known.maps[found.class_id].to_raw() == pytest.approx(
-            among_all.maps[found.class_id].to_raw(), rel=0.01, abs=1e-6
+        (obj,) = known.objects
+        assert (obj.label, obj.class_id) == (expected.label, expected.class_id)
+        assert obj.score == pytest.approx(expected.score, rel=1e-5)
+        assert obj.box == pytest.approx(expected.box)
+        assert known.maps[obj.class_id].to_raw() == pytest.approx(
+            among_all.maps[obj.class_id].to_raw(), rel=0.01, abs=1e-6
         )
 
 
@@ -102,13 +102,13 @@ def test_a_model_in_memory_localizes_like_its_folder(tmp_path: Path, model: Path
     pictures, network = drawn(tmp_path / "pictures", 2), load_model(model)
     assert as_lines(load(network)(pictures)) == as_lines(load(model)(pictures))
     lines = []
-    for name, given in (("a", network), ("b", model), ("c", str(model))):
-        out = localize(str(tmp_path / "pictures"), model=given, config=LocalizeConfig(out=tmp_path / name))
+    for name, source in (("a", network), ("b", model), ("c", str(model))):
+        out = localize(str(tmp_path / "pictures"), model=source, config=LocalizeConfig(out=tmp_path / name))
         lines.append((out / "localizations.jsonl").read_text())
     assert lines[0] == lines[1] == lines[2]
 
 
-def test_without_bad_pictures_and_wishes_there_are_the_lines_alone(tmp_path: Path, model: Path) -> None:
+def test_without_options_and_bad_pictures_only_lines_are_written(tmp_path: Path, model: Path) -> None:
     out = localize(drawn(tmp_path / "pictures", 2), model=model, config=LocalizeConfig(out=tmp_path / "out"))
     assert [path.name for path in out.iterdir()] == ["localizations.jsonl"]
     assert len((out / "localizations.jsonl").read_text().splitlines()) == 2
@@ -122,7 +122,7 @@ def test_a_name_that_takes_all_the_bytes_a_name_may_have_is_drawn(tmp_path: Path
     assert drawing.name.startswith("000001-🦊🦊🦊")
 
 
-def test_a_picture_that_is_given_twice_is_localized_once(tmp_path: Path, model: Path) -> None:
+def test_a_picture_that_is_named_twice_is_localized_once(tmp_path: Path, model: Path) -> None:
     paths = drawn(tmp_path / "pictures", 2)
     again = tmp_path / "pictures" / ".." / "pictures" / "1.png"
     config = LocalizeConfig(out=tmp_path / "out", to=("coco",))
@@ -156,29 +156,29 @@ def test_folders_are_searched_at_any_depth_and_sorted(tmp_path: Path) -> None:
     for name in ("b/2.png", "b/10.PNG", "a/z/1.webp", "c.jpeg", "a/notes.txt", "a/readme", "b/._2.png", "a/table.csv"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    found = find_pictures([tmp_path / "c.jpeg", tmp_path / "b", tmp_path / "a"])
-    names = [path.relative_to(tmp_path).as_posix() for path in found]
+    pictures = find_pictures([tmp_path / "c.jpeg", tmp_path / "b", tmp_path / "a"])
+    names = [path.relative_to(tmp_path).as_posix() for path in pictures]
     assert names == ["c.jpeg", "b/10.PNG", "b/2.png", "a/z/1.webp"]
-    assert find_pictures([tmp_path]) == sorted(found)
+    assert find_pictures([tmp_path]) == sorted(pictures)
 
 
 def test_a_file_is_taken_whatever_its_name(tmp_path: Path) -> None:
     (tmp_path / "scan.001").touch()
     (tmp_path / "link.jpg").symlink_to(tmp_path / "nowhere.jpg")
-    given = [tmp_path / "scan.001", tmp_path / "link.jpg"]
-    assert find_pictures(given) == given
+    paths = [tmp_path / "scan.001", tmp_path / "link.jpg"]
+    assert find_pictures(paths) == paths
 
 
 def test_paths_without_pictures_are_refused(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "a.txt").touch()
-    for name, said in (
+    for name, message in (
         ("empty", "no pictures in this folder"),
         ("notes", r"\.jpeg"),
         ("gone", "no such file or folder"),
     ):
-        with pytest.raises(DataError, match=said) as refused:
+        with pytest.raises(DataError, match=message) as refused:
             find_pictures([tmp_path / name])
         assert str(refused.value).startswith(str(tmp_path / name))
     with pytest.raises(DataError, match="no pictures given"):
