@@ -1,6 +1,5 @@
 """The files of an evaluation: `metrics.json`, `per_image.jsonl` with a line for every picture, `missing.csv`."""
 
-import base64
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from tscam.datasets import Dataset, write_wsol_metadata
+from tscam.localization import encode_levels
 from tscam.metrics.picture import JudgedPicture
 from tscam.metrics.summary import ProtocolResult
 from tscam.metrics.ts_cam import OUTCOMES
@@ -72,7 +72,6 @@ def write_metadata(folder: Path, dataset: Dataset, sizes_wh: Sequence[tuple[int,
 
 
 def _line(picture: JudgedPicture, index: int, results: Mapping[str, ProtocolResult]) -> dict[str, object]:
-    shown = picture.shown
     return {
         "image": picture.image,
         "picture": list(picture.picture_wh),
@@ -80,7 +79,7 @@ def _line(picture: JudgedPicture, index: int, results: Mapping[str, ProtocolResu
         "top_classes": list(picture.top_classes),
         "truths": picture.truths.tolist(),
         "fault": picture.fault,
-        "map": {"grid": list(shown.shape), "uint8": base64.b64encode(shown.tobytes()).decode()},
+        "map": encode_levels(picture.shown),
         "protocols": {name: _picture_scores(result, index) for name, result in results.items()},
     }
 
