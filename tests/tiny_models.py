@@ -117,9 +117,9 @@ class NarrowModel(LocalizationModel):
 
     room = 2
 
-    def forward(self, pixels: Tensor, draws: Tensor | None = None) -> Tensor:
+    def forward(self, pixels: Tensor, *, draws: Tensor | None = None) -> Tensor:
         self._take(len(pixels))
-        return super().forward(pixels, draws)
+        return super().forward(pixels, draws=draws)
 
     def loss(
         self, pixels: Tensor, labels: Tensor, *, draws: Tensor | None = None, label_smoothing: float = 0.0

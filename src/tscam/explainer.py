@@ -252,7 +252,7 @@ def _methods_reading(network: LocalizationModel, names: Sequence[str]) -> dict[s
         if name == network.spec.method:
             readers[name] = network.method
             continue
-        method = create_method(name, network.backbone, len(network.spec.label_names), {})
+        method = create_method(name, network.backbone, num_classes=len(network.spec.label_names), args={})
         if _shapes(method.state_dict()) == _shapes(weights):
             method.load_state_dict(weights)
             readers[name] = method.to(next(network.parameters()).device).eval()

@@ -50,7 +50,9 @@ class LocalizationModel(nn.Module):
         self.backbone = create_backbone(
             spec.backbone, image_hw=spec.image_hw, weights=weights, drop_path=drop_path, args=spec.backbone_args
         )
-        self.method = create_method(spec.method, self.backbone, len(spec.label_names), spec.method_args)
+        self.method = create_method(
+            spec.method, self.backbone, num_classes=len(spec.label_names), args=spec.method_args
+        )
         if self.backbone.classifier is not None:
             self.method.initialize_from(self.backbone.classifier)
 
@@ -60,7 +62,7 @@ class LocalizationModel(nn.Module):
         return InputFormat(size_hw=self.spec.image_hw, mean=self.backbone.mean, std=self.backbone.std)
 
     def forward(
-        self, pixels: Float[Tensor, "b 3 H W"], draws: Float[Tensor, "b branches"] | None = None
+        self, pixels: Float[Tensor, "b 3 H W"], *, draws: Float[Tensor, "b branches"] | None = None
     ) -> Float[Tensor, "b c"]:
         """Logits. The backbone records only what the method needs for them.
 
@@ -126,6 +128,20 @@ class LocalizationModel(nn.Module):
             ) from fault
         return other
 
+    def tensors(self) -> dict[str, Tensor]:
+        """All weights under their published names: the authors' and timm's."""
+        return {self._published(name): tensor for name, tensor in self.state_dict().items()}
+
+    def load_tensors(self, tensors: Mapping[str, Tensor], *, source: str) -> None:
+        """Load weights under their published names.
+
+        Raises:
+            WeightsError: names `source`, and the missing, unexpected or misshapen tensors.
+        """
+        names = {self._published(name): name for name in self.state_dict()}
+        require_same_layout(tensors, expected=self.tensors(), source=source)
+        self.load_state_dict({names[published]: tensor for published, tensor in tensors.items()})
+
     def _training_features(
         self, pixels: Float[Tensor, "b 3 H W"], draws: Float[Tensor, "b branches"] | None
     ) -> Features:
@@ -142,20 +158,6 @@ class LocalizationModel(nn.Module):
                 f"method {name!r} needs another head than weights trained for {self.spec.method!r} have; use one of "
                 f"{readers}, or train with --method {name}"
             )
-
-    def tensors(self) -> dict[str, Tensor]:
-        """All weights under their published names: the authors' and timm's."""
-        return {self._published(name): tensor for name, tensor in self.state_dict().items()}
-
-    def load_tensors(self, tensors: Mapping[str, Tensor], *, source: str) -> None:
-        """Load weights under their published names.
-
-        Raises:
-            WeightsError: names `source`, and the missing, unexpected or misshapen tensors.
-        """
-        names = {self._published(name): name for name in self.state_dict()}
-        require_same_layout(tensors, expected=self.tensors(), source=source)
-        self.load_state_dict({names[published]: tensor for published, tensor in tensors.items()})
 
     def _published(self, name: str) -> str:
         if name.startswith("backbone."):

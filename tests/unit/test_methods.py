@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from tscam.backbones.base import Backbone, Classifier
 from tscam.backbones.features import Features, Record, Request
 from tscam.errors import ConfigError
-from tscam.methods import Method, create_method, methods
+from tscam.methods import Method, create_method, methods, supported_methods
 from tscam.methods.attention_maps import attention_map
 from tscam.methods.ts_cam import couple
 
@@ -43,7 +43,7 @@ class Bare(Backbone):
 
 def method(name: str, **args: Any) -> Method:
     torch.manual_seed(4)
-    return create_method(name, Bare(), CLASSES, args).double()
+    return create_method(name, Bare(), num_classes=CLASSES, args=args).double()
 
 
 def naive_attention_map(class_attention: Tensor, *, prefix: int) -> list[list[list[float]]]:
@@ -249,7 +249,7 @@ def test_relu_takes_the_semantic_maps_negative_values_alone_and_is_off_as_publis
 )
 def test_an_option_out_of_range_is_refused_with_the_range(name: str, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        create_method(name, Bare(), CLASSES, options)
+        create_method(name, Bare(), num_classes=CLASSES, args=options)
     assert str(caught.value).startswith(message)
     assert "\n" not in str(caught.value)
 
@@ -262,9 +262,29 @@ class WithoutClassToken(Bare):
 def test_a_method_of_attention_is_refused_without_a_class_token_and_others_are_named(name: str) -> None:
     message = f"method '{name}' reads the class token's attention, .* no class token; use one of cam, grad-cam$"
     with pytest.raises(ConfigError, match=message):
-        create_method(name, WithoutClassToken(), CLASSES, {})
+        create_method(name, WithoutClassToken(), num_classes=CLASSES, args={})
     for other in ("cam", "grad-cam"):
-        create_method(other, WithoutClassToken(), CLASSES, {})
+        create_method(other, WithoutClassToken(), num_classes=CLASSES, args={})
+
+
+class PooledScores(Method):
+    """A method of the classifier's input, for training alone."""
+
+    training_requests = Request(records=Record.POOLED)
+
+
+def test_a_method_is_refused_where_a_record_of_its_training_is_not_supported(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Convolutions(Bare):
+        supports = Record.GRADIENT
+
+    monkeypatch.setitem(methods._entries, "pooled-scores", PooledScores)  # registered for this test alone
+    assert "pooled-scores" in supported_methods(Bare())
+    assert supported_methods(Convolutions()) == ["cam", "grad-cam"]
+    message = (
+        r"^method 'pooled-scores' needs records that this backbone does not return \(POOLED\); use one of cam, grad"
+    )
+    with pytest.raises(ConfigError, match=message):
+        create_method("pooled-scores", Convolutions(), num_classes=CLASSES, args={})
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ def one_step(learner: Learner, batch: Batch, *, number: int = 1, rate_factor: fl
 
 
 def logits_of(model: LocalizationModel, batch: Batch) -> Tensor:
-    return model(normalized(batch.pixels, to=model.input_format), batch.draws)
+    return model(normalized(batch.pixels, to=model.input_format), draws=batch.draws)
 
 
 # The loss

@@ -34,7 +34,7 @@ class Classifier:
 
 
 class Backbone(nn.Module):
-    """Pixels → features. A subclass writes `forward` and `layer_of`, and sets the attributes that differ from here.
+    """Pixels → features. A subclass writes `forward` and `layer_index`, and sets the attributes that differ from here.
 
     Attributes:
         published_prefix: prefix of its parameters' names that their published names lack.

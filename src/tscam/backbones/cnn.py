@@ -9,14 +9,7 @@ from jaxtyping import Float
 from timm.models import group_parameters
 from torch import Tensor, nn
 
-from tscam.backbones.base import (
-    Backbone,
-    BackboneFamily,
-    Classifier,
-    ModelArgs,
-    StartWeights,
-    backbone_families,
-)
+from tscam.backbones.base import Backbone, BackboneFamily, Classifier, ModelArgs, StartWeights, backbone_families
 from tscam.backbones.creation import create_timm, require_architecture
 from tscam.backbones.features import Features, Request
 from tscam.backbones.tensors import load_tensors, read_tensors
@@ -36,13 +29,12 @@ class CnnBackbone(Backbone):
     published_prefix = "cnn."
     head_name = "linear"
 
-    def __init__(self, cnn: Any, *, image_hw: tuple[int, int], classifier: Classifier | None = None) -> None:
+    def __init__(self, cnn: Any, *, image_hw: tuple[int, int]) -> None:
         super().__init__()
         self.cnn = cnn
         settings = cnn.pretrained_cfg
         self.published_heads = {"head": settings["classifier"]}
         self.mean, self.std = settings["mean"], settings["std"]
-        self.classifier = classifier
         self._layers = group_parameters(cnn, cnn.group_matcher(coarse=False), reverse=True)
         self.num_layers = max(self._layers.values()) + 2
         map_ = _cut_after_last_map(cnn, image_hw)
@@ -53,8 +45,7 @@ class CnnBackbone(Backbone):
         walk = Walk(request)
         with walk.before_leaf():
             map_ = self.cnn.forward_features(pixels)
-        tokens = walk.as_leaf(map_.flatten(2).transpose(1, 2))
-        return walk.features(patch_tokens=tokens.unflatten(1, map_.shape[2:]), prefix_tokens=tokens[:, :0])
+        return walk.map_features(map_)
 
     def layer_index(self, parameter: str) -> int:
         return int(self._layers[parameter.removeprefix("cnn.")])

@@ -44,8 +44,7 @@ class VggCamBackbone(Backbone):
         walk = Walk(request)
         with walk.before_leaf():
             map_ = self.conv6(self.features(pixels)).relu()
-        tokens = walk.as_leaf(map_.flatten(2).transpose(1, 2))
-        return walk.features(patch_tokens=tokens.unflatten(1, map_.shape[2:]), prefix_tokens=tokens[:, :0])
+        return walk.map_features(map_)
 
     def layer_index(self, parameter: str) -> int:
         convolution = re.match(r"features\.(\d+)\.", parameter)

@@ -70,15 +70,9 @@ class Walk:
         """The context of everything before the leaf: it builds no graph if gradients are requested."""
         return torch.no_grad() if self._request.needs_gradient else nullcontext()
 
-    def as_leaf(self, tokens: Float[Tensor, "b t e"]) -> Float[Tensor, "b t e"]:
-        """Return the tokens; if gradients are requested, as the leaf of a new graph."""
-        if self._request.needs_gradient:
-            tokens = self._leaf = tokens.detach().requires_grad_()
-        return tokens
-
     def enter_attention(self, tokens: Float[Tensor, "b t e"], *, block: int) -> Float[Tensor, "b t e"]:
         """Return the normed tokens that enter the attention of a block; those of the last block are the leaf."""
-        return self.as_leaf(tokens) if block == self._num_blocks - 1 else tokens
+        return self._as_leaf(tokens) if block == self._num_blocks - 1 else tokens
 
     def attend(self, attn: Any, tokens: Float[Tensor, "b t d"], heads: Heads) -> Float[Tensor, "b t d"]:
         """Record the attention of a timm layer, and return the layer's output: mix, norm, gate, project.
@@ -134,6 +128,17 @@ class Walk:
             branch=branch,
             leaf=self._leaf,
         )
+
+    def map_features(self, map_: Float[Tensor, "b d h w"]) -> Features:
+        """Return the last map of a CNN as features: its pixels are the patch tokens, and the leaf."""
+        tokens = self._as_leaf(map_.flatten(2).transpose(1, 2))
+        return self.features(patch_tokens=tokens.unflatten(1, map_.shape[2:]), prefix_tokens=tokens[:, :0])
+
+    def _as_leaf(self, tokens: Float[Tensor, "b t e"]) -> Float[Tensor, "b t e"]:
+        """Return the tokens; if gradients are requested, as the leaf of a new graph."""
+        if self._request.needs_gradient:
+            tokens = self._leaf = tokens.detach().requires_grad_()
+        return tokens
 
 
 def split_heads(attn: Any, qkv: Float[Tensor, "b t e3"]) -> tuple[Tensor, Tensor, Tensor]:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tscam.backbones.base import Backbone, Classifier, HeadName
-from tscam.backbones.features import Features, Request
+from tscam.backbones.features import Features, Record, Request
 from tscam.errors import ConfigError
 from tscam.methods.head import heads
 from tscam.registry import MethodArgs, Registry
@@ -19,8 +19,7 @@ class Method(nn.Module):
     """Features → class scores and raw localization maps.
 
     By default a method has one head, chosen by the backbone. Its scores are the head's mean over the grid, plus those
-    of a second branch if the backbone has one, and its loss is their cross-entropy. Then a subclass writes
-    only `maps`.
+    of a second branch if the backbone has one; its loss is their cross-entropy. A subclass then writes `maps` alone.
 
     Attributes:
         requests: what `maps` needs of the backbone.
@@ -45,6 +44,11 @@ class Method(nn.Module):
     def head_name(cls, backbone: Backbone) -> HeadName:
         """Name of the method's head on a backbone."""
         return cls.fixed_head or backbone.head_name
+
+    @classmethod
+    def required_records(cls) -> Record:
+        """All records that the method needs of a backbone, for maps and for training."""
+        return (cls.requests | cls.training_requests).records
 
     def logits(self, features: Features) -> Float[Tensor, "b c"]:
         """Score of each class."""
@@ -88,7 +92,7 @@ class Method(nn.Module):
 methods: Registry[type[Method]] = Registry("method")
 
 
-def create_method(name: str, backbone: Backbone, num_classes: int, args: MethodArgs) -> Method:
+def create_method(name: str, backbone: Backbone, *, num_classes: int, args: MethodArgs) -> Method:
     """Create the method of that name on a backbone.
 
     Raises:
@@ -96,11 +100,14 @@ def create_method(name: str, backbone: Backbone, num_classes: int, args: MethodA
             that it supports.
     """
     method_class = methods[name]
-    if method_class.requests.records not in backbone.supports:
-        raise ConfigError(
-            f"method {name!r} reads the class token's attention, and this backbone has no class token; "
-            f"use one of {', '.join(supported_methods(backbone))}"
+    if missing := method_class.required_records() & ~backbone.supports:
+        reads_attention = missing & (Record.CLASS_ATTENTION | Record.ATTENTION)
+        reason = (
+            "reads the class token's attention, and this backbone has no class token"
+            if reads_attention
+            else f"needs records that this backbone does not return ({missing.name})"
         )
+        raise ConfigError(f"method {name!r} {reason}; use one of {', '.join(supported_methods(backbone))}")
     options = [
         option for option in inspect.signature(method_class).parameters if option not in ("backbone", "num_classes")
     ]
@@ -114,4 +121,4 @@ def create_method(name: str, backbone: Backbone, num_classes: int, args: MethodA
 
 def supported_methods(backbone: Backbone) -> list[str]:
     """Names of the methods that work on a backbone, sorted."""
-    return [name for name in methods if methods[name].requests.records in backbone.supports]
+    return [name for name in methods if methods[name].required_records() in backbone.supports]

@@ -38,7 +38,7 @@ def lines_of(kind: Kind, *, pattern: str = "*") -> list[str]:
 
 def _without_attention() -> str:
     reads = Record.CLASS_ATTENTION | Record.ATTENTION
-    return " ".join(name for name in methods if not methods[name].requests.records & reads)
+    return " ".join(name for name in methods if not methods[name].required_records() & reads)
 
 
 _READ_BY: dict[Served, Callable[[], str]] = {
