@@ -289,10 +289,10 @@ class _Watch:
         from torch.nn.modules.module import register_module_forward_pre_hook
         from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
-        from tscam.model import LocalizationModel
+        from tscam.backbones.base import Backbone
 
         def forward(module: object, _: object) -> None:
-            if isinstance(module, LocalizationModel) and module.training:
+            if isinstance(module, Backbone) and module.training:
                 self.has_begun = True
                 self._happens("step: forward")
 
