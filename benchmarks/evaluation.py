@@ -157,8 +157,8 @@ def _by_level(map_: np.ndarray, boxes: np.ndarray) -> np.ndarray:
         each.name: judge_levels(leveled, truths_in_view(boxes, each, view=view, rule="ilsvrc"), each) for each in ASKED
     }
     picture = JudgedPicture(
-        image="", label=0, top_classes=(), picture_wh=PICTURE_WH, truths=boxes, boxes=scores, pixels={}, own_levels={},
-        shown=np.zeros((1, 1), dtype=np.uint8),
+        image="", label=0, top_classes=(), picture_wh=PICTURE_WH, truths=boxes, boxes=scores, pixels={}, map_levels={},
+        small_map=np.zeros((1, 1), dtype=np.uint8),
     )  # fmt: skip
     return _hits([picture])
 

@@ -47,11 +47,11 @@ def picture(
     top_classes: tuple[int, ...] = (),
     truths: Sequence[Sequence[float]] = ((0, 0, 10, 10),),
     pixels: Mapping[str, PixelScores] | None = None,
-    own_levels: Mapping[str, int] | None = None,
+    map_levels: Mapping[str, int] | None = None,
 ) -> JudgedPicture:
     """Of 100 by 50 pixels."""
     return JudgedPicture(
         image=image, label=label, top_classes=top_classes, picture_wh=(100, 50),
         truths=np.array(truths, dtype=float).reshape(-1, 4), boxes=boxes or {}, pixels=pixels or {},
-        own_levels=own_levels or {}, shown=np.zeros((2, 3), dtype=np.uint8),
+        map_levels=map_levels or {}, small_map=np.zeros((2, 3), dtype=np.uint8),
     )  # fmt: skip

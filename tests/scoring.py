@@ -24,11 +24,12 @@ class Scored:
         return 100 * float(column.sum()) / len(column)
 
     def lines(self) -> list[str]:
-        """All that was found of each picture, as text."""
+        """The result of each picture, as text."""
         assert self.columns.boxes is not None
         assert self.columns.outcomes is not None
         return [
-            f"{picture.image} {picture.label} {picture.top_classes} {picture.shown.tolist()} {iou!r} {box} {outcome}"
+            f"{picture.image} {picture.label} {picture.top_classes} {picture.small_map.tolist()} "
+            f"{iou!r} {box} {outcome}"
             for picture, iou, box, outcome in zip(
                 self.pictures, self.columns.iou.tolist(), self.columns.boxes.tolist(), self.columns.outcomes.tolist(),
                 strict=True,

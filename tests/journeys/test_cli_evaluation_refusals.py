@@ -26,7 +26,7 @@ def spoil_nan(maps: Path, image: str, data: Path) -> str:  # noqa: ARG001
     map_ = read_map(map_path(maps, image)).astype(np.float32)
     map_[100, 3] = np.nan
     write_map(map_path(maps, image), map_)
-    return f"{map_path(maps, image)}: holds NaN or infinity; expected finite numbers"
+    return f"{map_path(maps, image)}: NaN or infinity in the map; expected finite numbers"
 
 
 def spoil_range(maps: Path, image: str, data: Path) -> str:  # noqa: ARG001

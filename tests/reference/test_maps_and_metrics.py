@@ -39,7 +39,7 @@ def test_all_eleven_outcomes_of_160_images_are_the_official_ones(threshold: str)
                 image=str(index), label=int(label), top_classes=tuple(np.argsort(-logits, kind="stable")[:5].tolist()),
                 picture_wh=(size, size), truths=np.array(tables["boxes"][index], dtype=float),
                 boxes={"ts-cam": judge_levels(level_map(shown), np.array(tables["boxes"][index]), TS_CAM)},
-                pixels={}, own_levels={}, shown=np.zeros((1, 1), dtype=np.uint8),
+                pixels={}, map_levels={}, small_map=np.zeros((1, 1), dtype=np.uint8),
             )
         )  # fmt: skip
     columns = columns_of(pictures, TS_CAM, thresholds={"gt_known_loc": float(threshold)})

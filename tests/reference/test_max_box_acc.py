@@ -65,7 +65,7 @@ def _judged() -> Iterator[JudgedPicture]:
                 )
                 for protocol in ASKED
             },
-            pixels={"pxap": pixels}, own_levels={}, shown=np.zeros((1, 1), dtype=np.uint8),
+            pixels={"pxap": pixels}, map_levels={}, small_map=np.zeros((1, 1), dtype=np.uint8),
         )  # fmt: skip
 
 

@@ -69,7 +69,8 @@ def facts(judged: Mapping[str, object]) -> dict[str, dict[str, object]]:
 def all_facts(picture: JudgedPicture) -> tuple[object, ...]:
     return (
         picture.image, picture.label, picture.top_classes, picture.picture_wh, picture.truths.tolist(),
-        facts(picture.boxes), facts(picture.pixels), dict(picture.own_levels), picture.shown.tolist(), picture.fault,
+        facts(picture.boxes), facts(picture.pixels), dict(picture.map_levels), picture.small_map.tolist(),
+        picture.fault,
     )  # fmt: skip
 
 
@@ -83,8 +84,8 @@ def test_protocols_beside_one_another_judge_as_each_alone(masks: Masks, policy: 
         for part in ("boxes", "pixels"):
             ours, theirs = facts(getattr(alone, part)), facts(getattr(together, part))
             assert ours == {name: theirs[name] for name in ours}
-        assert alone.own_levels == {name: together.own_levels[name] for name in alone.own_levels}
-    assert set(together.own_levels) == (set() if policy is None else {protocol.name for protocol in ALL})
+        assert alone.map_levels == {name: together.map_levels[name] for name in alone.map_levels}
+    assert set(together.map_levels) == (set() if policy is None else {protocol.name for protocol in ALL})
 
 
 def test_boxes_are_those_of_the_map_in_each_protocols_view() -> None:
@@ -103,7 +104,7 @@ def test_the_own_level_is_the_policys_for_the_map_in_bytes(masks: Masks, policy:
     found = judge(*ALL, policy=policy)(task(raw_map(), masks=masks))
     for protocol in ALL:
         map_ = map_in_view(raw_map(), protocol, view_wh=VIEW_WH)
-        assert found.own_levels[protocol.name] == threshold_policy(policy).level((map_ * 255).astype(np.uint8))
+        assert found.map_levels[protocol.name] == threshold_policy(policy).level((map_ * 255).astype(np.uint8))
 
 
 def test_pixels_are_compared_with_the_masks_in_the_protocols_view(masks: Masks) -> None:
@@ -120,7 +121,7 @@ def test_what_is_not_asked_of_boxes_is_not_made(masks: Masks, monkeypatch: pytes
 
     monkeypatch.setattr("tscam.evaluation.judging.level_map", refuse)
     assert list(judge(PX_AP)(task(raw_map(), masks=masks)).pixels) == ["pxap"]
-    assert judge(PX_AP, policy="otsu")(task(raw_map(), masks=masks)).own_levels["pxap"] > 0
+    assert judge(PX_AP, policy="otsu")(task(raw_map(), masks=masks)).map_levels["pxap"] > 0
 
 
 def test_a_judge_its_tasks_and_what_it_says_can_be_sent_to_another_process(masks: Masks) -> None:
@@ -168,8 +169,11 @@ def saved(folder: Path, map_: np.ndarray) -> Path:
 
 BROKEN = {
     "another size": (np.zeros((56, 224), dtype=np.float32), r"a\.npy: a map of 56×224; expected 224×224"),
-    "NaN": (np.full((224, 224), np.nan, dtype=np.float32), r"a\.npy: holds NaN or infinity; expected finite numbers"),
-    "infinity": (np.full((224, 224), np.inf), r"a\.npy: holds NaN or infinity"),
+    "NaN": (
+        np.full((224, 224), np.nan, dtype=np.float32),
+        r"a\.npy: NaN or infinity in the map; expected finite numbers",
+    ),
+    "infinity": (np.full((224, 224), np.inf), r"a\.npy: NaN or infinity in the map"),
     "above 1": (
         np.full((224, 224), 1.5, dtype=np.float32),
         r"a\.npy: values from 1\.5 to 1\.5; expected 0 to 1, scale the map$",
@@ -219,8 +223,8 @@ def test_a_fault_is_wrong_under_every_protocol_though_its_map_is_perfect(masks: 
     assert pixels.foreground[1:].sum() == pixels.background[1:].sum() == 0
     assert pixels.foreground[0] > 0
     assert not pixels.mask_iou.any()
-    assert set(found.own_levels.values()) == {0}
-    assert found.shown.tolist() == [[0]]
+    assert set(found.map_levels.values()) == {0}
+    assert found.small_map.tolist() == [[0]]
 
 
 def test_a_fault_needs_no_map_file(tmp_path: Path) -> None:
@@ -233,13 +237,13 @@ def test_a_picture_without_a_true_box_is_wrong_and_its_map_is_not_read(tmp_path:
     assert not found.boxes["max-box-acc"].iou.any()
     assert found.object_share is None
     of_file = judge(V1)(task(tmp_path / "not read.npy", truths=np.empty((0, 4))))
-    assert of_file.shown.tolist() == [[0]]
+    assert of_file.small_map.tolist() == [[0]]
 
 
 def test_the_share_of_the_largest_object_and_the_shown_map(tmp_path: Path) -> None:
     found = judge(TS_CAM)(task(raw_map()))
     assert found.object_share == 50 * 40 / (90 * 60)
-    assert found.shown.shape == (4, 5)
-    assert (found.shown.min(), found.shown.max()) == (0, 255)
+    assert found.small_map.shape == (4, 5)
+    assert (found.small_map.min(), found.small_map.max()) == (0, 255)
     large = judge(V1)(task(saved(tmp_path, map_in_view(raw_map(), V1, view_wh=VIEW_WH))))
-    assert large.shown.shape == (28, 28)
+    assert large.small_map.shape == (28, 28)

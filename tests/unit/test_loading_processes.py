@@ -76,7 +76,7 @@ def test_a_killed_process_is_told_in_one_line() -> None:
     assert [next(found), next(found), next(found)] == [0, 1, 2]
     with pytest.raises(
         TscamError,
-        match=r"^a process that judges pictures was killed, perhaps for want of memory; take fewer workers$",
+        match=r"^a worker process was killed, perhaps because memory ran out; take fewer workers$",
     ):
         next(found)
 

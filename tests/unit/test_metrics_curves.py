@@ -79,7 +79,7 @@ def test_the_second_version_is_the_mean_of_each_ious_own_best() -> None:
 
 @pytest.mark.parametrize("known", ["max-box-acc", "max-box-acc-v2"])
 def test_max_box_acc_takes_the_best_threshold_whatever_else_is_known(known: str) -> None:
-    pictures = [picture({known: scores(steps((100, 120, 0.8)))}, own_levels={known: 3})]
+    pictures = [picture({known: scores(steps((100, 120, 0.8)))}, map_levels={known: 3})]
     found = summary(pictures, box_protocol(known), value=0.9)
     assert all(100 <= int(255 * tau) < 120 for tau in found.threshold_values.values())
     assert next(iter(found.scores.values())).value == 100
@@ -150,9 +150,9 @@ def test_iou_box_and_outcome_are_those_at_the_threshold() -> None:
 
 def test_a_level_of_each_maps_own_is_looked_up_for_each() -> None:
     pictures = [
-        picture({"ts-cam": scores(steps((90, 91, 0.7)), outcome=P)}, own_levels={"ts-cam": 90}),
-        picture({"ts-cam": scores(steps((90, 91, 0.7)), outcome=P)}, own_levels={"ts-cam": 91}),
-        picture({"ts-cam": scores(steps((255, 256, 0.9)), outcome=P)}, own_levels={"ts-cam": 255}),
+        picture({"ts-cam": scores(steps((90, 91, 0.7)), outcome=P)}, map_levels={"ts-cam": 90}),
+        picture({"ts-cam": scores(steps((90, 91, 0.7)), outcome=P)}, map_levels={"ts-cam": 91}),
+        picture({"ts-cam": scores(steps((255, 256, 0.9)), outcome=P)}, map_levels={"ts-cam": 255}),
     ]
     found = summary(pictures, TS_CAM, policy="otsu")
     assert found.columns.measures["gt_known_loc"].tolist() == [1, 0, 1]

@@ -14,8 +14,8 @@ from tscam.metrics.levels import (
     judge_levels,
     level_map,
     map_in_view,
-    scores_of_nothing,
     truths_in_view,
+    wrong_at_every_level,
 )
 from tscam.metrics.protocol import BoxProtocol, protocols
 from tscam.metrics.ts_cam import OUTCOMES
@@ -231,7 +231,7 @@ def test_nothing_is_wrong_at_every_level() -> None:
     for name in ("ts-cam", "max-box-acc", "max-box-acc-v2"):
         by = protocols[name]
         assert isinstance(by, BoxProtocol)
-        nothing = scores_of_nothing(by)
+        nothing = wrong_at_every_level(by)
         assert not nothing.iou.any()
         assert {*map(tuple, nothing.boxes.tolist())} == {by.no_box}
         assert nothing.highest == 255

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tscam.metrics.pixels import PixelScores, judge_pixels, pixels_of_nothing, px_ap
+from tscam.metrics.pixels import PixelScores, judge_empty_map, judge_pixels, px_ap
 from tscam.metrics.protocol import PixelProtocol, protocols
 
 HEIGHT, WIDTH = 13, 17
@@ -127,7 +127,7 @@ def test_all_pixels_ignored_give_no_iou_and_divide_by_nothing() -> None:
 
 def test_a_picture_without_a_map_is_one_whose_map_is_zero() -> None:
     _, foreground, ignored = random_picture(3)
-    nothing = pixels_of_nothing(foreground=foreground, ignored=ignored, protocol=protocol())
+    nothing = judge_empty_map(foreground=foreground, ignored=ignored, protocol=protocol())
     assert nothing.highest == 0
     assert nothing.foreground.tolist() == [foreground.sum()] + [0] * 11
     assert nothing.background.tolist() == [(~foreground & ~ignored).sum()] + [0] * 11

@@ -83,8 +83,8 @@ def test_the_second_version_of_the_header_is_read(tmp_path: Path) -> None:
         (MAP * 1j, r"type complex128"),
         (MAP.astype(str), r"type <U"),
         (np.zeros((2, 3), dtype=[("x", "f4")]), r"expected a 2-d map of numbers"),
-        (np.where(MAP.max() == MAP, np.nan, MAP), r"holds NaN or infinity; expected finite numbers"),
-        (np.where(MAP.max() == MAP, -np.inf, MAP), r"holds NaN or infinity"),
+        (np.where(MAP.max() == MAP, np.nan, MAP), r"NaN or infinity in the map; expected finite numbers"),
+        (np.where(MAP.max() == MAP, -np.inf, MAP), r"NaN or infinity in the map"),
         (np.zeros((0, 7)), r"a map of 0×7; expected 1 to 179000000 values"),
     ],
 )

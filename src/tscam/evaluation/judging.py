@@ -1,6 +1,6 @@
 """A picture's map, its true boxes and masks → that picture, judged under every protocol. Knows nothing of networks.
 
-A `Judge` can be sent to other processes, and so can all it takes and gives.
+A `Judge` can be sent to other processes, and so can its tasks and its results.
 """
 
 from collections.abc import Callable
@@ -24,11 +24,11 @@ from tscam.metrics.levels import (
     judge_levels,
     level_map,
     map_in_view,
-    scores_of_nothing,
     truths_in_view,
+    wrong_at_every_level,
 )
 from tscam.metrics.picture import JudgedPicture
-from tscam.metrics.pixels import PixelScores, judge_pixels, pixels_of_nothing
+from tscam.metrics.pixels import PixelScores, judge_empty_map, judge_pixels
 from tscam.metrics.protocol import BoxProtocol, PixelProtocol
 from tscam.metrics.threshold import ThresholdPolicy
 from tscam.metrics.ts_cam import BoxRule
@@ -41,23 +41,23 @@ Protocols = tuple[BoxProtocol | PixelProtocol, ...]
 # Why a picture is not judged pixel by pixel.
 NO_MASK = "no mask"
 
-# Maps of any size are shown this small.
-_SHOWN = 28
+# Side of the small map of a picture whose map is not on a patch grid.
+_SMALL_SIDE = 28
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Task:
-    """A picture that is to be judged.
+    """A picture to judge.
 
     Attributes:
         image, label: its id and class.
         picture_wh, view_wh: width and height of the picture, and of the model's view of it, in pixels.
         truths: its true boxes, half-open, in picture pixels.
-        rule: how they are cut to whole pixels under `ts-cam` rounding.
+        rule: how true boxes are rounded to whole pixels under `ts-cam` rounding.
         masks: its segmentation.
-        masks_scaled: may masks be of another size than the picture, in its proportions?
+        masks_scaled: True if masks may differ in size from the picture, not in proportions.
         map: the raw map of its class on the patch grid, or the path of a localization map's file.
-        top_classes: its most likely classes, best first, where a network said so.
+        top_classes: its most likely classes, best first; empty without class scores.
         fault: why it counts as wrong, else empty.
     """
 
@@ -89,24 +89,24 @@ class Judge:
     save_to: Path | None = None
 
     def __call__(self, task: Task) -> JudgedPicture:
-        """The picture, judged.
+        """Judge a picture.
 
         Raises:
-            DataError: a map or mask cannot be read, or is of another size.
+            DataError: a map or mask cannot be read, or has another size.
         """
         maps = _Maps(task)
         boxes: dict[str, LevelScores] = {}
         pixels: dict[str, PixelScores] = {}
-        own_levels: dict[str, int] = {}
+        map_levels: dict[str, int] = {}
         for protocol in self.protocols:
             if isinstance(protocol, PixelProtocol):
                 pixels[protocol.name] = _judge_pixels(task, maps, protocol)
             else:
                 boxes[protocol.name] = _judge_boxes(task, maps, protocol)
             if self.per_map is not None:
-                own_levels[protocol.name] = 0 if task.fault else _level(self.per_map, maps.in_view(protocol), protocol)
+                map_levels[protocol.name] = 0 if task.fault else _level(self.per_map, maps.in_view(protocol), protocol)
         if self.save_to is not None and not task.fault:
-            saved = next((each for each in self.protocols if each.view is not None), self.protocols[0])
+            saved = next((protocol for protocol in self.protocols if protocol.view is not None), self.protocols[0])
             write_map(map_path(self.save_to, task.image), maps.in_view(saved))
         return JudgedPicture(
             image=task.image,
@@ -116,24 +116,20 @@ class Judge:
             truths=task.truths,
             boxes=boxes,
             pixels=pixels,
-            own_levels=own_levels,
-            shown=maps.shown(),
+            map_levels=map_levels,
+            small_map=maps.small(),
             fault=task.fault,
         )
 
 
-def _level(policy: ThresholdPolicy, map_: Float[np.ndarray, "H W"], protocol: BoxProtocol | PixelProtocol) -> int:
-    return policy.level(to_bytes(map_, precision=protocol.precision)) or 0
-
-
 def read_localization_map(path: Path, *, side: int | None) -> Float[np.ndarray, "H W"]:
-    """A map as it was saved, of values in [0, 1].
+    """A saved map, of values in [0, 1].
 
     Args:
-        side: in pixels, of the square that it must be.
+        side: required side of the square map, in pixels; None takes any size.
 
     Raises:
-        DataError: it cannot be read, is of another size, or has other values.
+        DataError: it cannot be read, has another size, or other values.
     """
     map_ = read_map(path, size_hw=None if side is None else (side, side))
     if map_.min() < 0 or map_.max() > 1:
@@ -147,54 +143,58 @@ class _Maps:
     def __init__(self, task: Task) -> None:
         self._task = task
         self._in_view: dict[tuple[int | None, str, str], Float[np.ndarray, "H W"]] = {}
-        self._leveled: dict[tuple[int | None, str, str], LevelMap] = {}
+        self._by_level: dict[tuple[int | None, str, str], LevelMap] = {}
 
     def in_view(self, protocol: BoxProtocol | PixelProtocol) -> Float[np.ndarray, "H W"]:
         """The localization map."""
-        return _once(self._in_view, _view(protocol), lambda: self._made(protocol))
+        return _cached(self._in_view, _view(protocol), lambda: self._make(protocol))
 
-    def leveled(self, protocol: BoxProtocol | PixelProtocol) -> LevelMap:
-        """The same, cut at every level."""
-        return _once(
-            self._leveled, _view(protocol), lambda: level_map(self.in_view(protocol), precision=protocol.precision)
+    def by_level(self, protocol: BoxProtocol | PixelProtocol) -> LevelMap:
+        """The localization map, cut at every level."""
+        return _cached(
+            self._by_level, _view(protocol), lambda: level_map(self.in_view(protocol), precision=protocol.precision)
         )
 
-    def shown(self) -> UInt8[np.ndarray, "h w"]:
-        """A small map to look at."""
-        given = self._task.map
-        if not self._task.fault and isinstance(given, np.ndarray):
-            return grid_map(given)
+    def small(self) -> UInt8[np.ndarray, "h w"]:
+        """A small map for people: the raw map, or a saved one made small; zeros where no protocol needed a map."""
+        map_ = self._task.map
+        if not self._task.fault and isinstance(map_, np.ndarray):
+            return grid_map(map_)
         large = next(iter(self._in_view.values()), None)
-        if self._task.fault or large is None:  # Nothing was asked of it.
+        if self._task.fault or large is None:
             return np.zeros((1, 1), dtype=np.uint8)
-        return grid_map(np.asarray(cv2.resize(large, (_SHOWN, _SHOWN), interpolation=cv2.INTER_AREA)))
+        return grid_map(np.asarray(cv2.resize(large, (_SMALL_SIDE, _SMALL_SIDE), interpolation=cv2.INTER_AREA)))
 
-    def _made(self, protocol: BoxProtocol | PixelProtocol) -> Float[np.ndarray, "H W"]:
-        given = self._task.map
-        if isinstance(given, Path):
-            return read_localization_map(given, side=protocol.view)
+    def _make(self, protocol: BoxProtocol | PixelProtocol) -> Float[np.ndarray, "H W"]:
+        map_ = self._task.map
+        if isinstance(map_, Path):
+            return read_localization_map(map_, side=protocol.view)
         assert self._task.view_wh is not None
-        return map_in_view(given, protocol, view_wh=self._task.view_wh)
+        return map_in_view(map_, protocol, view_wh=self._task.view_wh)
 
 
 def _view(protocol: BoxProtocol | PixelProtocol) -> tuple[int | None, str, str]:
     return protocol.view, protocol.resize, protocol.precision
 
 
-def _once(made: dict[Key, Value], key: Key, make: Callable[[], Value]) -> Value:
-    if key not in made:
-        made[key] = make()
-    return made[key]
+def _cached(values: dict[Key, Value], key: Key, make: Callable[[], Value]) -> Value:
+    if key not in values:
+        values[key] = make()
+    return values[key]
+
+
+def _level(policy: ThresholdPolicy, map_: Float[np.ndarray, "H W"], protocol: BoxProtocol | PixelProtocol) -> int:
+    return policy.level(to_bytes(map_, precision=protocol.precision)) or 0
 
 
 def _judge_boxes(task: Task, maps: _Maps, protocol: BoxProtocol) -> LevelScores:
     if task.fault or not len(task.truths):
-        return scores_of_nothing(protocol)
-    leveled = maps.leveled(protocol)
-    height, width = leveled.bytes.shape
+        return wrong_at_every_level(protocol)
+    map_ = maps.by_level(protocol)
+    height, width = map_.bytes.shape
     view = View(picture_wh=task.picture_wh, view_wh=(width, height))
     truths = truths_in_view(task.truths, protocol, view=view, rule=task.rule)
-    return judge_levels(leveled, truths, protocol)
+    return judge_levels(map_, truths, protocol)
 
 
 def _judge_pixels(task: Task, maps: _Maps, protocol: PixelProtocol) -> PixelScores:
@@ -204,8 +204,8 @@ def _judge_pixels(task: Task, maps: _Maps, protocol: PixelProtocol) -> PixelScor
     size_wh = (side, side) if side is not None else (task.view_wh or maps.in_view(protocol).shape[::-1])
     if NO_MASK in task.fault:
         unknown = np.ones(size_wh[::-1], dtype=bool)
-        return pixels_of_nothing(foreground=~unknown, ignored=unknown, protocol=protocol)
+        return judge_empty_map(foreground=~unknown, ignored=unknown, protocol=protocol)
     foreground, ignored = read_masks(task.masks, size_wh=size_wh, picture_wh=task.picture_wh, scaled=task.masks_scaled)
     if task.fault:
-        return pixels_of_nothing(foreground=foreground, ignored=ignored, protocol=protocol)
+        return judge_empty_map(foreground=foreground, ignored=ignored, protocol=protocol)
     return judge_pixels(maps.in_view(protocol), foreground=foreground, ignored=ignored, protocol=protocol)

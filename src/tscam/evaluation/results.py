@@ -79,7 +79,7 @@ def _line(picture: JudgedPicture, index: int, results: Mapping[str, ProtocolResu
         "top_classes": list(picture.top_classes),
         "truths": picture.truths.tolist(),
         "fault": picture.fault,
-        "map": encode_levels(picture.shown),
+        "map": encode_levels(picture.small_map),
         "protocols": {name: _picture_scores(result, index) for name, result in results.items()},
     }
 

@@ -1,4 +1,4 @@
-"""Score maps as `.npy` files, one a picture, named as wsolevaluation names them; knows nothing of what they score."""
+"""Score maps as `.npy` files, one a picture, named as wsolevaluation names them; knows nothing of their use."""
 
 import io
 import math
@@ -15,23 +15,24 @@ from tscam.errors import DataError, one_line
 from tscam.image import leads_out, printable
 from tscam.writing import write_bytes_atomically
 
-# As many values as a picture may have pixels; a map that is read whole must fit into memory.
+# As many values as a picture may have pixels: a map is read whole and must fit into memory.
 _MOST_VALUES = 179_000_000
 
-# What NumPy raises for files that are no arrays, or broken; it warns of those by Python 2.
+# Raised by NumPy for files that are no arrays, or are damaged; it warns of arrays that Python 2 has written.
 _READING_FAULTS = (
     OSError, EOFError, ValueError, TypeError, LookupError, ArithmeticError, SyntaxError, RecursionError, MemoryError,
     tokenize.TokenError, Warning,
 )  # fmt: skip
 
-# The third version is for fields with names, which no map has.
+# The third version serves arrays with named fields; no map has those.
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
 def map_path(folder: Path, image_id: str) -> Path:
-    """The file of a picture's map: the whole id, suffix included, and `.npy` (`val2/0/a.jpeg.npy`).
+    """Path of a picture's map: the whole id, suffix included, and `.npy` (`val2/0/a.jpeg.npy`).
 
-    So does the code of wsolevaluation; its README shows `val2/0/a.npy`, which it does not find.
+    Source:
+        The code of wsolevaluation; its README shows `val2/0/a.npy`, a file that its code does not find.
 
     Raises:
         DataError: the id leads out of the folder.
@@ -42,15 +43,15 @@ def map_path(folder: Path, image_id: str) -> Path:
 
 
 def read_map(path: Path, *, size_hw: tuple[int, int] | None = None) -> Float[np.ndarray, "H W"]:
-    """A map as it was written: float32 and float64 as they are, half floats as float32, whole numbers as float64.
+    """A saved map: float32 and float64 unchanged, half floats as float32, whole numbers as float64.
 
-    Scores turn on the last bit (`trunc(255 * map)`), and wsolevaluation writes and judges float64.
+    The last bit can decide a score (`trunc(255 * map)`), and wsolevaluation writes and judges float64.
 
     Args:
-        size_hw: height and width that the map must have.
+        size_hw: required height and width of the map; None takes any size.
 
     Raises:
-        DataError: not a file, or not a two-dimensional array of finite numbers, or of another size.
+        DataError: not a file, not a two-dimensional array of finite numbers, or of another size.
     """
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # A pipe would block for ever.
@@ -61,14 +62,14 @@ def read_map(path: Path, *, size_hw: tuple[int, int] | None = None) -> Float[np.
         raise DataError(
             f"{printable(path)}: not a readable .npy file ({one_line(fault)}); write the map again"
         ) from fault
-    map_ = stored.astype(_kept(stored.dtype))
+    map_ = stored.astype(_float_type(stored.dtype))
     if not np.isfinite(map_).all():
-        raise DataError(f"{printable(path)}: holds NaN or infinity; expected finite numbers")
+        raise DataError(f"{printable(path)}: NaN or infinity in the map; expected finite numbers")
     return map_
 
 
 def write_map(path: Path, map_: Float[np.ndarray, "H W"]) -> None:
-    """Write a map as float32; the file is whole or not there, folders are made.
+    """Write a map as float32; the file is whole or not there, missing folders are made.
 
     Raises:
         OutputError: the disk refuses.
@@ -78,12 +79,12 @@ def write_map(path: Path, map_: Float[np.ndarray, "H W"]) -> None:
     write_bytes_atomically(path, content.getvalue())
 
 
-def _kept(stored: np.dtype[np.generic]) -> type[np.float32] | type[np.float64]:
+def _float_type(stored: np.dtype[np.generic]) -> type[np.float32] | type[np.float64]:
     return np.float32 if stored.kind == "f" and stored.itemsize <= 4 else np.float64
 
 
 def _read_array(file: BinaryIO, size_hw: tuple[int, int] | None, name: str) -> Num[np.ndarray, "H W"]:
-    """As `numpy.load`, but the header is judged before its array is read: it may claim more than there is memory."""
+    """Read as `numpy.load` does, but check the header first: it may claim an array larger than memory."""
     shape, is_fortran, dtype = _HEADERS[np.lib.format.read_magic(file)](file)
     if len(shape) != 2 or dtype.kind not in "fiu" or dtype.itemsize > 8:
         raise DataError(

@@ -1,4 +1,4 @@
-"""Metrics: protocols as data, and the numbers that are made under them."""
+"""Metrics: protocols as data, and the numbers under them."""
 
 from tscam.metrics import protocol, statistics, threshold, ts_cam
 from tscam.metrics.protocol import BoxProtocol, PixelProtocol, Protocol, protocols

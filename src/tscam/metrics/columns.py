@@ -1,4 +1,4 @@
-"""A protocol's part of every picture at the chosen threshold, one column a measure."""
+"""Every picture's part of a protocol's numbers at the chosen threshold, one column a measure."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ from tscam.metrics.ts_cam import OUTCOMES
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Columns:
-    """Of all pictures, in their order.
+    """One value for every picture, in the order of the pictures.
 
     Attributes:
-        measures: by name, from 0 to 1; those of classes included.
-        iou: of the box, or of the mask.
+        measures: by name, in [0, 1]; class measures included.
+        iou: IoU of the box, or of the mask.
         boxes: in view pixels; None for masks.
-        outcomes: places in `OUTCOMES`; None where the protocol has none.
+        outcomes: indices into `OUTCOMES`; None where the protocol has none.
     """
 
     measures: dict[str, Float[np.ndarray, " n"]]
@@ -29,7 +29,7 @@ class Columns:
     outcomes: Int[np.ndarray, " n"] | None
 
     def errors(self) -> dict[str, int] | None:
-        """How many pictures had each outcome."""
+        """Number of pictures with each outcome; None where the protocol has none."""
         if self.outcomes is None:
             return None
         counts = np.bincount(self.outcomes, minlength=len(OUTCOMES))
@@ -42,19 +42,19 @@ def columns_of(
     """The columns of a protocol.
 
     Args:
-        thresholds: by measure; empty where each map has a level of its own. IoU, box and outcome are at the first.
+        thresholds: τ by measure; empty where every map has its own. IoU, box and outcome are those at the first τ.
     """
     measures: dict[str, list[float]] = {}
     ious, boxes, outcomes = [], [], []
     for picture in pictures:
         levels = _levels(picture, protocol, thresholds)
         first = next(iter(levels.values()))
-        at_first = measures_at_levels(picture, protocol, np.array([first]))
-        of_picture = {
+        measures_at_first = measures_at_levels(picture, protocol, np.array([first]))
+        values = {
             name: float(measures_at_levels(picture, protocol, np.array([levels[name]]))[name][0])
             if name in levels
             else float(value[0])
-            for name, value in at_first.items()
+            for name, value in measures_at_first.items()
         }
         if isinstance(protocol, PixelProtocol):
             ious.append(float(picture.pixels[protocol.name].mask_iou[first]))
@@ -64,10 +64,10 @@ def columns_of(
             if protocol.outcomes:
                 outcomes.append(int(outcomes_at_levels(picture, protocol, np.array([first]))[0]))
         if picture.top_classes and not isinstance(protocol, PixelProtocol) and protocol.threshold != "best":
-            of_picture = {"top1_cls": float(picture.top1_cls), "top5_cls": float(picture.top5_cls)} | of_picture
-        for name, value in of_picture.items():
+            values = {"top1_cls": float(picture.top1_cls), "top5_cls": float(picture.top5_cls)} | values
+        for name, value in values.items():
             measures.setdefault(name, []).append(value)
-    columns = {name: np.array(values) for name, values in measures.items()}
+    columns = {name: np.array(column) for name, column in measures.items()}
     if isinstance(protocol, BoxProtocol) and protocol.threshold == "best" and len(columns) > 1:
         columns = {"max_box_acc_v2": np.mean(list(columns.values()), axis=0)} | columns
     return Columns(
@@ -81,8 +81,8 @@ def columns_of(
 def _levels(
     picture: JudgedPicture, protocol: BoxProtocol | PixelProtocol, thresholds: Mapping[str, float]
 ) -> dict[str, int]:
-    """The level that each measure is read at."""
+    """The level of a picture's map at which each measure is read."""
     if not thresholds:
-        return {"": picture.own_levels[protocol.name]}
+        return {"": picture.map_levels[protocol.name]}
     levels = levels_of(picture, protocol, np.array(list(thresholds.values())))
     return dict(zip(thresholds, levels.tolist(), strict=True))

@@ -1,4 +1,4 @@
-"""A protocol's numbers at every threshold, over all pictures; what thresholds are chosen on."""
+"""A protocol's numbers at every threshold, over all pictures; thresholds are chosen on them."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,13 +15,13 @@ CLS_WRONG = OUTCOMES.index(Outcome.CLS_WRONG)
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Curve:
-    """Over pictures, at each threshold.
+    """Numbers over pictures at each threshold.
 
     Attributes:
-        thresholds: rising, in [0, 1).
-        pictures: how many were counted.
-        hits: by measure how many were right; broken for means over several IoUs, and for IoUs themselves.
-        outcomes: how many had each outcome, in the order of `OUTCOMES`; None where the protocol has none.
+        thresholds: ascending, in [0, 1).
+        pictures: number of pictures.
+        hits: by measure, number of right pictures; fractional for means over several IoUs, and for IoUs themselves.
+        outcomes: number of pictures with each outcome, in the order of `OUTCOMES`; None where the protocol has none.
     """
 
     thresholds: Float[np.ndarray, " thresholds"]
@@ -37,35 +37,30 @@ class Curve:
 def measures_at_levels(
     picture: JudgedPicture, protocol: BoxProtocol | PixelProtocol, levels: Int[np.ndarray, " n"]
 ) -> dict[str, Float[np.ndarray, " n"]]:
-    """A picture's measures, each from 0 to 1, at levels of its map; the first is what a threshold is chosen by."""
+    """A picture's measures, each in [0, 1], at levels of its map; the first one chooses thresholds."""
     if isinstance(protocol, PixelProtocol):
         return {"mean_iou": picture.pixels[protocol.name].mask_iou[levels].astype(float)}
     iou = picture.boxes[protocol.name].iou[levels]
-    right = {share: _is_right(iou, share, at_least=protocol.at_least) for share in protocol.ious}
+    hits = {limit: _hits(iou, limit, at_least=protocol.at_least) for limit in protocol.ious}
     if protocol.threshold == "best":
-        return {measure_of(share, protocol): hits for share, hits in right.items()}
-    found = {"gt_known_loc": np.mean(list(right.values()), axis=0)}
+        return {_max_box_acc_name(limit, protocol): each for limit, each in hits.items()}
+    measures = {"gt_known_loc": np.mean(list(hits.values()), axis=0)}
     if picture.top_classes:
-        strict = [_is_right(iou, share, at_least=protocol.top_k_at_least) for share in protocol.ious]
-        found["top1_loc"] = picture.top1_cls * np.mean(strict, axis=0)
-        found["top5_loc"] = picture.top5_cls * np.mean(strict, axis=0)
-    return found
-
-
-def measure_of(share: float, protocol: BoxProtocol) -> str:
-    """The name of MaxBoxAcc at one IoU."""
-    return "max_box_acc" if len(protocol.ious) == 1 else f"max_box_acc_{round(100 * share)}"
+        top_k_hits = [_hits(iou, limit, at_least=protocol.top_k_at_least) for limit in protocol.ious]
+        measures["top1_loc"] = picture.top1_cls * np.mean(top_k_hits, axis=0)
+        measures["top5_loc"] = picture.top5_cls * np.mean(top_k_hits, axis=0)
+    return measures
 
 
 def outcomes_at_levels(
     picture: JudgedPicture, protocol: BoxProtocol, levels: Int[np.ndarray, " n"]
 ) -> Int[np.ndarray, " n"]:
-    """Places in `OUTCOMES`; without classes the class counts as right."""
-    found = picture.boxes[protocol.name].outcomes
-    assert found is not None
+    """Outcomes at levels of a picture's map, as indices into `OUTCOMES`; without class scores its class is right."""
+    outcomes = picture.boxes[protocol.name].outcomes
+    assert outcomes is not None
     if picture.top_classes and not picture.top1_cls:
         return np.full(len(levels), CLS_WRONG)
-    return found[levels].astype(np.int64)
+    return outcomes[levels].astype(np.int64)
 
 
 def curve_of(
@@ -74,30 +69,39 @@ def curve_of(
     *,
     thresholds: Float[np.ndarray, " n"] | None = None,
 ) -> Curve:
-    """Counts all pictures at each of the protocol's thresholds, or those that are given."""
-    at = protocol.thresholds if thresholds is None else thresholds
-    counted, hits = 0, dict[str, Float[np.ndarray, " n"]]()
+    """Count the right pictures at each threshold.
+
+    Args:
+        thresholds: ascending; by default the protocol's.
+    """
+    if thresholds is None:
+        thresholds = protocol.thresholds
+    count, hits = 0, dict[str, Float[np.ndarray, " n"]]()
     has_outcomes = isinstance(protocol, BoxProtocol) and protocol.outcomes
-    outcomes = np.zeros((len(at), len(OUTCOMES)), dtype=np.int64)
+    outcomes = np.zeros((len(thresholds), len(OUTCOMES)), dtype=np.int64)
     for picture in pictures:
-        levels = levels_of(picture, protocol, at)
-        counted += 1
-        for name, of_picture in measures_at_levels(picture, protocol, levels).items():
-            hits[name] = hits.get(name, 0.0) + of_picture
+        levels = levels_of(picture, protocol, thresholds)
+        count += 1
+        for name, values in measures_at_levels(picture, protocol, levels).items():
+            hits[name] = hits.get(name, 0.0) + values
         if isinstance(protocol, BoxProtocol) and has_outcomes:
-            outcomes[np.arange(len(at)), outcomes_at_levels(picture, protocol, levels)] += 1
-    return Curve(thresholds=at, pictures=counted, hits=hits, outcomes=outcomes if has_outcomes else None)
+            outcomes[np.arange(len(thresholds)), outcomes_at_levels(picture, protocol, levels)] += 1
+    return Curve(thresholds=thresholds, pictures=count, hits=hits, outcomes=outcomes if has_outcomes else None)
 
 
 def levels_of(
     picture: JudgedPicture, protocol: BoxProtocol | PixelProtocol, thresholds: Float[np.ndarray, " n"]
 ) -> Int[np.ndarray, " n"]:
-    """The level of its map that each threshold cuts at."""
-    judged = picture.pixels if isinstance(protocol, PixelProtocol) else picture.boxes
-    return (thresholds * judged[protocol.name].highest).astype(np.int64)
+    """The level at which each threshold cuts a picture's map."""
+    scores = picture.pixels if isinstance(protocol, PixelProtocol) else picture.boxes
+    return (thresholds * scores[protocol.name].highest).astype(np.int64)
 
 
-def _is_right(iou: Float[np.ndarray, " n"], share: float, *, at_least: bool) -> Float[np.ndarray, " n"]:
-    # As float32, which the IoU is kept in: 0.7 is then as large as the share of 7 pixels in 10.
-    limit = np.float32(share)
-    return (iou >= limit if at_least else iou > limit).astype(float)
+def _max_box_acc_name(limit: float, protocol: BoxProtocol) -> str:
+    return "max_box_acc" if len(protocol.ious) == 1 else f"max_box_acc_{round(100 * limit)}"
+
+
+def _hits(iou: Float[np.ndarray, " n"], limit: float, *, at_least: bool) -> Float[np.ndarray, " n"]:
+    # float32 as the IoUs are: 0.7 is then equal to the IoU of 7 pixels in 10.
+    exact = np.float32(limit)
+    return (iou >= exact if at_least else iou > exact).astype(float)

@@ -1,4 +1,4 @@
-"""How much boxes share, by either way of counting pixels; in whole or broken pixels of one frame."""
+"""Overlaps of boxes, with either meaning of a far edge; in whole or fractional pixels of one frame."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float, Int
 
-# Is the far edge of a box the last pixel that is inside, or the edge behind it?
+# Meaning of a box's far edge: the last pixel inside, or the edge behind it.
 Edges = Literal["inclusive", "half-open"]
 
 Boxes = Float[np.ndarray, "n 4"] | Int[np.ndarray, "n 4"]
@@ -15,11 +15,11 @@ Truths = Float[np.ndarray, "m 4"] | Int[np.ndarray, "m 4"]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Overlaps:
-    """Of every box with every ground truth, in [0, 1].
+    """Overlaps of every box with every true box, in [0, 1].
 
     Attributes:
         iou: intersection over union.
-        iog: intersection over the ground truth's area.
+        iog: intersection over the true box's area.
         iob: intersection over the box's area.
     """
 
@@ -29,17 +29,17 @@ class Overlaps:
 
 
 def overlaps(boxes: Boxes, truths: Truths, *, edges: Edges) -> Overlaps:
-    """The overlaps of `(x0, y0, x1, y1)` boxes; 0 where there is nothing to divide by, never NaN."""
-    more = 1 if edges == "inclusive" else 0
+    """Overlaps of `(x0, y0, x1, y1)` boxes; 0 where the divisor is 0, never NaN."""
+    last_pixel = 1 if edges == "inclusive" else 0
     low = np.maximum(boxes[:, None, :2], truths[None, :, :2])
     high = np.minimum(boxes[:, None, 2:], truths[None, :, 2:])
-    shared = np.clip(high - low + more, 0, None).prod(axis=2).astype(float)
-    of_boxes = np.clip(boxes[:, 2:] - boxes[:, :2] + more, 0, None).prod(axis=1).astype(float)[:, None]
-    of_truths = np.clip(truths[:, 2:] - truths[:, :2] + more, 0, None).prod(axis=1).astype(float)[None]
+    shared = np.clip(high - low + last_pixel, 0, None).prod(axis=2).astype(float)
+    box_areas = np.clip(boxes[:, 2:] - boxes[:, :2] + last_pixel, 0, None).prod(axis=1).astype(float)[:, None]
+    truth_areas = np.clip(truths[:, 2:] - truths[:, :2] + last_pixel, 0, None).prod(axis=1).astype(float)[None]
     return Overlaps(
-        iou=_share(shared, of_boxes + of_truths - shared),
-        iog=_share(shared, np.broadcast_to(of_truths, shared.shape)),
-        iob=_share(shared, np.broadcast_to(of_boxes, shared.shape)),
+        iou=_share(shared, box_areas + truth_areas - shared),
+        iog=_share(shared, np.broadcast_to(truth_areas, shared.shape)),
+        iob=_share(shared, np.broadcast_to(box_areas, shared.shape)),
     )
 
 

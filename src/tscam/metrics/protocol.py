@@ -1,6 +1,6 @@
-"""Protocols: everything on which evaluations of localization differ, named. A number means nothing without its own.
+"""Protocols: every choice on which evaluations of localization differ, named. No number means anything without one.
 
-A protocol is data; `tscam.metrics.levels` and `tscam.metrics.pixels` do what it says. Another one is
+A protocol is data; `tscam.metrics.levels` and `tscam.metrics.pixels` compute by it. A new one is
 `dataclasses.replace(MAX_BOX_ACC, ious=(0.75,), name="mine")`.
 """
 
@@ -13,24 +13,24 @@ from jaxtyping import Float
 from tscam.metrics.overlap import Edges
 from tscam.registry import Registry
 
-# The square in which OpenImages, CUB and ILSVRC maps are compared by wsolevaluation.
+# Side of the square in which wsolevaluation compares maps of OpenImages, CUB and ILSVRC.
 _WSOL_VIEW = 224
 
 
 @dataclass(frozen=True, kw_only=True)
 class Protocol:
-    """What all protocols say.
+    """The choices that every protocol makes.
 
     Attributes:
-        name: of the protocol.
-        source: where it is defined.
-        view: side in pixels of the square in which maps and truths are compared; None is the model's own view.
-        resize: how the raw map is brought to that size, before it is scaled to [0, 1].
-        precision: of the map when it is cut to bytes, before it meets a threshold.
-        map_of: whose map is judged: that of the picture's class, whatever the most likely class is.
-        step: between the thresholds of its curve, which are the multiples of it from 0 to below 1.
-        threshold: where τ comes from, unless another policy is asked for: the model, or held-out pictures (`val`);
-            `best` is no policy but MaxBoxAcc's definition: for each IoU the best on the very pictures that are scored.
+        name: name of the protocol in the registry.
+        source: paper or code that defines it.
+        view: side in pixels of the square in which maps and truths are compared; None takes the model's view.
+        resize: interpolation of the raw map to that size, before it is scaled to [0, 1].
+        precision: precision of the map when it is cut to bytes, before it is compared with a threshold.
+        map_of: class whose map is judged: the picture's class, whatever the most likely class is.
+        step: distance between the thresholds of the curve, which are its multiples from 0 to below 1.
+        threshold: origin of τ unless a policy is requested: the model, or held-out pictures (`val`); `best` is no
+            policy but MaxBoxAcc's definition: for each IoU the best τ on the scored pictures themselves.
     """
 
     name: str
@@ -44,32 +44,34 @@ class Protocol:
 
     @property
     def thresholds(self) -> Float[np.ndarray, " thresholds"]:
-        """Fractions of a map's maximum, rising."""
+        """Thresholds of the curve: fractions of a map's maximum, ascending."""
         return np.arange(0, 1, self.step)
 
     def settings(self) -> dict[str, object]:
-        """All of it, as it stands beside every stored number; which threshold was taken stands there by itself."""
-        named = {"threshold": "default_threshold"}
-        held = {named.get(key, key): value for key, value in asdict(self).items()}
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in held.items()}
+        """All choices as JSON values, for the files; `threshold` is named `default_threshold` there."""
+        names = {"threshold": "default_threshold"}
+        return {
+            names.get(key, key): list(value) if isinstance(value, tuple) else value
+            for key, value in asdict(self).items()
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
 class BoxProtocol(Protocol):
-    """Boxes of a map against true boxes.
+    """A protocol that compares boxes of a map with true boxes.
 
     Attributes:
-        contours: boxes that are compared: that of the largest region, or those of all, of which the best counts.
-        clip: do far edges end at the last pixel (size - 1), or may they be the size?
-        edges: is the last pixel inside?
-        no_box: stands for the box of a map in which nothing is above the threshold.
-        truth_rounding: how true boxes become whole view pixels: as in `ts-cam` or in `wsolevaluation`.
-        truths: with which of a picture's true boxes a box is compared: the one it overlaps most of all (`any`), or the
-            `first`.
-        ious: smallest IoU of a box that is right; more than one are averaged.
-        at_least: is an IoU of just that right, in GT-known Loc and in MaxBoxAcc?
-        top_k_at_least: the same in Top-1 and Top-5 Loc.
-        outcomes: are the errors broken down?
+        contours: boxes of a map that are compared: the `largest` region's, or those of `all` regions, of which the best
+            one counts.
+        clip: True if far edges end at the last pixel (size - 1); else they may equal the size.
+        edges: meaning of a far edge: the last pixel inside, or the edge behind it.
+        no_box: the box of a map in which nothing is above the threshold.
+        truth_rounding: rule by which true boxes become whole view pixels: of `ts-cam` or of `wsolevaluation`.
+        truths: true boxes that a box is compared with: all, of which the best one counts (`any`), or the `first`.
+        ious: smallest IoU of a right box; the scores of several are averaged.
+        at_least: True if an IoU of exactly that value is right, in GT-known Loc and in MaxBoxAcc.
+        top_k_at_least: True if it is right in Top-1 and Top-5 Loc.
+        outcomes: True if errors are broken down.
     """
 
     contours: Literal["largest", "all"]
@@ -86,7 +88,7 @@ class BoxProtocol(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class PixelProtocol(Protocol):
-    """Values of a map against a mask, pixel by pixel; no threshold, but for the mean IoU of masks beside it."""
+    """A protocol that compares values of a map with a mask, pixel by pixel; only its mean IoU needs a threshold."""
 
 
 TS_CAM = BoxProtocol(

@@ -1,4 +1,4 @@
-"""How sure a number is: bootstrap intervals over pictures, and paired tests between two models on the same pictures."""
+"""Uncertainty of numbers: bootstrap intervals over pictures, paired tests of two models on the same pictures."""
 
 import math
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, UInt16
 
 _SEED = 0
 _REPLICATES = 1000
-_AT_ONCE = 50  # replicates, so that a million pictures take a tenth of a gigabyte
+_AT_ONCE = 50  # replicates: for a million pictures they take a tenth of a gigabyte
 CONFIDENCE = 95.0
 
 
@@ -27,11 +27,11 @@ class Score:
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """Of two models on the same pictures: the second less the first, in percent.
+    """The difference between two models on the same pictures: the second minus the first, in percent.
 
     Attributes:
         low, high: bounds of the 95 % paired bootstrap interval.
-        p: two-sided, of the exact McNemar test; None for measures that are not right or wrong.
+        p: two-sided p of the exact McNemar test; None for measures that are not right or wrong.
     """
 
     value: float
@@ -41,7 +41,7 @@ class Difference:
 
 
 def resamples(pictures: int) -> Iterator[UInt16[np.ndarray, "r n"]]:
-    """How often each picture is drawn in each of 1000 bootstrap samples, some samples at a time; always the same."""
+    """Counts of each picture in each of 1000 bootstrap samples, some samples at a time; the same at every call."""
     random = np.random.default_rng(_SEED)
     for _ in range(_REPLICATES // _AT_ONCE):
         drawn = np.zeros((_AT_ONCE, pictures), dtype=np.uint16)
@@ -51,7 +51,7 @@ def resamples(pictures: int) -> Iterator[UInt16[np.ndarray, "r n"]]:
 
 
 def interval(samples: Float[np.ndarray, " r"]) -> tuple[float, float]:
-    """The middle 95 % of bootstrap samples.
+    """Bounds of the middle 95 % of bootstrap samples.
 
     Source:
         Efron & Tibshirani, An Introduction to the Bootstrap, 1993 (percentile interval).
@@ -62,28 +62,31 @@ def interval(samples: Float[np.ndarray, " r"]) -> tuple[float, float]:
 
 
 def mean_scores(columns: Float[np.ndarray, "n k"]) -> list[Score]:
-    """The mean of each column over pictures, in percent, with intervals; columns hold values in [0, 1]."""
+    """The mean of each column over pictures, in percent, with intervals.
+
+    Args:
+        columns: values in [0, 1].
+    """
     pictures = len(columns)
     samples = np.concatenate([drawn @ columns for drawn in resamples(pictures)]) * (100 / pictures)
     scores = []
-    for column, of_column in zip(columns.T, samples.T, strict=True):
-        low, high = interval(of_column)
+    for column, column_samples in zip(columns.T, samples.T, strict=True):
+        low, high = interval(column_samples)
         scores.append(Score(value=100 * float(column.sum()) / pictures, low=low, high=high))
     return scores
 
 
 def difference(first: Float[np.ndarray, " n"], second: Float[np.ndarray, " n"], *, is_hit: bool) -> Difference:
-    """The difference of two models' values of the same pictures.
+    """The difference between the values of two models on the same pictures.
 
     Args:
-        is_hit: values are 0 or 1.
+        is_hit: True if all values are 0 or 1; only then there is a p.
 
     Source:
-        McNemar, Psychometrika 1947, in its exact form: of the pictures on which the two differ, each is right in half
-        of the cases if they are equally good.
+        McNemar, Psychometrika 1947, in its exact form: on the pictures where two equally good models differ, each is
+        right in half of the cases.
     """
-    each = second - first
-    score = mean_scores(each[:, None])[0]
+    score = mean_scores((second - first)[:, None])[0]
     p = _mcnemar(first > 0.5, second > 0.5) if is_hit else None
     return Difference(value=score.value, low=score.low, high=score.high, p=p)
 

@@ -1,10 +1,10 @@
-"""All numbers of a protocol over a split: scores with intervals, curve, errors, groups of pictures."""
+"""All numbers of a protocol on a split: scores with intervals, curve, errors, groups of pictures."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Int
 
 from tscam.errors import DataError
 from tscam.metrics.columns import Columns, columns_of
@@ -15,17 +15,18 @@ from tscam.metrics.protocol import BoxProtocol, PixelProtocol
 from tscam.metrics.statistics import Score, interval, mean_scores, resamples
 from tscam.metrics.threshold import Threshold, best_threshold
 from tscam.metrics.ts_cam import OUTCOMES
+from tscam.system.loading import batches
 
-_PIXEL_CHUNK = 256  # pictures whose histograms are weighed at once
+_PIXEL_CHUNK = 256  # pictures whose histograms are pooled at once
 _IOU_BINS = 20
-_SHARES = (0.1, 0.3, 0.5)  # of the picture, where sizes of objects are parted
+_SHARES = (0.1, 0.3, 0.5)  # of the picture: bounds between the sizes of objects
 _SIZES = ("under 10 % of the picture", "10 to 30 %", "30 to 50 %", "over 50 %")
 _COUNTS = ("1 object", "2 objects", "3 or more")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """Pictures that have something in common: how many they are, and their scores in percent."""
+    """A group of pictures: its name, number of pictures, and scores in percent."""
 
     name: str
     pictures: int
@@ -41,8 +42,7 @@ class ProtocolResult:
         scores: by measure; percent of all pictures.
         best_threshold: the best τ of the curve, for the measure that chooses thresholds: an oracle's.
         best_outcomes: outcome of every picture at that τ; None where the protocol has no outcomes.
-        iou_histogram: pictures by IoU at the threshold, in 20 bins from 0 to 1.
-        by_size, by_count, by_class: pictures by what their largest object covers, by number of objects, by class.
+        by_size, by_count, by_class: pictures by the size of their largest object, by number of objects, by class.
     """
 
     protocol: BoxProtocol | PixelProtocol
@@ -62,12 +62,12 @@ class ProtocolResult:
         values = ", ".join(f"{value:g}" for value in dict.fromkeys(self.threshold_values.values()))
         threshold = f"{values} ({self.threshold.explained})" if values else self.threshold.explained
         heading = f"protocol {self.protocol.name}, threshold {threshold}, {self.curve.pictures} pictures"
-        lines = [f"{_shown(name):>14} {score.describe()}" for name, score in self.scores.items()]
+        lines = [f"{_title(name):>14} {score.describe()}" for name, score in self.scores.items()]
         errors = self.columns.errors() or {}
         return "\n".join([heading, *lines, *(f"{name:>14} {count:6d}" for name, count in errors.items())])
 
     def to_json(self) -> dict[str, object]:
-        """As it stands in `metrics.json`."""
+        """The result as JSON values, for `metrics.json`."""
         curve, errors = self.curve, self.columns.errors()
         histogram = np.histogram(self.columns.iou, bins=_IOU_BINS, range=(0, 1))[0]
         return {
@@ -87,7 +87,7 @@ class ProtocolResult:
                 "scores": {name: curve.percent(name).tolist() for name in curve.hits},
                 "errors": None
                 if curve.outcomes is None
-                else {outcome.value: curve.outcomes[:, place].tolist() for place, outcome in enumerate(OUTCOMES)},
+                else {outcome.value: curve.outcomes[:, index].tolist() for index, outcome in enumerate(OUTCOMES)},
             },
             "iou_histogram": histogram.tolist(),
             "by_size": [asdict(group) for group in self.by_size],
@@ -96,7 +96,7 @@ class ProtocolResult:
         }
 
     def _moved(self) -> dict[str, dict[str, int]] | None:
-        """How many pictures of each outcome at the threshold have which at the best one."""
+        """Number of pictures by outcome at the threshold, then by outcome at the best threshold."""
         if self.columns.outcomes is None or self.best_outcomes is None:
             return None
         counts = np.zeros((len(OUTCOMES), len(OUTCOMES)), dtype=np.int64)
@@ -115,9 +115,10 @@ def summarize(
     published: float,
     class_names: tuple[str, ...],
 ) -> ProtocolResult:
-    """The result of a protocol; at least one picture, and several passes over them.
+    """Return the result of a protocol.
 
     Args:
+        pictures: at least one; they are iterated several times.
         published: the data set's published threshold; the nearest to it is taken among equally good ones.
 
     Raises:
@@ -135,7 +136,7 @@ def summarize(
     scores = dict(zip(columns.measures, mean_scores(np.stack(list(columns.measures.values()), axis=1)), strict=True))
     if isinstance(protocol, PixelProtocol):
         scores = {"px_ap": _px_ap(pictures, protocol, curve.pictures)} | scores
-    shares, counts, labels = _facts(pictures)
+    sizes, counts, labels = _group_indices(pictures)
     return ProtocolResult(
         protocol=protocol,
         threshold=threshold,
@@ -145,8 +146,8 @@ def summarize(
         best_threshold=best[first],
         best_outcomes=at_best.outcomes,
         columns=columns,
-        by_size=_groups(columns, _place_by_size(shares), _SIZES),
-        by_count=_groups(columns, np.minimum(counts, 3) - 1, _COUNTS),
+        by_size=_groups(columns, sizes, _SIZES),
+        by_count=_groups(columns, counts, _COUNTS),
         by_class=_groups(columns, labels, class_names),
     )
 
@@ -166,74 +167,62 @@ def _threshold_values(threshold: Threshold, best: Mapping[str, float]) -> dict[s
 
 
 def _px_ap(pictures: Iterable[JudgedPicture], protocol: PixelProtocol, count: int) -> Score:
-    """Pixels are pooled over the pictures of each bootstrap sample, histogram by histogram.
+    """Return PxAP with its interval; pixels are pooled over the pictures of each bootstrap sample.
 
     Raises:
         DataError: no pixel is foreground.
     """
     drawn = np.concatenate(list(resamples(count)))
-    weights = np.concatenate([np.ones((1, count), dtype=drawn.dtype), drawn])
-    pooled = np.zeros((2, len(weights), len(protocol.thresholds) + 2))
-    chunk: list[tuple[np.ndarray, np.ndarray]] = []
+    weights = np.concatenate([np.ones((1, count), dtype=drawn.dtype), drawn])  # first all pictures, then the samples
+    bins = len(protocol.thresholds) + 2
+    foreground, background = np.zeros((len(weights), bins)), np.zeros((len(weights), bins))
     done = 0
-
-    def weigh() -> None:
-        share = weights[:, done : done + len(chunk)].astype(float)
-        for part, of_part in enumerate(zip(*chunk, strict=True)):
-            pooled[part] += share @ np.stack(of_part).astype(float)
-
-    for picture in pictures:
-        judged = picture.pixels[protocol.name]
-        chunk.append((judged.foreground, judged.background))
-        if len(chunk) == _PIXEL_CHUNK:
-            weigh()
-            done += len(chunk)
-            chunk.clear()
-    if chunk:
-        weigh()
-    areas = px_ap(pooled[0], pooled[1])
+    for chunk in batches(pictures, _PIXEL_CHUNK):
+        scores = [picture.pixels[protocol.name] for picture in chunk]
+        chunk_weights = weights[:, done : done + len(chunk)].astype(float)
+        foreground += chunk_weights @ np.stack([each.foreground for each in scores]).astype(float)
+        background += chunk_weights @ np.stack([each.background for each in scores]).astype(float)
+        done += len(chunk)
+    areas = px_ap(foreground, background)
     if np.isnan(areas[0]):
         raise DataError(f"protocol {protocol.name!r}: the masks of all {count} pictures are empty; there is no PxAP")
-    low, high = interval(areas[1:][~np.isnan(areas[1:])])  # A sample of empty masks alone has none.
+    low, high = interval(areas[1:][~np.isnan(areas[1:])])  # A sample with only empty masks has no area.
     return Score(value=float(areas[0]), low=low, high=high)
 
 
-def _facts(
+def _group_indices(
     pictures: Iterable[JudgedPicture],
-) -> tuple[Float[np.ndarray, " n"], Int[np.ndarray, " n"], Int[np.ndarray, " n"]]:
-    """Of each picture: the part that its largest object covers (NaN without boxes), number of objects, class."""
+) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"], Int[np.ndarray, " n"]]:
+    """Indices of every picture into `_SIZES`, into `_COUNTS` (-1 without boxes), and into the class names."""
     rows = [(picture.object_share, len(picture.truths), picture.label) for picture in pictures]
     shares, counts, labels = zip(*rows, strict=True)
-    return (
-        np.array([np.nan if share is None else share for share in shares]),
-        np.array(counts, dtype=np.int64),
-        np.array(labels, dtype=np.int64),
-    )
+    sizes = [-1 if share is None else int(np.searchsorted(_SHARES, share, side="right")) for share in shares]
+    return np.array(sizes), np.minimum(np.array(counts), len(_COUNTS)) - 1, np.array(labels)
 
 
-def _place_by_size(shares: Float[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
-    """Of each picture its place in `_SIZES`; -1 without boxes."""
-    return np.where(np.isnan(shares), -1, np.searchsorted(_SHARES, shares, side="right"))
+def _groups(columns: Columns, indices: Int[np.ndarray, " n"], names: tuple[str, ...]) -> list[Group]:
+    """The groups that have a picture.
 
-
-def _groups(columns: Columns, places: Int[np.ndarray, " n"], names: tuple[str, ...]) -> list[Group]:
-    """The groups that hold a picture; a place outside the names is in none."""
-    inside = (places >= 0) & (places < len(names))
-    counts = np.bincount(places[inside], minlength=len(names))
+    Args:
+        indices: the group of every picture by its index in `names`; any other index is in no group.
+    """
+    inside = (indices >= 0) & (indices < len(names))
+    counts = np.bincount(indices[inside], minlength=len(names))
     sums = {
-        name: np.bincount(places[inside], weights=column[inside], minlength=len(names))
-        for name, column in columns.measures.items()
+        measure: np.bincount(indices[inside], weights=column[inside], minlength=len(names))
+        for measure, column in columns.measures.items()
     }
     return [
         Group(
-            name=names[place],
-            pictures=int(counts[place]),
-            scores={name: 100.0 * float(of_name[place]) / int(counts[place]) for name, of_name in sums.items()},
+            name=names[index],
+            pictures=int(counts[index]),
+            scores={measure: 100.0 * float(values[index]) / int(counts[index]) for measure, values in sums.items()},
         )
-        for place in np.flatnonzero(counts).tolist()
+        for index in np.flatnonzero(counts).tolist()
     ]
 
 
-def _shown(measure: str) -> str:
+def _title(measure: str) -> str:
+    """The name of a measure for people."""
     return {"top1_cls": "top-1 cls", "top5_cls": "top-5 cls", "top1_loc": "top-1 loc", "top5_loc": "top-5 loc",
             "gt_known_loc": "GT-known loc", "px_ap": "PxAP", "mean_iou": "mean IoU"}.get(measure, measure)  # fmt: skip

@@ -1,4 +1,4 @@
-"""Work ahead: items in threads or processes while the caller works on those before. Knows nothing of pictures."""
+"""Work ahead: threads or processes work on the next items while the caller uses the ones before."""
 
 import multiprocessing
 from collections import deque
@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from tscam.errors import TscamError
 
-# Called with how many are done, of how many.
+# Called with the number of items done, and of all.
 Progress = Callable[[int, int], None]
 
 Item = TypeVar("Item")
@@ -19,15 +19,15 @@ Result = TypeVar("Result")
 def read_ahead(
     items: Iterable[Item], load: Callable[[Item], Result], *, workers: int, depth: int
 ) -> Generator[Result, None, None]:
-    """What `load` makes of each item, in the order of the items.
+    """The result of `load` for every item, in the order of the items.
+
+    Closing the generator, or leaving it by an exception, drops the calls that have not begun and waits for the others.
 
     Args:
-        items: taken one by one, no more than `depth` before their turn: they may be endless.
-        load: called in the threads. What it raises is raised where its result is due, and ends the reading.
+        items: taken one by one, at most `depth` before their turn: they may be endless.
+        load: called in the threads. Its exception is raised where its result is due, and ends the reading.
         workers: number of threads.
-        depth: number of items in work or waiting, at most; it bounds the memory.
-
-    Closing the generator, or leaving it by an exception, drops what has not begun and waits for what has.
+        depth: largest number of items in work or waiting; it bounds the memory.
     """
     with ThreadPoolExecutor(max_workers=workers, thread_name_prefix="read-ahead") as pool:
         yield from _ahead(pool, items, load, depth=depth)
@@ -36,13 +36,14 @@ def read_ahead(
 def in_processes(
     items: Iterable[Item], work: Callable[[Item], Result], *, processes: int, depth: int
 ) -> Generator[Result, None, None]:
-    """The same in processes, for work that Python's lock keeps from running side by side.
+    """The result of `work` for every item, in the order of the items, from processes: Python's lock blocks threads.
 
-    They are started anew, so a script that comes here needs its `if __name__ == "__main__"`.
+    The processes import the main module, so a script that calls this needs its `if __name__ == "__main__"`.
 
     Args:
-        work: and all it takes and gives can be pickled.
-        processes: their number; with one or none the work is done here.
+        work: can be pickled, and so can its items and results.
+        processes: number of processes; with one or none the work is done here.
+        depth: largest number of items in work or waiting; it bounds the memory.
 
     Raises:
         TscamError: a process was killed.
@@ -54,9 +55,7 @@ def in_processes(
         with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
             yield from _ahead(pool, items, work, depth=depth)
     except BrokenProcessPool as fault:
-        raise TscamError(
-            "a process that judges pictures was killed, perhaps for want of memory; take fewer workers"
-        ) from fault
+        raise TscamError("a worker process was killed, perhaps because memory ran out; take fewer workers") from fault
 
 
 def _ahead(
@@ -76,7 +75,7 @@ def _ahead(
 
 
 def batches(items: Iterable[Item], size: int) -> Generator[list[Item], None, None]:
-    """The items in lists of `size`, the last one as long as what is left."""
+    """The items in lists of `size`; the last list takes the rest."""
     batch: list[Item] = []
     for item in items:
         batch.append(item)

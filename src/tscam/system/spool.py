@@ -1,4 +1,4 @@
-"""Objects on disk, in order: for what is too much to hold in memory and is gone through more than once."""
+"""Objects on disk, in order, for several passes over more than memory takes."""
 
 import pickle
 import tempfile
@@ -13,10 +13,10 @@ Item = TypeVar("Item")
 
 
 class Spool(Generic[Item]):
-    """A list that only grows, in a file without a name, which the system removes with the process.
+    """A list that only grows, in a file without a name; the system removes it with the process.
 
     Args:
-        folder: on the disk that is to take it; the system's place for such files when None.
+        folder: a folder on the disk that takes the file; None takes the system's folder for temporary files.
 
     Raises:
         OutputError: the disk refuses.
@@ -24,33 +24,33 @@ class Spool(Generic[Item]):
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder or Path(tempfile.gettempdir())
-        with self._asked_of_the_disk():
-            self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  It lives as long as the spool.
+        with self._disk_errors():
+            self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  It is open as long as the spool is.
         self._count = 0
 
     def append(self, item: Item) -> None:
-        """Adds an object.
+        """Add an object.
 
         Raises:
             OutputError: the disk refuses.
         """
-        with self._asked_of_the_disk():
+        with self._disk_errors():
             self._file.seek(0, 2)
             pickle.dump(item, self._file, protocol=pickle.HIGHEST_PROTOCOL)
-            self._file.flush()  # Else the disk would refuse the last ones while they are read.
+            self._file.flush()  # Else a full disk would show only when the last objects are read.
         self._count += 1
 
     def __len__(self) -> int:
         return self._count
 
     def __iter__(self) -> Iterator[Item]:
-        """All objects from the first; one walk at a time."""
+        """All objects from the first one; one iteration at a time."""
         self._file.seek(0)
         for _ in range(self._count):
             yield pickle.load(self._file)
 
     def close(self) -> None:
-        """Removes what is on the disk."""
+        """Remove the file."""
         self._file.close()
 
     def __enter__(self) -> "Spool[Item]":
@@ -60,7 +60,7 @@ class Spool(Generic[Item]):
         self.close()
 
     @contextmanager
-    def _asked_of_the_disk(self) -> Generator[None]:
+    def _disk_errors(self) -> Generator[None]:
         try:
             yield
         except OSError as fault:
