@@ -31,8 +31,17 @@ from tscam.predictors.pytorch import autocast
 from tscam.system.processes import ALONE, find_device
 from tscam.system.resources import Precision
 from tscam.training.learner import Learner
-from tscam.training.pictures import Batch, EpochOrder, TrainingPictures, normalized, read, training_batches
+from tscam.training.pictures import (
+    Batch,
+    EpochOrder,
+    PictureSettings,
+    TrainingBatches,
+    TrainingPictures,
+    normalized,
+    open_batches,
+)
 from tscam.training.run.progress import Pace
+from tscam.verbs.train import learner_settings
 
 # Dense multiply-adds a second in bfloat16 that the makers state, counted as two operations.
 _PEAK_BF16 = {"H100 80GB HBM3": 989e12, "H200": 989e12, "A100": 312e12}
@@ -72,7 +81,7 @@ def _compare_steps(config: TrainConfig, classes: int, device: torch.device, *, t
     learner = _learner(config, classes, device)
     steps: dict[str, Callable[[], object]] = {
         "(a) timm classifier": _plain_step(config, classes, device, batch),
-        "(b) TS-CAM": lambda: learner.step(batch, number=1, pictures=len(batch.labels), rate_factor=1.0),
+        "(b) TS-CAM": lambda: learner.step(batch, step_number=1, pictures=len(batch.labels), rate_factor=1.0),
         "(c) the original's way": _dense_step(config, classes, device, batch),
     }
     learner.begin_training()
@@ -101,30 +110,31 @@ def _measure_loading(config: TrainConfig, device: torch.device, *, pictures: int
         learner.begin_training()
         print(f"\nLoading {pictures} JPEGs of 500×375, {config.workers} workers")
         for what in ("exact", "fast_decode", "cache ram"):
+            settings = PictureSettings(
+                batch_size=config.batch_size, resize_size=config.resize_size, seed=0, fast_decode=what == "fast_decode"
+            )
             loaded = TrainingPictures(
-                dataset, size_hw=(config.image_size,) * 2, resize_size=config.resize_size, seed=0,
-                branches=len(learner.model.backbone.drop_rates), fast_decode=what == "fast_decode",
-            )  # fmt: skip
+                dataset, settings, size_hw=(config.image_size,) * 2, branches=len(learner.model.backbone.drop_rates)
+            )
             if what == "cache ram":
                 loaded.keep_in_memory(workers=config.workers)
             order = EpochOrder(len(dataset), batch_size=config.batch_size, seed=0)
-            batches = training_batches(loaded, order, workers=config.workers)
-            alone = _epoch(batches, order, lambda _: None)
-            trained = _epoch(batches, order, lambda batch: learner.step(
-                batch, number=1, pictures=len(batch.labels), rate_factor=1.0))  # fmt: skip
+            with open_batches(loaded, order, workers=config.workers) as batches:
+                alone = _epoch(batches, lambda _: None)
+                trained = _epoch(batches, lambda batch: learner.step(
+                    batch, step_number=1, pictures=len(batch.labels), rate_factor=1.0))  # fmt: skip
             print(
                 f"  {what:12} alone {alone.images_per_second:9.1f} images/s   in training "
                 f"{trained.images_per_second:9.1f} images/s, waiting {100 * trained.waiting:.1f} % of the time"
             )
 
 
-def _epoch(batches: Any, order: EpochOrder, use: Callable[[Batch], object]) -> Pace:
+def _epoch(batches: TrainingBatches, use: Callable[[Batch], object]) -> Pace:
     """The second of two epochs: workers have started, files are in the system's cache."""
     for epoch in (1, 2):
-        order.epoch = epoch
         pace = Pace()
-        for batch in read(iter(batches)):
-            pace.arrived()
+        for batch in batches.of_epoch(epoch):
+            pace.batch_arrived()
             use(batch)
             pace.count(len(batch.labels))
     return pace
@@ -133,7 +143,7 @@ def _epoch(batches: Any, order: EpochOrder, use: Callable[[Batch], object]) -> P
 def _learner(config: TrainConfig, classes: int, device: torch.device) -> Learner:
     torch.manual_seed(0)
     model = create_model(config.backbone, label_names=classes, image_size=config.image_size, drop_path=config.drop_path)
-    return Learner(model, config, device=device, processes=ALONE)
+    return Learner(model, learner_settings(config), device=device, processes=ALONE)
 
 
 def _plain_step(config: TrainConfig, classes: int, device: torch.device, batch: Batch) -> Callable[[], object]:

@@ -28,7 +28,7 @@ from tscam.errors import TscamError
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(
-    ["tscam.training.loop", "tscam.cli", "tscam.cli.terminal", "tscam.verbs.localize", "numpy.ma"]
+    ["tscam.verbs.train", "tscam.cli", "tscam.cli.terminal", "tscam.verbs.localize", "numpy.ma"]
 )
 
 _PATIENCE_S = 60.0  # until a child counts as hung

@@ -14,6 +14,9 @@ from tscam.model import LocalizationModel, create_model
 from tscam.system.processes import ALONE
 from tscam.training.learner import Learner
 from tscam.training.pictures import Batch
+from tscam.training.run.run_folder import RunFacts, RunFolder
+from tscam.training.splits import Splits, read_splits
+from tscam.verbs.train import learner_settings, training_settings
 
 TINY: Mapping[str, int] = {"patch_size": 8, "embed_dim": 32, "depth": 2, "num_heads": 2}
 
@@ -64,11 +67,24 @@ def seeded_model(*, drop_path: float = 0.0, depth: int = 2, seed: int = 3, metho
 
 
 def learner_of(model: LocalizationModel, *, notes: list[str] | None = None, **changes: Any) -> Learner:
-    """A learner on the CPU; what it has to say goes to `notes`."""
+    """A learner on the CPU; its messages are appended to `notes`."""
     config = settings(Path("data"), Path("run"), **changes)
-    said = [] if notes is None else notes
+    messages = [] if notes is None else notes
     model.train()
-    return Learner(model, config, device=torch.device("cpu"), processes=ALONE, on_note=said.append)
+    return Learner(
+        model, learner_settings(config), device=torch.device("cpu"), processes=ALONE, on_note=messages.append
+    )
+
+
+def splits_of(config: TrainConfig) -> Splits:
+    """The splits of a run."""
+    return read_splits(training_settings(config).splits)
+
+
+def run_folder_of(config: TrainConfig, *, data_hash: str = "") -> RunFolder:
+    """The folder of a run on a class-per-folder dataset whose last epoch is kept."""
+    facts = RunFacts(selection="last epoch", dataset="folder", data_hash=data_hash)
+    return RunFolder(training_settings(config).run, facts)
 
 
 def seeded_batch(*, pictures: int = 7, branches: int = 4, seed: int = 5) -> Batch:
@@ -87,7 +103,7 @@ def steps(learner: Learner, count: int, *, pictures: int = 7) -> list[float]:
     branches = len(learner.model.backbone.drop_rates)
     return [
         learner.step(
-            seeded_batch(pictures=pictures, branches=branches, seed=number), number=number, pictures=pictures,
+            seeded_batch(pictures=pictures, branches=branches, seed=number), step_number=number, pictures=pictures,
             rate_factor=1.0,
         )
         for number in range(1, count + 1)

@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from tscam.localizer import Localizer
     from tscam.model import create_model
     from tscam.recipe import train_config
-    from tscam.training.loop import resume, train
     from tscam.verbs.compare import compare
     from tscam.verbs.evaluate import evaluate
     from tscam.verbs.explain import explain
     from tscam.verbs.localize import load, localize
     from tscam.verbs.publish import push_to_hub
+    from tscam.verbs.train import resume, train
 
 __all__ = [
     "EvaluateConfig",
@@ -69,8 +69,8 @@ _HOME = {
     "localize": "verbs.localize",
     "push_to_hub": "verbs.publish",
     "read_annotations": "formats",
-    "resume": "training.loop",
-    "train": "training.loop",
+    "resume": "verbs.train",
+    "train": "verbs.train",
     "train_config": "recipe",
     "write_annotations": "formats",
 }

@@ -12,6 +12,14 @@ from tscam.system.resources import Precision
 
 Selection = Literal["val", "last", "oracle"]
 
+# Settings of training that do not change the result: paths, and how fast the computation is.
+CHANGEABLE_ON_RESUME = frozenset(
+    {
+        "data", "out", "overwrite", "device", "devices", "processes", "workers", "cache", "accumulate", "auto_batch",
+        "save_minutes", "samples_every", "tracker",
+    }
+)  # fmt: skip
+
 # Beyond these no one trains, and what is left is an overflow: of memory, of time, or of a float32.
 _AT_MOST = {
     "image_size": 16384, "resize_size": 16384, "epochs": 1_000_000, "learning_rate": 1e30, "head_learning_rate": 1e30,

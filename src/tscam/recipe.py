@@ -63,11 +63,15 @@ def to_yaml(config: TrainConfig) -> str:
     """All settings as a recipe that gives the same run again."""
     import yaml
 
-    plain = {
+    return yaml.safe_dump(to_plain(config), sort_keys=False, allow_unicode=True)
+
+
+def to_plain(config: TrainConfig) -> dict[str, object]:
+    """All settings as JSON values."""
+    return {
         name: str(value) if isinstance(value, Path) else list(value) if isinstance(value, tuple) else value
         for name, value in asdict(config).items()
     }
-    return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
 
 
 def _setting(key: str, value: object, *, source: str) -> object:

@@ -16,7 +16,7 @@ from journeys.place import Place  # noqa: E402
 from tiny_models import save_ramps, tiny_model  # noqa: E402
 from tscam.cli import main  # noqa: E402
 from tscam.recipe import train_config  # noqa: E402
-from tscam.training.loop import train  # noqa: E402
+from tscam.verbs.train import train  # noqa: E402
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -11,7 +11,7 @@ from tscam.metrics.levels import judge_levels, level_map
 from tscam.metrics.picture import JudgedPicture
 from tscam.metrics.protocol import TS_CAM
 from tscam.metrics.ts_cam import OUTCOMES, Outcome, ground_truth_in_view
-from tscam.training.schedule import learning_rate_factor
+from tscam.training.schedule import ScheduleSettings, learning_rate_factor
 
 
 def test_all_400_maps_give_the_official_box() -> None:
@@ -68,7 +68,8 @@ def test_all_200_ground_truths_are_the_official_ones_by_both_rules() -> None:
 @pytest.mark.parametrize("run", ["cub", "ilsvrc", "other"])
 def test_the_learning_rate_falls_as_in_the_official_runs(run: str) -> None:
     figures = table("learning_rate.json")[run]
-    steps, epochs = figures["steps"], figures["epochs"]
+    epochs = figures["epochs"]
+    settings = ScheduleSettings(steps=tuple(figures["steps"]), epochs=epochs)
     for done in (0.0, 0.7):  # The original's rate is one throughout an epoch.
-        factors = [learning_rate_factor(epoch, done=done, steps=steps, epochs=epochs) for epoch in range(1, epochs + 1)]
+        factors = [learning_rate_factor(settings, epoch, done=done) for epoch in range(1, epochs + 1)]
         assert factors == figures["factor_per_epoch"]

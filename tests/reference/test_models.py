@@ -8,7 +8,7 @@ from reference.figures import arrays, largest_difference, seeded_weights, table
 from tscam.backbones.features import Features, Record, Request
 from tscam.methods.head import PatchHead
 from tscam.model import LocalizationModel, create_model
-from tscam.training.optimizer import create_optimizer
+from tscam.training.optimizer import OptimizerSettings, create_optimizer
 
 SMALL = arrays("deit_tiny_grid.npz")
 # Name of the official model → ours, its view and method.
@@ -71,7 +71,7 @@ def test_the_small_models_rollout_agrees() -> None:
 
 def test_three_training_steps_give_the_official_losses_and_weights() -> None:
     model = small_model().train()
-    optimizer = create_optimizer(model, learning_rate=5e-5, head_learning_rate=None, weight_decay=0.05)
+    optimizer = create_optimizer(model, OptimizerSettings(learning_rate=5e-5, weight_decay=0.05))
     groups = [[group["weight_decay"], len(group["params"])] for group in optimizer.param_groups]
     assert groups == SMALL["optimizer.groups"].tolist()
     pixels, labels = torch.from_numpy(SMALL["input"]), torch.from_numpy(SMALL["train.target"])

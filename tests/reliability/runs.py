@@ -17,7 +17,7 @@ from data_sets import write_folder
 from faults import Ended, Fault, in_child
 from tscam.config import TrainConfig
 from tscam.recipe import to_yaml
-from tscam.training.loop import resume, train
+from tscam.verbs.train import resume, train
 
 # Minutes between states: one at every step, or at the epochs' ends alone.
 EVERY_STEP, EPOCHS = 1e-9, 1e9

@@ -38,11 +38,12 @@ def saved(run: Path) -> tuple[int, int]:
     """The numbers of the state and of the model that are there.
 
     Raises:
-        AssertionError: one is not wholly of one number, or a state was spoilt.
+        AssertionError: one is not wholly of one number, or a state is corrupt.
     """
     state = load_state(run / "state")
     number = state.facts["number"]
-    assert not state.spoilt
+    assert isinstance(number, int)
+    assert not state.corrupt
     assert state.facts["rows"] == [number] * 10
     for place, shape in enumerate(_SHAPES):
         assert torch.equal(state.tensors[f"tensor {place}"], torch.full(shape, float(number)))

@@ -1,4 +1,4 @@
-"""Bytes of a state that change on the disk, and what must come of it; a loss that is no number."""
+"""States whose bytes change on the disk, and what must follow; a loss that is not a number."""
 
 import itertools
 import random
@@ -12,12 +12,12 @@ from torch import Tensor
 from tscam.backbones.features import Features
 from tscam.config import TrainConfig
 from tscam.methods.ts_cam import TsCam
-from tscam.training.loop import train
 from tscam.training.run.state import State, load_state
+from tscam.verbs.train import train
 
 
-def spoil(path: Path, random: random.Random) -> str:
-    """Flips bits of one to three bytes of a file, or cuts it off; returns what was done."""
+def corrupt(path: Path, random: random.Random) -> str:
+    """Flip bits of one to three bytes of a file, or cut it off; return what was done."""
     content = bytearray(path.read_bytes())
     if random.random() < 0.3:
         length = random.randrange(len(content))
@@ -30,30 +30,30 @@ def spoil(path: Path, random: random.Random) -> str:
     return f"{path.name} changed at {places}"
 
 
-def spoilt_is_refused(folder: Path, scratch: Path, random: random.Random) -> bool:
-    """Spoils a file of the newest of two states; True where the one before is then taken, False where nothing changed.
+def corrupt_is_refused(folder: Path, scratch: Path, random: random.Random) -> bool:
+    """Corrupt a file of the newest of two states; True if the one before is then loaded, False if nothing changed.
 
     Raises:
-        AssertionError: another content is taken, or the reason does not name the file.
+        AssertionError: another content is loaded, or the reason does not name the file.
     """
     shutil.rmtree(scratch, ignore_errors=True)
     shutil.copytree(folder, scratch)
     before, newest = sorted(scratch.glob("*.json"))
     expected, content = _read(folder / before.name), _read(folder / newest.name)
-    done = spoil(random.choice([newest, newest.with_suffix(".safetensors")]), random)
+    done = corrupt(random.choice([newest, newest.with_suffix(".safetensors")]), random)
     state = load_state(scratch)
-    if not state.spoilt:
+    if not state.corrupt:
         assert _same(state, content), done  # white space between the facts
         return False
     assert _same(state, expected), done
-    assert len(state.spoilt) == 1
-    assert str(newest) in state.spoilt[0]
-    assert "\n" not in state.spoilt[0]
+    assert len(state.corrupt) == 1
+    assert str(newest) in state.corrupt[0]
+    assert "\n" not in state.corrupt[0]
     return True
 
 
 def train_with_nan(config: TrainConfig, step: int) -> Path:
-    """Work for a child: the loss of this step, counted over all epochs, is NaN."""
+    """Work for a child: train with a loss of NaN in one step, counted over all epochs."""
     healthy = TsCam.loss
     steps = itertools.count(1)
 
@@ -65,7 +65,7 @@ def train_with_nan(config: TrainConfig, step: int) -> Path:
 
 
 def _read(path: Path) -> State:
-    """The state that is oldest but for this one's followers."""
+    """The content of one state, by itself."""
     scratch = path.parent.with_name("one state")
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir()

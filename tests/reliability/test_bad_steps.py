@@ -8,15 +8,15 @@ from safetensors.torch import load_file
 from faults import command_line, in_child
 from reliability.runs import EPOCHS, EVERY_STEP, Bench, go_on, outcome, recipe_of
 from reliability.spoiling import train_with_nan
+from tiny_runs import splits_of
 from tscam.config import TrainConfig
 from tscam.errors import TrainingError
 from tscam.training.pictures import EpochOrder
-from tscam.training.splits import read_splits
 
 
 def pictures_of(config: TrainConfig, *, epoch: int, step: int) -> list[str]:
     """Names of the pictures of a step."""
-    training = read_splits(config).training
+    training = splits_of(config).training
     order = EpochOrder(len(training), batch_size=config.batch_size, seed=config.seed)
     order.epoch = epoch
     return [training.image_ids[index] for index in list(order)[step - 1][1]]

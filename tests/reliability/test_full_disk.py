@@ -10,6 +10,7 @@ from faults import Fault, command_line, in_child
 from reliability.disks import Disk, limited_disk, small_disk
 from reliability.runs import EVERY_STEP, Bench, go_on, outcome, recipe_of
 from tscam.checkpoints.loader import load_model
+from tscam.training.run.position import SavedPosition
 from tscam.training.run.state import load_state
 
 # What is being written when there is no space any more.
@@ -55,8 +56,8 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_when_it_is_free(moment: str
     whole = bench.whole(save_minutes=EVERY_STEP).outcome
     if not kind.startswith("start"):
         state = load_state(config.out / "state")
-        assert not state.spoilt
-        done = len(state.facts["position"]["rows"])
+        assert not state.corrupt
+        done = len(SavedPosition.from_json(state.facts["position"]).position.rows)
         if done:
             assert (config.out / "metrics.csv").read_text().count("\n") == 1 + done
             load_model(config.out / "weights" / "last")

@@ -9,7 +9,7 @@ from faults import Fault, in_child, kill
 from reliability.runs import EVERY_STEP, KINDS, PARTS, Bench, killed_and_resumed, kills, outcome, part_of
 from tscam.checkpoints.model_folder import read_metrics
 from tscam.checkpoints.source import resolve
-from tscam.training.loop import resume, train
+from tscam.verbs.train import resume, train
 
 # 25 over the four kinds of runs; `scripts/soak` has more.
 COUNTS = dict(zip(KINDS, (7, 6, 6, 6), strict=True))

@@ -13,7 +13,7 @@ from reliability.runs import EVERY_STEP, Bench, recipe_of
 from reliability.together import assert_same_training, launched, left_alone, scores
 from tiny_models import tiny_model
 from tscam.errors import PeerError, TrainingError
-from tscam.training.loop import resume, train
+from tscam.verbs.train import resume, train
 
 COUNTS = (1, 2, 3, 5, 8, 13, 21, 33)
 

@@ -7,7 +7,7 @@ import pytest
 from faults import Fault, in_child, kill, kill_reader
 from reliability.runs import EVERY_STEP, Bench, go_on, outcome
 from tscam.errors import TrainingError
-from tscam.training.loop import train
+from tscam.verbs.train import train
 
 KILLS = {
     "by itself, while it reads": Fault(kind="start: picture read to train", nth=7, do=kill, in_reader=True),

@@ -7,8 +7,8 @@ from pathlib import Path
 from faults import Child, Fault, command_line, in_child, kill
 from reliability.runs import EVERY_STEP, Bench, kills, outcome
 from reliability.saves import keep_saving, other_disk, require_whole, save
-from reliability.spoiling import spoil, spoilt_is_refused
-from tscam.training.loop import train
+from reliability.spoiling import corrupt, corrupt_is_refused
+from tscam.verbs.train import train
 
 KILLS, SPOILT = 15, 250  # `scripts/soak` has more of both.
 
@@ -38,20 +38,20 @@ def test_a_state_with_a_changed_byte_is_refused_and_the_one_before_is_taken(tmp_
     for number in (1, 2):
         save(tmp_path / "run", number)
     lot = random.Random(4)
-    refused = [spoilt_is_refused(tmp_path / "run" / "state", tmp_path / "scratch", lot) for _ in range(SPOILT)]
+    refused = [corrupt_is_refused(tmp_path / "run" / "state", tmp_path / "scratch", lot) for _ in range(SPOILT)]
     assert sum(refused) > 0.9 * SPOILT  # The others have other white space, and are the same state.
 
 
-def test_a_run_goes_on_from_the_state_before_a_spoilt_one_and_says_so(bench: Bench) -> None:
+def test_a_run_goes_on_from_the_state_before_a_corrupt_one_and_says_so(bench: Bench) -> None:
     config = bench.run(save_minutes=EVERY_STEP)
     stop = Fault(kind="step: forward", nth=6, do=kill)
     assert in_child(train, config, watched=config.out, faults=[stop]).code == -signal.SIGKILL
     newest = max((config.out / "state").glob("*.safetensors"))
-    spoil(newest, random.Random(5))
+    corrupt(newest, random.Random(5))
     ended = in_child(command_line, "resume", config.out)
     assert ended.code == 0, ended
     assert (
-        f"a spoilt state is set aside: {newest.with_suffix('.json')}: ValueError: the checksum of {newest.name}"
+        f"a corrupt state is set aside: {newest.with_suffix('.json')}: ValueError: the checksum of {newest.name}"
         in ended.err
     )
     (newest.with_suffix(".spoilt")).unlink()
@@ -69,7 +69,7 @@ def test_without_a_whole_state_one_line_says_why_of_each(bench: Bench) -> None:
     config = bench.run()
     assert in_child(train, config).code == 0
     first, second = sorted((config.out / "state").glob("*.json"))
-    spoil(first.with_suffix(".safetensors"), random.Random(6))
+    corrupt(first.with_suffix(".safetensors"), random.Random(6))
     second.write_text("{}")
     ended = in_child(command_line, "resume", config.out)
     assert ended.code == 2

@@ -15,8 +15,8 @@ from tscam.datasets import read_dataset
 from tscam.predictors.pytorch import PyTorchPredictor
 from tscam.system.launch import launch
 from tscam.system.processes import joined
-from tscam.training.loop import train
 from tscam.training.run.progress import Progress
+from tscam.verbs.train import train
 
 
 def scores(model: Path, data: Path, counts: Sequence[int]) -> list[list[str]]:

@@ -11,6 +11,7 @@ from PIL import Image
 
 from data_sets import write_cub, write_folder, write_imagenet, write_wsol
 from judged_pictures import box_protocol, pixel_protocol
+from tiny_runs import splits_of
 from tscam.boxes import boxes_above
 from tscam.config import TrainConfig
 from tscam.datasets import Dataset, read_dataset
@@ -27,7 +28,6 @@ from tscam.metrics.levels import truths_in_view
 from tscam.metrics.overlap import overlaps
 from tscam.metrics.protocol import BoxProtocol, PixelProtocol
 from tscam.metrics.threshold import Threshold, ThresholdPolicy, threshold_policy
-from tscam.training.splits import read_splits
 
 TS_CAM, REALISTIC, V1 = box_protocol("ts-cam"), box_protocol("realistic"), box_protocol("max-box-acc")
 PX_AP = pixel_protocol()
@@ -192,7 +192,7 @@ def test_what_training_holds_out_is_what_thresholds_are_chosen_on(tmp_path: Path
     else:
         write_folder(tmp_path / "data", splits={"train": 9, "test": 1})
     found = held_out(tmp_path / "data")
-    trained = read_splits(TrainConfig(data=tmp_path / "data", out=tmp_path / "out"))
+    trained = splits_of(TrainConfig(data=tmp_path / "data", out=tmp_path / "out"))
     assert trained.choosing is not None
     assert found.image_ids == trained.choosing.image_ids
     assert not {*found.image_ids} & {*trained.training.image_ids}

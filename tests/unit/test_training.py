@@ -19,11 +19,11 @@ from tscam.datasets import read_dataset
 from tscam.errors import ConfigError, DataError, OutputError, TrainingError
 from tscam.recipe import train_config
 from tscam.system.resources import Precision
-from tscam.training.loop import train
 from tscam.training.pictures import EpochOrder
 from tscam.training.run.progress import EpochRow, Progress
 from tscam.verbs.evaluate import evaluate
 from tscam.verbs.localize import load
+from tscam.verbs.train import train
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ from tscam.datasets import Dataset, read_dataset
 from tscam.errors import ConfigError, ImageError, TrainingError
 from tscam.image import read_image
 from tscam.training.augmentation import resized, training_view
-from tscam.training.loop import train
-from tscam.training.pictures import Batch, EpochOrder, TrainingPictures, read, training_batches
+from tscam.training.pictures import Batch, EpochOrder, PictureSettings, TrainingPictures, open_batches, read_batches
+from tscam.verbs.train import train
 
 VIEW_HW, SIDE = (20, 36), 48
 
@@ -84,17 +84,15 @@ def dataset(tmp_path: Path) -> Dataset:
 
 
 def pictures_of(dataset: Dataset, *, fast_decode: bool = False, side: int = SIDE) -> TrainingPictures:
-    return TrainingPictures(dataset, size_hw=VIEW_HW, resize_size=side, seed=5, branches=4, fast_decode=fast_decode)
+    picture_settings = PictureSettings(batch_size=4, resize_size=side, seed=5, fast_decode=fast_decode)
+    return TrainingPictures(dataset, picture_settings, size_hw=VIEW_HW, branches=4)
 
 
 def batches_of(pictures: TrainingPictures, *, workers: int) -> list[Batch]:
     """Of three epochs."""
     order = EpochOrder(len(pictures.dataset), batch_size=4, seed=5)
-    loader = training_batches(pictures, order, workers=workers)
-    drawn: list[Batch] = []
-    for order.epoch in (1, 2, 3):
-        drawn += read(iter(loader))
-    return drawn
+    with open_batches(pictures, order, workers=workers) as batches:
+        return [batch for epoch in (1, 2, 3) for batch in batches.of_epoch(epoch)]
 
 
 def assert_same(batches: list[Batch], others: list[Batch]) -> None:
@@ -124,7 +122,7 @@ def test_a_reader_that_dies_is_one_line_with_a_way_out(dataset: Dataset) -> None
         yield pictures_of(dataset)[1, [0]]
         raise RuntimeError("DataLoader worker (pid 12) is killed by signal: Killed. \nmore")
 
-    left = read(dying())
+    left = read_batches(dying())
     assert len(next(left).labels) == 1
     with pytest.raises(TrainingError, match=r"has died .*Killed.*; go on with `tscam resume`") as caught:
         next(left)

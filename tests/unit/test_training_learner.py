@@ -21,8 +21,8 @@ def weights_of(model: LocalizationModel) -> dict[str, Tensor]:
     return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
 
 
-def one_step(learner: Learner, batch: Batch, *, number: int = 1, rate_factor: float = 1.0) -> float:
-    return learner.step(batch, number=number, pictures=len(batch.labels), rate_factor=rate_factor)
+def one_step(learner: Learner, batch: Batch, *, step_number: int = 1, rate_factor: float = 1.0) -> float:
+    return learner.step(batch, step_number=step_number, pictures=len(batch.labels), rate_factor=rate_factor)
 
 
 def logits_of(model: LocalizationModel, batch: Batch) -> Tensor:
@@ -123,7 +123,7 @@ def test_a_loss_that_is_not_finite_leaves_every_weight_as_it_was(precision: str)
     before = weights_of(model)
     with pytest.raises(NotFiniteError, match=r"^the loss is nan$"):
         one_step(learner, seeded_batch())
-    for held in (model, learner.kept_model):
+    for held in (model, learner.evaluated_model):
         assert all(torch.equal(tensor, before[name]) for name, tensor in held.state_dict().items())
 
 
@@ -131,13 +131,13 @@ def test_a_loss_that_is_not_finite_leaves_every_weight_as_it_was(precision: str)
 def test_what_is_not_finite_is_named_and_the_model_left_in_its_mode(where: str) -> None:
     learner = learner_of(seeded_model(), ema=0.9)
     steps(learner, 1)
-    assert learner.spoilt() is None
+    assert learner.find_not_finite() is None
     with torch.no_grad():
         if where == "weights":
             learner.optimizer.state[learner.model.method.head.weight]["exp_avg"][0] = math.nan
         else:
             learner.model.method.head.weight.fill_(3e38)  # Finite itself, the scores are not.
-    assert learner.spoilt() == where
+    assert learner.find_not_finite() == where
     assert learner.model.training
 
 
@@ -147,22 +147,22 @@ def test_what_is_not_finite_is_named_and_the_model_left_in_its_mode(where: str) 
 @pytest.mark.parametrize("decay", [0.3, 0.9])
 def test_the_average_follows_the_weights_step_by_step_more_slowly_as_it_goes(decay: float) -> None:
     learner = learner_of(seeded_model(drop_path=0.5), ema=decay, learning_rate=3e-2)
-    assert learner.kept_model is not learner.model
+    assert learner.evaluated_model is not learner.model
     expected = weights_of(learner.model)
     for number in range(1, 7):
-        one_step(learner, seeded_batch(seed=number), number=number)
+        one_step(learner, seeded_batch(seed=number), step_number=number)
         # The first step is taken whole, the next ones at 1 - (1 + n)^(-2/3): 0.37, 0.52 … up to the decay.
         kept = min(1 - number ** (-2 / 3), decay)
         for name, tensor in learner.model.state_dict().items():
             expected[name] = kept * expected[name] + (1 - kept) * tensor
-        for name, tensor in learner.kept_model.state_dict().items():
+        for name, tensor in learner.evaluated_model.state_dict().items():
             torch.testing.assert_close(tensor, expected[name], rtol=0, atol=1e-6)
-    assert not torch.equal(learner.kept_model.method.head.weight, learner.model.method.head.weight)
+    assert not torch.equal(learner.evaluated_model.method.head.weight, learner.model.method.head.weight)
 
 
 def test_without_an_average_the_weights_themselves_are_kept() -> None:
     learner = learner_of(seeded_model())
-    assert learner.kept_model is learner.model
+    assert learner.evaluated_model is learner.model
 
 
 # Clipping
@@ -209,7 +209,7 @@ def test_a_step_in_parts_is_the_step_as_a_whole(accumulate: int) -> None:
     before = weights_of(whole.model)
     assert steps(parted, 5) == pytest.approx(steps(whole, 5), abs=1e-6)
     moved = 0.0
-    for ours, theirs in ((parted.model, whole.model), (parted.kept_model, whole.kept_model)):
+    for ours, theirs in ((parted.model, whole.model), (parted.evaluated_model, whole.evaluated_model)):
         for name, tensor in theirs.state_dict().items():
             moved = max(moved, float((tensor - before[name]).abs().max()))
             torch.testing.assert_close(ours.state_dict()[name], tensor, rtol=0, atol=1e-6, msg=name)
@@ -219,7 +219,7 @@ def test_a_step_in_parts_is_the_step_as_a_whole(accumulate: int) -> None:
 def test_a_process_without_pictures_has_gradients_of_zero() -> None:
     learner = learner_of(seeded_model(drop_path=0.5))
     before = weights_of(learner.model)
-    loss = learner.step(seeded_batch(pictures=0), number=1, pictures=4, rate_factor=1.0)
+    loss = learner.step(seeded_batch(pictures=0), step_number=1, pictures=4, rate_factor=1.0)
     assert loss == 0
     moments = first_moments(learner)
     assert moments.keys() == dict(learner.model.named_parameters()).keys()
@@ -236,7 +236,7 @@ def test_a_share_of_a_step_weighs_as_much_as_its_pictures() -> None:
     for part in (slice(5), slice(5, 7)):
         learner = learner_of(seeded_model())
         share = Batch(*(tensor[part] for tensor in batch))
-        losses.append(learner.step(share, number=1, pictures=7, rate_factor=1.0))
+        losses.append(learner.step(share, step_number=1, pictures=7, rate_factor=1.0))
         for name, moment in first_moments(learner).items():
             added[name] = added.get(name, torch.zeros(())) + moment
     assert sum(losses) == pytest.approx(loss, abs=1e-6)
@@ -259,7 +259,7 @@ def test_a_learner_goes_on_from_its_tensors_to_the_bit(changes: dict[str, Any]) 
     resumed.load_tensors(saved)
     resumed.scaler.load_state_dict(scaler)
     for each in (learner, resumed):
-        one_step(each, seeded_batch(seed=50), number=3)
+        one_step(each, seeded_batch(seed=50), step_number=3)
     ours, theirs = resumed.tensors(), learner.tensors()
     assert ours.keys() == theirs.keys() == saved.keys()
     assert all(torch.equal(ours[name], tensor) for name, tensor in theirs.items())

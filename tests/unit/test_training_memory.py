@@ -18,8 +18,9 @@ from tscam.methods import methods
 from tscam.methods.ts_cam import TsCam
 from tscam.model import LocalizationModel
 from tscam.training.learner import Learner
-from tscam.training.loop import resume, train
+from tscam.training.run.position import SavedPosition
 from tscam.training.run.state import load_state
+from tscam.verbs.train import resume, train
 
 
 def narrow(model: LocalizationModel, *, room: int) -> LocalizationModel:
@@ -40,9 +41,9 @@ SETTINGS: dict[str, Any] = {
     ("room", "accumulate", "notes"),
     [
         (7, 1, []),
-        (4, 2, ["memory does not suffice: each step is taken in 2 parts from here on"]),
-        (2, 4, [f"memory does not suffice: each step is taken in {parts} parts from here on" for parts in (2, 4)]),
-        (1, 8, [f"memory does not suffice: each step is taken in {parts} parts from here on" for parts in (2, 4, 8)]),
+        (4, 2, ["out of memory: from now on each step is computed in 2 parts"]),
+        (2, 4, [f"out of memory: from now on each step is computed in {parts} parts" for parts in (2, 4)]),
+        (1, 8, [f"out of memory: from now on each step is computed in {parts} parts" for parts in (2, 4, 8)]),
     ],
 )
 def test_parts_are_halved_until_they_fit_and_no_loss_or_weight_changes(
@@ -54,8 +55,8 @@ def test_parts_are_halved_until_they_fit_and_no_loss_or_weight_changes(
     assert steps(tight, 4) == pytest.approx(steps(roomy, 4), abs=1e-6)
     assert tight.accumulate == accumulate
     assert said == notes  # Once, not at every step.
-    for name, tensor in roomy.kept_model.state_dict().items():
-        torch.testing.assert_close(tight.kept_model.state_dict()[name], tensor, rtol=0, atol=1e-6)
+    for name, tensor in roomy.evaluated_model.state_dict().items():
+        torch.testing.assert_close(tight.evaluated_model.state_dict()[name], tensor, rtol=0, atol=1e-6)
 
 
 def refusal(learner: Learner, *, pictures: int) -> str:
@@ -72,11 +73,11 @@ def refusal(learner: Learner, *, pictures: int) -> str:
 @pytest.mark.parametrize(
     ("room", "pictures", "accumulate", "said"),
     [
-        (4, 8, 1, "8 pictures at once do not fit into memory, 4 do; set `accumulate: 2` or"),
-        (5, 8, 1, "8 pictures at once do not fit into memory, 5 do; set `accumulate: 2` or"),
-        (3, 11, 1, "11 pictures at once do not fit into memory, 3 do; set `accumulate: 4` or"),
-        (2, 5, 2, "3 pictures at once do not fit into memory, 2 do; set `accumulate: 3` or"),
-        (1, 2, 1, "2 pictures at once do not fit into memory, 1 do; set `accumulate: 2` or"),
+        (4, 8, 1, "out of memory with 8 pictures at once, 4 fit; set `accumulate: 2` or"),
+        (5, 8, 1, "out of memory with 8 pictures at once, 5 fit; set `accumulate: 2` or"),
+        (3, 11, 1, "out of memory with 11 pictures at once, 3 fit; set `accumulate: 4` or"),
+        (2, 5, 2, "out of memory with 3 pictures at once, 2 fit; set `accumulate: 3` or"),
+        (1, 2, 1, "out of memory with 2 pictures at once, 1 fit; set `accumulate: 2` or"),
     ],
 )
 def test_without_leave_to_take_parts_the_largest_one_that_fits_is_named(
@@ -95,13 +96,13 @@ def test_without_leave_to_take_parts_the_largest_one_that_fits_is_named(
 def test_no_memory_for_one_picture_is_said_as_such(auto_batch: bool, pictures: int) -> None:
     learner = learner_of(narrow(seeded_model(), room=0), auto_batch=auto_batch)
     assert refusal(learner, pictures=pictures) == (
-        "not even one picture at once fits into memory; take a smaller --image-size or --backbone"
+        "out of memory with a single picture; choose a smaller --image-size or --backbone"
     )
 
 
 def test_no_memory_for_the_picture_that_a_save_looks_at_is_said_as_such() -> None:
-    with pytest.raises(TrainingError, match=r"^not even one picture at once fits into memory"):
-        learner_of(narrow(seeded_model(), room=0)).spoilt()
+    with pytest.raises(TrainingError, match=r"^out of memory with a single picture"):
+        learner_of(narrow(seeded_model(), room=0)).find_not_finite()
 
 
 def test_another_fault_is_not_taken_for_lack_of_memory() -> None:
@@ -109,7 +110,7 @@ def test_another_fault_is_not_taken_for_lack_of_memory() -> None:
     batch = seeded_batch()
     beyond = batch._replace(labels=batch.labels * 0 + 5)
     with pytest.raises(IndexError, match="Target 5 is out of bounds"):
-        learner.step(beyond, number=1, pictures=7, rate_factor=1.0)
+        learner.step(beyond, step_number=1, pictures=7, rate_factor=1.0)
     assert learner.accumulate == 1
 
 
@@ -141,13 +142,14 @@ def test_a_run_that_is_short_of_memory_ends_as_one_that_is_not(tmp_path: Path, g
     short = replace(config, method=greedy, auto_batch=True, out=tmp_path / "short")
     tight = train(short, on_note=notes.append)
     assert [note for note in notes if "memory" in note] == [
-        f"memory does not suffice: each step is taken in {parts} parts from here on" for parts in (2, 4)
+        f"out of memory: from now on each step is computed in {parts} parts" for parts in (2, 4)
     ]
     assert losses(tight) == pytest.approx(losses(roomy), abs=1e-6)
     for ours, theirs in zip(rows(tight), rows(roomy), strict=True):
         assert ours | {"train_loss": ""} == theirs | {"train_loss": ""}
-    assert load_state(tight / "state").facts["position"]["accumulate"] == 4  # A run that goes on remembers.
-    with pytest.raises(TrainingError, match=r"^5 pictures at once do not fit .*, 2 do; set `accumulate: 3` or"):
+    position = SavedPosition.from_json(load_state(tight / "state").facts["position"])
+    assert position.accumulate == 4  # A run that goes on remembers.
+    with pytest.raises(TrainingError, match=r"^out of memory with 5 pictures at once, 2 fit; set `accumulate: 3` or"):
         train(replace(short, auto_batch=False, out=tmp_path / "refused"))
     settings_there = tmp_path / "refused" / "config.yaml"
     settings_there.write_text(settings_there.read_text().replace("accumulate: 1", "accumulate: 3"))

@@ -10,7 +10,7 @@ from torch import Tensor
 from tiny_runs import learner_of, seeded_model, steps
 from tscam.errors import ConfigError
 from tscam.model import LocalizationModel, create_model
-from tscam.training.optimizer import create_optimizer, freeze
+from tscam.training.optimizer import OptimizerSettings, create_optimizer, freeze
 
 TINY: dict[str, Any] = {"embed_dim": 24, "depth": 2, "num_heads": 2}
 
@@ -52,7 +52,8 @@ def in_vit(names: set[str]) -> set[str]:
 
 def test_a_head_of_its_own_rate_gives_four_groups() -> None:
     model = tiny_model()
-    optimizer = create_optimizer(model, learning_rate=1e-4, head_learning_rate=3e-3, weight_decay=0.05)
+    settings = OptimizerSettings(learning_rate=1e-4, head_learning_rate=3e-3, weight_decay=0.05)
+    optimizer = create_optimizer(model, settings)
     groups = [
         (names_of(model, group["params"]), group["weight_decay"], group["lr"], group["initial_lr"])
         for group in optimizer.param_groups
@@ -67,7 +68,8 @@ def test_a_head_of_its_own_rate_gives_four_groups() -> None:
 
 def test_a_head_of_the_backbones_rate_shares_its_two_groups() -> None:
     model = tiny_model()
-    optimizer = create_optimizer(model, learning_rate=1e-4, head_learning_rate=None, weight_decay=0.05)
+    settings = OptimizerSettings(learning_rate=1e-4, head_learning_rate=None, weight_decay=0.05)
+    optimizer = create_optimizer(model, settings)
     groups = [(names_of(model, group["params"]), group["weight_decay"]) for group in optimizer.param_groups]
     assert groups == [
         (in_vit(SPARED_IN_BACKBONE) | {"method.head.bias"}, 0.0),
@@ -78,7 +80,8 @@ def test_a_head_of_the_backbones_rate_shares_its_two_groups() -> None:
 @pytest.mark.parametrize("head_learning_rate", [None, 1e-3])
 def test_every_weight_is_in_one_group(head_learning_rate: float | None) -> None:
     model = tiny_model("deit_tiny_distilled_patch16_224")
-    optimizer = create_optimizer(model, learning_rate=1e-4, head_learning_rate=head_learning_rate, weight_decay=0.05)
+    settings = OptimizerSettings(learning_rate=1e-4, head_learning_rate=head_learning_rate, weight_decay=0.05)
+    optimizer = create_optimizer(model, settings)
     counted = Counter(id(parameter) for group in optimizer.param_groups for parameter in group["params"])
     assert counted == Counter(id(parameter) for parameter in model.parameters())
     spared = names_of(model, [weight for group in optimizer.param_groups[::2] for weight in group["params"]])
@@ -88,7 +91,7 @@ def test_every_weight_is_in_one_group(head_learning_rate: float | None) -> None:
 def test_decay_alone_shrinks_the_decayed_weights_by_rate_times_decay() -> None:
     model = tiny_model()
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
-    optimizer = create_optimizer(model, learning_rate=0.01, head_learning_rate=0.1, weight_decay=0.5)
+    optimizer = create_optimizer(model, OptimizerSettings(learning_rate=0.01, head_learning_rate=0.1, weight_decay=0.5))
     for parameter in model.parameters():
         parameter.grad = torch.zeros_like(parameter)
     optimizer.step()
@@ -104,7 +107,8 @@ def test_decay_alone_shrinks_the_decayed_weights_by_rate_times_decay() -> None:
 
 def test_each_layer_learns_at_a_fraction_of_the_next_ones_rate() -> None:
     model = tiny_model()
-    optimizer = create_optimizer(model, learning_rate=0.8, head_learning_rate=3e-3, layer_decay=0.5, weight_decay=0.05)
+    settings = OptimizerSettings(learning_rate=0.8, head_learning_rate=3e-3, layer_decay=0.5, weight_decay=0.05)
+    optimizer = create_optimizer(model, settings)
     # By hand: four layers, the last one at the full rate.
     rate_of = {
         "patch_embed.proj.weight": 0.1, "patch_embed.proj.bias": 0.1, "cls_token": 0.1, "reg_token": 0.1,
@@ -126,7 +130,7 @@ def test_each_layer_learns_at_a_fraction_of_the_next_ones_rate() -> None:
 
 def test_a_head_without_a_rate_of_its_own_learns_at_the_full_one() -> None:
     model = tiny_model()
-    optimizer = create_optimizer(model, learning_rate=0.8, layer_decay=0.5, weight_decay=0.05)
+    optimizer = create_optimizer(model, OptimizerSettings(learning_rate=0.8, layer_decay=0.5, weight_decay=0.05))
     rates = {name: group["lr"] for group in optimizer.param_groups for name in group["param_names"]}
     assert (rates["method.head.weight"], rates["backbone.vit.norm.weight"]) == (0.8, 0.8)
     assert sorted({*rates.values()}) == pytest.approx([0.1, 0.2, 0.4, 0.8])
@@ -155,7 +159,7 @@ def test_frozen_weights_stay_to_the_bit_and_all_others_change(changes: dict[str,
     steps(learner, 2)
     stay = {name for name in before if name.startswith(tuple(f"backbone.vit.{part}" for part in frozen))}
     assert bool(stay) == bool(frozen)
-    for tensors in (model.state_dict(), learner.kept_model.state_dict()):
+    for tensors in (model.state_dict(), learner.evaluated_model.state_dict()):
         for name, tensor in before.items():
             assert torch.equal(tensors[name], tensor) == (name in stay), name
     assert {name for group in learner.optimizer.param_groups for name in group["param_names"]} == before.keys() - stay
@@ -163,4 +167,4 @@ def test_frozen_weights_stay_to_the_bit_and_all_others_change(changes: dict[str,
 
 def test_more_blocks_than_there_are_cannot_be_frozen() -> None:
     with pytest.raises(ConfigError, match=r"^freeze_blocks 4; expected at most 3, the backbone's blocks$"):
-        freeze(seeded_model(depth=3), backbone=False, blocks=4)
+        freeze(seeded_model(depth=3), OptimizerSettings(learning_rate=1e-4, weight_decay=0.05, freeze_blocks=4))

@@ -14,7 +14,7 @@ from tscam.datasets import Dataset, read_dataset
 from tscam.errors import ImageError
 from tscam.image import InputFormat, normalize, read_image
 from tscam.training.augmentation import resized, training_view
-from tscam.training.pictures import Batch, TrainingPictures, normalized, read
+from tscam.training.pictures import Batch, PictureSettings, TrainingPictures, normalized, read_batches
 
 # A view of 20 rows and 36 columns, cut from a square of 48.
 VIEW_HW = (20, 36)
@@ -155,9 +155,8 @@ def dataset(tmp_path: Path) -> Dataset:
 
 
 def pictures_of(dataset: Dataset, *, seed: int = 5, rand_augment: int | None = None) -> TrainingPictures:
-    return TrainingPictures(
-        dataset, size_hw=VIEW_HW, resize_size=SIDE, seed=seed, branches=4, rand_augment=rand_augment
-    )
+    settings = PictureSettings(batch_size=4, resize_size=SIDE, seed=seed, rand_augment=rand_augment)
+    return TrainingPictures(dataset, settings, size_hw=VIEW_HW, branches=4)
 
 
 def batch_of(pictures: TrainingPictures, epoch: int, *indices: int) -> Batch:
@@ -203,4 +202,4 @@ def test_a_picture_that_cannot_be_read_comes_instead_of_the_batch(dataset: Datas
     assert isinstance(fault, ImageError)
     assert str(dataset.path(2)) in str(fault)
     with pytest.raises(ImageError, match=r"not a readable picture .*, then `tscam resume`$"):
-        list(read(iter([fault])))
+        list(read_batches(iter([fault])))

@@ -1,4 +1,4 @@
-"""A run goes on, or begins anew, only where nothing is lost by it; what it cannot go on with is named."""
+"""A run is resumed or restarted only if nothing is lost; what prevents it is named."""
 
 import json
 from importlib import metadata
@@ -7,13 +7,11 @@ from pathlib import Path
 import pytest
 
 from data_sets import write_folder
-from tiny_runs import rows, settings
+from tiny_runs import rows, run_folder_of, settings, splits_of
 from tscam.config import TrainConfig
 from tscam.errors import TrainingError
 from tscam.recipe import to_yaml
-from tscam.training.loop import resume
-from tscam.training.run.run_folder import RunFolder
-from tscam.training.splits import read_splits
+from tscam.verbs.train import resume
 
 
 @pytest.fixture
@@ -24,15 +22,13 @@ def config(tmp_path: Path) -> TrainConfig:
 
 
 @pytest.mark.parametrize("stranger", ["thesis.txt", "state/thesis.txt", "state"])
-def test_a_folder_with_more_than_a_run_has_at_its_beginning_is_not_begun_anew(
-    config: TrainConfig, stranger: str
-) -> None:
-    with RunFolder(config, selection="last epoch", dataset="folder", data_hash=read_splits(config).data_hash()).begun():
+def test_a_folder_with_other_files_than_a_begun_run_is_not_restarted(config: TrainConfig, stranger: str) -> None:
+    with run_folder_of(config, data_hash=splits_of(config).data_hash()).begin():
         pass
     path = config.out / stranger
     path.parent.mkdir(exist_ok=True)
     path.write_text("years of work")
-    with pytest.raises(TrainingError, match=f"beginning anew would remove '{stranger}' \\(1 such in all\\); move"):
+    with pytest.raises(TrainingError, match=f"restarting would remove '{stranger}' \\(1 such files in all\\); move"):
         resume(config.out)
     assert path.read_text() == "years of work"
 
@@ -46,22 +42,22 @@ def test_a_folder_with_a_recipe_alone_is_no_run(config: TrainConfig) -> None:
     assert {path.name: path.read_text() for path in config.out.iterdir()} == {"config.yaml": recipe}
 
 
-def test_a_run_begins_anew_with_the_data_it_was_begun_with_or_not_at_all(config: TrainConfig) -> None:
-    with RunFolder(config, selection="last epoch", dataset="folder", data_hash=read_splits(config).data_hash()).begun():
+def test_a_run_restarts_only_with_the_data_that_it_began_with(config: TrainConfig) -> None:
+    with run_folder_of(config, data_hash=splits_of(config).data_hash()).begin():
         pass
     picture = min((config.data / "train" / "emu").iterdir())
     whole = picture.read_bytes()
     picture.write_bytes(whole + b"\0")
-    with pytest.raises(TrainingError, match="data: the data set has changed since the run began"):
+    with pytest.raises(TrainingError, match="data: the dataset has changed since the run began"):
         resume(config.out)
     picture.write_bytes(whole)
     notes: list[str] = []
     assert len(rows(resume(config.out, on_note=notes.append))) == 2
-    assert notes[0] == "no state was saved yet: the run begins anew"
+    assert notes[0] == "no state was saved yet: the run restarts"
 
 
 def test_data_that_is_gone_is_looked_for_where_the_settings_say(config: TrainConfig) -> None:
-    with RunFolder(config, selection="last epoch", dataset="folder", data_hash="").begun():
+    with run_folder_of(config).begin():
         pass
     config.data.rename(config.data.with_name("moved"))
     said = f"{config.data}: no such folder; say where the data is in {config.out / 'config.yaml'}, `data:`"
@@ -69,10 +65,10 @@ def test_data_that_is_gone_is_looked_for_where_the_settings_say(config: TrainCon
         resume(config.out)
 
 
-def test_other_versions_than_at_the_beginning_are_told(config: TrainConfig) -> None:
-    folder = RunFolder(config, selection="last epoch", dataset="folder", data_hash="")
+def test_packages_whose_version_has_changed_are_reported(config: TrainConfig) -> None:
+    folder = run_folder_of(config)
     assert folder.changed_versions() == []
-    with folder.begun():
+    with folder.begin():
         assert folder.changed_versions() == []
     about = json.loads((config.out / "run.json").read_text())
     about["versions"] |= {"torch": "1.0", "numpy": "1.0"}  # NumPy draws the same numbers in all its versions.

@@ -2,18 +2,20 @@
 
 import math
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
+import tiny_runs
 from data_sets import write_folder
-from tiny_runs import rows, settings
-from tscam.training.loop import train
-from tscam.training.schedule import learning_rate_factor
+from tiny_runs import rows
+from tscam.training.schedule import ScheduleSettings, learning_rate_factor
+from tscam.verbs.train import train
 
 
 def test_the_learning_rate_falls_at_every_multiple_of_a_step() -> None:
     def factor(epoch: int, *steps: int) -> float:
-        return learning_rate_factor(epoch, steps=steps, epochs=60)
+        return learning_rate_factor(ScheduleSettings(steps=steps, epochs=60), epoch)
 
     assert [epoch for epoch in range(2, 61) if factor(epoch, 30) < factor(epoch - 1, 30)] == [30, 60]
     assert factor(60, 30) == pytest.approx(0.01)
@@ -23,7 +25,7 @@ def test_the_learning_rate_falls_at_every_multiple_of_a_step() -> None:
 
 def test_a_cosine_falls_along_half_a_wave_from_one_to_nothing() -> None:
     def factor(epoch: int, done: float) -> float:
-        return learning_rate_factor(epoch, done=done, schedule="cosine", steps=(1,), epochs=8)
+        return learning_rate_factor(ScheduleSettings(schedule="cosine", steps=(1,), epochs=8), epoch, done=done)
 
     assert factor(1, 0.0) == 1
     assert factor(8, 1.0) == 0
@@ -34,9 +36,11 @@ def test_a_cosine_falls_along_half_a_wave_from_one_to_nothing() -> None:
 
 
 @pytest.mark.parametrize("schedule", ["steps", "cosine"])
-def test_the_rate_rises_in_a_straight_line_through_the_warm_up(schedule: str) -> None:
+def test_the_rate_rises_in_a_straight_line_through_the_warm_up(schedule: Literal["steps", "cosine"]) -> None:
+    settings = ScheduleSettings(schedule=schedule, steps=(2, 5), epochs=7, warmup_epochs=3)
+
     def factor(epoch: int, done: float) -> float:
-        return learning_rate_factor(epoch, done=done, schedule=schedule, steps=(2, 5), epochs=7, warmup_epochs=3)  # type: ignore[arg-type]
+        return learning_rate_factor(settings, epoch, done=done)
 
     assert factor(1, 0.0) == 0
     assert [factor(epoch, 0.75) for epoch in (1, 2, 3)] == pytest.approx([0.75 / 3, 1.75 / 3, 2.75 / 3])
@@ -49,7 +53,7 @@ def test_the_rate_rises_in_a_straight_line_through_the_warm_up(schedule: str) ->
 
 def test_a_run_takes_the_rate_in_the_middle_of_each_of_its_steps(tmp_path: Path) -> None:
     write_folder(tmp_path / "data", boxes=None)
-    run = train(settings(tmp_path / "data", tmp_path / "run", schedule="cosine", epochs=3, warmup_epochs=1))
+    run = train(tiny_runs.settings(tmp_path / "data", tmp_path / "run", schedule="cosine", epochs=3, warmup_epochs=1))
     # Six pictures in batches of five are two steps, the last of which is at three quarters of its epoch.
     expected = [1e-3 * 0.75, *(1e-3 * 0.5 * (1 + math.cos(math.pi * passed / 2)) for passed in (0.75, 1.75))]
     assert [float(row["learning_rate"]) for row in rows(run)] == pytest.approx(expected)

@@ -9,16 +9,16 @@ import pytest
 from data_sets import write_folder, write_imagenet
 from scoring import Scored, score
 from tiny_models import tiny_model
-from tiny_runs import kept, rows, settings
+from tiny_runs import kept, rows, settings, splits_of
 from tscam.checkpoints.loader import load_model
 from tscam.config import TrainConfig
 from tscam.datasets import Dataset, read_dataset
+from tscam.evaluation.map_sources import MappedSplit, PredictedMaps
 from tscam.predictors.pytorch import PyTorchPredictor
 from tscam.system.processes import ALONE
-from tscam.training.loop import train
 from tscam.training.run.progress import EpochRow
 from tscam.training.selection import THRESHOLDS, score_epoch
-from tscam.training.splits import read_splits
+from tscam.verbs.train import train
 
 ROW = EpochRow(epoch=3, train_loss=0.5, learning_rate=1e-3)
 
@@ -32,9 +32,10 @@ def scored(
 ) -> tuple[EpochRow, list[tuple[int, int]]]:
     """The row, and what was told of the way to it."""
     told: list[tuple[int, int]] = []
+    maps = PredictedMaps(predictor=predictor_of(model), batch_size=batch_size, workers=2)
     row = score_epoch(
-        ROW, predictor_of(model), dataset, choose_threshold=choose_threshold,
-        batch_size=batch_size, workers=2, processes=ALONE, on_progress=lambda *at: told.append(at),
+        ROW, MappedSplit(dataset=dataset, maps=maps), choose_threshold=choose_threshold, processes=ALONE,
+        on_picture=lambda *counts: told.append(counts),
     )  # fmt: skip
     return row, told
 
@@ -125,7 +126,7 @@ def config(tmp_path: Path) -> TrainConfig:
 
 def test_the_threshold_of_an_epoch_goes_with_its_weights(config: TrainConfig) -> None:
     run = train(config)
-    held_out = read_splits(config).choosing
+    held_out = splits_of(config).choosing
     assert held_out is not None
     found = rows(run)
     best = max(found, key=lambda row: float(row["gt_known_loc"]))  # The first of equal ones.

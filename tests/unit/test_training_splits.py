@@ -11,12 +11,13 @@ from hypothesis import given
 from hypothesis import settings as with_settings
 from hypothesis import strategies as st
 
+import tiny_runs
 from data_sets import write_cub, write_folder, write_imagenet
 from tiny_runs import kept, rows, same_bits, settings
 from tscam.datasets import Dataset, Masks, has_boxes, hold_out
 from tscam.errors import DataError
-from tscam.training.loop import train
-from tscam.training.splits import Splits, read_splits
+from tscam.training.splits import Splits
+from tscam.verbs.train import train
 
 
 def dataset_of(*sizes: int, boxes: bool = True) -> Dataset:
@@ -122,7 +123,7 @@ def test_too_few_pictures_to_hold_any_out_are_refused_with_both_ways_out(
 
 
 def splits_of(root: Path, **changes: object) -> Splits:
-    return read_splits(settings(root, root / "run", **changes))
+    return tiny_runs.splits_of(settings(root, root / "run", **changes))
 
 
 def facts(dataset: Dataset | None) -> tuple[str, int] | None:

@@ -91,7 +91,7 @@ def train(
         print(to_yaml(config), end="")
         return
     from tscam.cli.terminal import training
-    from tscam.training.loop import train
+    from tscam.verbs.train import train
 
     with training() as (on_progress, on_note):
         run = train(config, on_progress=on_progress, on_note=on_note)
@@ -108,7 +108,7 @@ def resume(run: Path, /) -> None:
         Folder of the run: what `--out` was.
     """
     from tscam.cli.terminal import training
-    from tscam.training.loop import resume
+    from tscam.verbs.train import resume
 
     with training() as (on_progress, on_note):
         done = resume(run, on_progress=on_progress, on_note=on_note)

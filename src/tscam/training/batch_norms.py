@@ -1,4 +1,4 @@
-"""Running statistics of batch norms in training: held where frozen, taken back where a step is, shared by processes."""
+"""Running statistics of batch norms in training: kept where frozen, restored with a step, shared by processes."""
 
 from collections.abc import Sequence
 
@@ -9,28 +9,28 @@ from tscam.system.processes import Processes
 
 
 class RunningStatistics:
-    """The means, variances and counts that a model's batch norms keep; nothing at all in a plain Vision Transformer."""
+    """Means, variances and counts of a model's batch norms; a plain Vision Transformer has none."""
 
     def __init__(self, model: nn.Module) -> None:
         self._norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
 
-    def hold_frozen(self) -> None:
-        """Norms whose weights are not trained use their statistics as they are, and do not change them."""
+    def freeze(self) -> None:
+        """Put norms whose weights are not trained into evaluation mode, which keeps their statistics."""
         for norm in self._norms:
             if not any(weight.requires_grad for weight in norm.parameters()):
                 norm.eval()
 
-    def kept(self) -> list[Tensor]:
+    def copy(self) -> list[Tensor]:
         """A copy, for `restore`."""
         return [tensor.clone() for tensor in self._tensors()]
 
-    def restore(self, kept: Sequence[Tensor]) -> None:
-        """Takes a copy back."""
-        for tensor, before in zip(self._tensors(), kept, strict=True):
-            tensor.copy_(before)
+    def restore(self, copies: Sequence[Tensor]) -> None:
+        """Set the statistics to a copy."""
+        for tensor, copied in zip(self._tensors(), copies, strict=True):
+            tensor.copy_(copied)
 
     def share(self, processes: Processes, *, weight: float) -> None:
-        """Makes those of all processes the same: their mean, in which this one's counts by `weight`."""
+        """Set the statistics of all processes to their weighted mean; `weight` is this process's."""
         if processes.count > 1:
             floats = [tensor.mul_(weight) for tensor in self._tensors() if tensor.is_floating_point()]
             processes.add_up(floats)

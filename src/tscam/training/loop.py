@@ -1,193 +1,195 @@
-"""Training from image-level labels alone: what is made ready, in each process, before the first step or the next."""
+"""A training run in one of its processes: everything that is prepared before the first step, then the epochs."""
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import asdict, replace
+from dataclasses import dataclass, replace
+from enum import Enum
 from pathlib import Path
-from typing import Literal
 
 import torch
 
-from tscam.backbones.base import StartWeights
-from tscam.config import TrainConfig
+from tscam.backbones.base import ModelArgs, StartWeights
+from tscam.backbones.creation import pretrained_source
 from tscam.datasets import Dataset, require_usable
-from tscam.errors import TrainingError
 from tscam.model import LocalizationModel, ModelSpec
-from tscam.system.launch import launch
-from tscam.system.processes import Processes, find_device, is_member, joined, own_device
+from tscam.registry import MethodArgs
+from tscam.system.processes import find_device, joined
+from tscam.system.resources import Resources
 from tscam.system.stopping import stop_requests
 from tscam.training.epochs import Epochs
-from tscam.training.learner import Learner
-from tscam.training.pictures import EpochOrder, TrainingPictures, end_readers, reader_deaths_named, training_batches
+from tscam.training.learner import Learner, LearnerSettings
+from tscam.training.pictures import EpochOrder, PictureSettings, TrainingPictures, open_batches
 from tscam.training.run.progress import Progress
-from tscam.training.run.run_folder import RunFolder, require_merely_begun, settings_of_run
-from tscam.training.run.state import was_saved
-from tscam.training.run.trackers import open_tracker, require_tracker
-from tscam.training.splits import Splits, read_splits
+from tscam.training.run.run_folder import RunFacts, RunFolder, RunSettings
+from tscam.training.run.trackers import open_tracker
+from tscam.training.schedule import ScheduleSettings
+from tscam.training.selection import EpochScorer
+from tscam.training.splits import Splits, SplitSettings, read_splits
 
 OnProgress = Callable[[Progress], None]
 OnNote = Callable[[str], None]
-_Begins = Literal["new", "anew", "where it was left"]
 
 
-def train(config: TrainConfig, *, on_progress: OnProgress = lambda _: None, on_note: OnNote = lambda _: None) -> Path:
-    """Trains a model and returns the absolute path of its run folder.
+class Start(Enum):
+    """The way that a run starts."""
 
-    Args:
-        on_progress: called after every step and epoch.
-        on_note: called with what a person should know, a line of text.
+    NEW = "new"
+    RESTARTED = "restarted"  # because it ended before its first state
+    RESUMED = "resumed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSettings:
+    """Settings of the model; its classes and threshold come from the dataset.
+
+    Attributes:
+        backbone, method: names in their registries.
+        backbone_args: changes to the backbone's architecture.
+        method_args: options of the method.
+        weights: weights that training starts from.
+        image_size: side of the view, in pixels.
+        drop_path: rate of stochastic depth.
+        seed: seed of weights that are not read.
+    """
+
+    backbone: str
+    backbone_args: ModelArgs
+    method: str
+    method_args: MethodArgs
+    weights: StartWeights
+    image_size: int
+    drop_path: float
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSettings:
+    """Settings of a training run, in groups for the parts that take them.
+
+    Attributes:
+        resources: device and workers of the whole run; precision and batch size of scoring.
+    """
+
+    model: ModelSettings
+    splits: SplitSettings
+    pictures: PictureSettings
+    learner: LearnerSettings
+    schedule: ScheduleSettings
+    run: RunSettings
+    resources: Resources
+
+
+def run_training(settings: TrainingSettings, *, start: Start, on_progress: OnProgress, on_note: OnNote) -> Path:
+    """Train in this process, together with the others of the task; return the absolute path of the run folder.
 
     Raises:
-        TscamError: settings, data, weights or place are not fit, and nothing is written.
-        TrainingError: the loss is not finite, memory does not suffice, or a process has died; the last good state and
-            weights are in the run folder.
-        StoppedError: SIGTERM or SIGINT came; the state is saved, and `resume` goes on.
+        TscamError: settings, data, weights or the folder cannot be used; nothing is written.
+        TrainingError: the loss is not finite, memory ran out, or a process died; the last good state is kept.
+        StoppedError: SIGTERM or SIGINT came; the state is saved.
     """
-    if config.process_count > 1 and not is_member():
-        on_message = _dispatch(on_progress, on_note)
-        return launch(_train_in_member, config, processes=config.process_count, on_message=on_message)
-    require_tracker(config.tracker)
-    return _run(config, begins="new", on_progress=on_progress, on_note=on_note)
-
-
-def resume(run: Path, *, on_progress: OnProgress = lambda _: None, on_note: OnNote = lambda _: None) -> Path:
-    """Goes on with a run from its last saved state, to the very result it would have had; returns its absolute path.
-
-    A run that ended before its first state begins anew; one that is done is tested once more.
-
-    Raises:
-        TrainingError: not a run folder, no state that is whole, or settings or data have changed, or are gone; else as
-            `train`.
-    """
-    config = settings_of_run(run)
-    if not config.data.is_dir():
-        raise TrainingError(f"{config.data}: no such folder; say where the data is in {run / 'config.yaml'}, `data:`")
-    require_tracker(config.tracker)
-    is_merely_begun = not was_saved(config.out / "state") and not (config.out / "weights").exists()
-    if is_merely_begun:
-        require_merely_begun(config.out)
-    if config.process_count > 1 and not is_member():
-        on_message = _dispatch(on_progress, on_note)
-        return launch(_resume_in_member, run, processes=config.process_count, on_message=on_message)
-    if is_merely_begun:
-        return _run(replace(config, overwrite=True), begins="anew", on_progress=on_progress, on_note=on_note)
-    return _run(config, begins="where it was left", on_progress=on_progress, on_note=on_note)
-
-
-def _train_in_member(config: TrainConfig, send: Callable[[Progress | str], None]) -> Path:
-    return train(config, on_progress=send, on_note=send)
-
-
-def _resume_in_member(run: Path, send: Callable[[Progress | str], None]) -> Path:
-    return resume(run, on_progress=send, on_note=send)
-
-
-def _dispatch(on_progress: OnProgress, on_note: OnNote) -> Callable[[Progress | str], None]:
-    """A listener for the messages of another process: progress and notes."""
-    return lambda message: on_note(message) if isinstance(message, str) else on_progress(message)
-
-
-def _run(config: TrainConfig, *, begins: _Begins, on_progress: OnProgress, on_note: OnNote) -> Path:
-    device, is_new = _device(config), begins != "where it was left"
-    with ExitStack() as open_things:
-        processes = open_things.enter_context(joined(str(device)))
+    is_new = start is not Start.RESUMED
+    device = _select_device(settings.resources.device)
+    with ExitStack() as stack:
+        processes = stack.enter_context(joined(str(device)))
         if not processes.is_main:  # Under torchrun each process has listeners of its own.
-            on_progress = on_note = _say_nothing
-        splits = read_splits(config)
+            on_progress = on_note = _ignore
+        splits = read_splits(settings.splits)
         for note in splits.notes():
             on_note(note)
-        torch.manual_seed(config.seed)
-        model = _create_model(config, splits.training, weights=_start_weights(config.weights) if is_new else None)
-        learner = Learner(model, config, device=device, processes=processes, on_note=on_note)
-        run = RunFolder(config, selection=splits.selection, dataset=splits.training.name, data_hash=splits.data_hash())
-        if begins == "anew":
-            on_note("no state was saved yet: the run begins anew")
+        torch.manual_seed(settings.model.seed)
+        model = _create_model(settings.model, splits.training, with_weights=is_new)
+        learner = Learner(model, settings.learner, device=device, processes=processes, on_note=on_note)
+        run = RunFolder(settings.run, _facts(settings.model, splits))
+        if start is Start.RESTARTED:
+            on_note("no state was saved yet: the run restarts")
             run.require_same_data()
         if is_new and processes.is_main:
             run.require_free()  # now, not after all pictures have been read
-        pictures = _pictures(config, splits, model, processes, is_new=is_new, on_note=on_note)
+            _require_readable(splits, workers=settings.resources.workers, on_note=on_note)
+        pictures = _create_pictures(settings, splits.training, model)
         order = EpochOrder(
-            len(splits.training), batch_size=config.batch_size, seed=config.seed, rank=processes.rank,
-            processes=processes.count,
+            len(splits.training), batch_size=settings.pictures.batch_size, seed=settings.pictures.seed,
+            rank=processes.rank, processes=processes.count,
         )  # fmt: skip
         if processes.is_main:
-            open_things.enter_context(run.begun() if is_new else run.held())
+            stack.enter_context(run.begin() if is_new else run.reopen())
         processes.wait()
-        batches = training_batches(pictures, order, workers=config.workers)
-        open_things.callback(end_readers, batches)
-        open_things.enter_context(reader_deaths_named())
         epochs = Epochs(
-            config, splits, learner, order, batches, run, processes=processes,
-            stop=open_things.enter_context(stop_requests(is_answered=processes.is_main)), on_progress=on_progress,
-        )  # fmt: skip
+            learner,
+            stack.enter_context(open_batches(pictures, order, workers=settings.resources.workers)),
+            EpochScorer(splits, replace(settings.resources, device=str(device)), processes),
+            run,
+            schedule=settings.schedule,
+            stop=stack.enter_context(stop_requests(is_answered=processes.is_main)),
+            on_progress=on_progress,
+        )
         if not is_new:
-            for changed in run.changed_versions():
-                on_note(f"{changed}: the run may end a little differently")
-            for spoilt in epochs.restore():
-                on_note(f"a spoilt state is set aside: {spoilt}")
+            _restore(epochs, run, on_note=on_note)
         if processes.is_main:
-            epochs.tracker = open_things.enter_context(
-                open_tracker(config.tracker, run=run.path, settings=asdict(run.config), on_note=on_note)
+            epochs.tracker = stack.enter_context(
+                open_tracker(settings.run.tracker, run=run.path, settings=settings.run.settings, on_note=on_note)
             )
-        epochs.go()
+        epochs.train_all()
         return run.path
 
 
-def _say_nothing(_: object) -> None:
+def _ignore(_: object) -> None:
     pass
 
 
-def _device(config: TrainConfig) -> torch.device:
-    """Return the device of this process; a GPU becomes PyTorch's current one."""
-    device = find_device(own_device(config.device, gpus=config.gpus))
+def _select_device(name: str | None) -> torch.device:
+    """Return the device of that name; a GPU becomes PyTorch's current one."""
+    device = find_device(name)
     if device.index is not None:
         torch.cuda.set_device(device)
     return device
 
 
-def _create_model(config: TrainConfig, dataset: Dataset, *, weights: StartWeights) -> LocalizationModel:
+def _create_model(settings: ModelSettings, dataset: Dataset, *, with_weights: bool) -> LocalizationModel:
     spec = ModelSpec(
-        backbone=config.backbone,
-        method=config.method,
+        backbone=settings.backbone,
+        method=settings.method,
         label_names=dataset.class_names,
-        image_hw=(config.image_size, config.image_size),
-        backbone_args=dict(config.backbone_args),
-        method_args=dict(config.method_args),
+        image_hw=(settings.image_size, settings.image_size),
+        backbone_args=dict(settings.backbone_args),
+        method_args=dict(settings.method_args),
         threshold=dataset.threshold,
     )
-    return LocalizationModel(spec, weights=weights, drop_path=config.drop_path)
+    return LocalizationModel(spec, weights=settings.weights if with_weights else None, drop_path=settings.drop_path)
 
 
-def _start_weights(given: str) -> StartWeights:
-    if given == "pretrained":
-        return "pretrained"
-    return None if given == "none" else Path(given)
-
-
-def _pictures(
-    config: TrainConfig,
-    splits: Splits,
-    model: LocalizationModel,
-    processes: Processes,
-    *,
-    is_new: bool,
-    on_note: OnNote,
-) -> TrainingPictures:
-    """The training pictures; all pictures of a new run are decoded once, so that none stops it later."""
-    pictures = TrainingPictures(
-        splits.training,
-        size_hw=model.input_format.size_hw,
-        resize_size=config.resize_size,
-        seed=config.seed,
-        branches=len(model.backbone.drop_rates),
-        rand_augment=config.rand_augment,
-        fast_decode=config.fast_decode,
+def _facts(settings: ModelSettings, splits: Splits) -> RunFacts:
+    return RunFacts(
+        selection=splits.selection,
+        dataset=splits.training.name,
+        data_hash=splits.data_hash(),
+        base_model=pretrained_source(settings.backbone) if settings.weights == "pretrained" else "",
     )
-    if is_new and processes.is_main:
-        held = {id(split): split for split in (splits.training, splits.choosing, splits.test) if split is not None}
-        on_note(f"reading all {sum(map(len, held.values()))} pictures once")
-        for split in held.values():
-            require_usable(split, workers=max(config.workers, 1))
-    if config.cache == "ram":
-        pictures.keep_in_memory(workers=config.workers)
+
+
+def _require_readable(splits: Splits, *, workers: int, on_note: OnNote) -> None:
+    """Decode all pictures of a new run once, so that none stops it later.
+
+    Raises:
+        DataError: pictures cannot be read.
+    """
+    by_id = {id(split): split for split in (splits.training, splits.choosing, splits.test) if split is not None}
+    on_note(f"reading all {sum(map(len, by_id.values()))} pictures once")
+    for split in by_id.values():
+        require_usable(split, workers=max(workers, 1))
+
+
+def _create_pictures(settings: TrainingSettings, dataset: Dataset, model: LocalizationModel) -> TrainingPictures:
+    pictures = TrainingPictures(
+        dataset, settings.pictures, size_hw=model.input_format.size_hw, branches=len(model.backbone.drop_rates)
+    )
+    if settings.pictures.cache == "ram":
+        pictures.keep_in_memory(workers=settings.resources.workers)
     return pictures
+
+
+def _restore(epochs: Epochs, run: RunFolder, *, on_note: OnNote) -> None:
+    for change in run.changed_versions():
+        on_note(f"{change}: the result of the run may differ a little")
+    for corrupt in epochs.restore():
+        on_note(f"a corrupt state is set aside: {corrupt}")

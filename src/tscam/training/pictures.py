@@ -1,6 +1,6 @@
 """Training pictures, a batch a step: order and augmentation depend on seed, epoch and picture alone.
 
-So the run is the same for any number of workers and processes, wherever it is taken up again.
+So a run is the same for any number of workers and processes, wherever it is resumed.
 """
 
 import mmap
@@ -9,8 +9,9 @@ import os
 import signal
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -26,11 +27,32 @@ from tscam.system.loading import read_ahead
 from tscam.training.augmentation import resized, training_view
 
 
-class Batch(NamedTuple):
-    """What one process trains on in one step; it may be empty.
+@dataclass(frozen=True, kw_only=True)
+class PictureSettings:
+    """Settings of the training pictures.
 
     Attributes:
-        indices: of the pictures in the data set.
+        batch_size: pictures of a step, over all processes.
+        resize_size: side of the square that crops are taken from, in pixels.
+        seed: seed of order, augmentation and stochastic depth.
+        rand_augment: magnitude of RandAugment, 1 to 30; None does none.
+        fast_decode: decode JPEGs at a smaller size.
+        cache: keep the resized pictures in memory: `ram`.
+    """
+
+    batch_size: int
+    resize_size: int
+    seed: int
+    rand_augment: int | None = None
+    fast_decode: bool = False
+    cache: Literal["none", "ram"] = "none"
+
+
+class Batch(NamedTuple):
+    """One process's share of a step; it may be empty.
+
+    Attributes:
+        indices: indices of the pictures in the dataset.
         pixels: their views.
         labels: their class ids.
         draws: uniform numbers for stochastic depth.
@@ -43,26 +65,15 @@ class Batch(NamedTuple):
 
 
 class TrainingPictures(TorchDataset["Batch | ImageError"]):
-    """An epoch and picture indices → their batch; or why a picture of it cannot be read.
+    """The batch of an epoch and picture indices, or the error of a picture that cannot be read.
 
     Args:
+        size_hw: height and width of the view, in pixels.
         branches: numbers to draw for each picture.
-        fast_decode: let JPEGs be decoded at a smaller size.
     """
 
-    def __init__(
-        self,
-        dataset: Dataset,
-        *,
-        size_hw: tuple[int, int],
-        resize_size: int,
-        seed: int,
-        branches: int,
-        rand_augment: int | None = None,
-        fast_decode: bool = False,
-    ) -> None:
-        self.dataset, self.size_hw, self.side, self.seed, self.branches = dataset, size_hw, resize_size, seed, branches
-        self.rand_augment, self.least_side = rand_augment, resize_size if fast_decode else None
+    def __init__(self, dataset: Dataset, settings: PictureSettings, *, size_hw: tuple[int, int], branches: int) -> None:
+        self.dataset, self.settings, self.size_hw, self.branches = dataset, settings, size_hw, branches
         self._squares: UInt8[np.ndarray, "n side side 3"] | None = None
 
     def __getitem__(self, key: tuple[int, list[int]]) -> "Batch | ImageError":
@@ -70,32 +81,35 @@ class TrainingPictures(TorchDataset["Batch | ImageError"]):
         count = len(indices)
         pixels = np.empty((count, *self.size_hw, 3), dtype=np.uint8)
         draws = np.empty((count, self.branches), dtype=np.float32)
-        for place, index in enumerate(indices):
-            random = np.random.default_rng([self.seed, epoch, index])
+        for row, index in enumerate(indices):
+            random = np.random.default_rng([self.settings.seed, epoch, index])
             try:
                 square = self._square(index)
-            except ImageError as fault:  # returned: a worker's exception would come with its traceback as the message
+            except ImageError as fault:  # returned: a worker's exception would have its traceback as the message
                 return fault
-            pixels[place] = training_view(square, size_hw=self.size_hw, random=random, rand_augment=self.rand_augment)
-            draws[place] = random.random(self.branches, dtype=np.float32)
+            pixels[row] = training_view(
+                square, size_hw=self.size_hw, random=random, rand_augment=self.settings.rand_augment
+            )
+            draws[row] = random.random(self.branches, dtype=np.float32)
         labels = self.dataset.labels[indices]
         return Batch(*(torch.from_numpy(array) for array in (np.array(indices, dtype=np.int64), pixels, labels, draws)))
 
     def keep_in_memory(self, *, workers: int) -> None:
-        """Decodes every picture once, in threads, into memory that worker processes share.
+        """Decode every picture once, in threads, into memory that worker processes share.
 
         Raises:
-            ConfigError: there is not so much memory.
+            ConfigError: there is not enough memory.
             ImageError: a picture cannot be read.
         """
-        shape = (len(self.dataset), self.side, self.side, 3)
+        side = self.settings.resize_size
+        shape = (len(self.dataset), side, side, 3)
         needed, free = int(np.prod(shape)), _free_memory()
         if needed > free:
             raise ConfigError(
-                f"cache ram needs {needed / 1e9:.1f} GB for {shape[0]} pictures of {self.side}×{self.side} pixels, "
+                f"cache ram needs {needed / 1e9:.1f} GB for {shape[0]} pictures of {side}×{side} pixels, "
                 f"{free / 1e9:.1f} GB are free; train with --cache none"
             )
-        # Anonymous and shared: forked workers see it, and no /dev/shm limits it.
+        # Anonymous and shared: forked workers see it, and /dev/shm does not limit it.
         squares = np.frombuffer(mmap.mmap(-1, needed), dtype=np.uint8).reshape(shape)
         loaded = read_ahead(range(len(self.dataset)), self._square, workers=max(workers, 1), depth=64)
         for index, square in enumerate(loaded):
@@ -105,17 +119,22 @@ class TrainingPictures(TorchDataset["Batch | ImageError"]):
     def _square(self, index: int) -> UInt8[np.ndarray, "side side 3"]:
         if self._squares is not None:
             return self._squares[index]
-        return resized(read_image(self.dataset.path(index), least_side=self.least_side), side=self.side)
+        side = self.settings.resize_size
+        least_side = side if self.settings.fast_decode else None
+        return resized(read_image(self.dataset.path(index), least_side=least_side), side=side)
 
 
 class EpochOrder(Sampler[tuple[int, list[int]]]):
-    """Which pictures one process trains on, step by step, in a new order each epoch.
+    """The pictures that one process trains on, step by step, in a new order each epoch.
 
-    The last, smaller batch is trained on too, as in the original. All processes together take the batch that one would.
+    The last, smaller batch is trained on too, as in the original. All processes together take the batch that a single
+    one would.
 
     Attributes:
-        epoch: from 1.
-        first_step: where the epoch is entered, from 0.
+        pictures: pictures of an epoch, over all processes.
+        batch_size: pictures of a step, over all processes.
+        epoch: the epoch that is iterated over, from 1.
+        first_step: the step that iteration starts at, from 0.
     """
 
     def __init__(self, pictures: int, *, batch_size: int, seed: int, rank: int = 0, processes: int = 1) -> None:
@@ -125,44 +144,78 @@ class EpochOrder(Sampler[tuple[int, list[int]]]):
 
     @property
     def steps(self) -> int:
-        """Steps of an epoch."""
+        """Number of steps of an epoch."""
         return -(-self.pictures // self.batch_size)
 
     def pictures_in(self, step: int) -> int:
-        """Pictures of a step, from 0, over all processes."""
+        """Number of pictures of a step, from 0, over all processes."""
         return min(self.batch_size, self.pictures - step * self.batch_size)
 
     def __iter__(self) -> Iterator[tuple[int, list[int]]]:
         order = np.random.default_rng([self.seed, self.epoch]).permutation(self.pictures)
         for step in range(self.first_step, self.steps):
-            whole = order[step * self.batch_size : (step + 1) * self.batch_size]
-            yield self.epoch, np.array_split(whole, self.processes)[self.rank].tolist()
+            batch = order[step * self.batch_size : (step + 1) * self.batch_size]
+            yield self.epoch, np.array_split(batch, self.processes)[self.rank].tolist()
 
     def __len__(self) -> int:
         return self.steps - self.first_step
 
 
-def training_batches(
-    pictures: TrainingPictures, order: EpochOrder, *, workers: int
-) -> DataLoader["Batch | ImageError"]:
-    """The batches of `order.epoch` from `order.first_step` on, read ahead by worker processes that stay."""
-    # A cache in memory is seen by forked workers alone; elsewhere the way of the platform is kept.
-    can_fork = "fork" in multiprocessing.get_all_start_methods()
-    return DataLoader(
-        pictures,
-        sampler=order,
-        batch_size=None,
-        num_workers=workers,
-        persistent_workers=workers > 0,
-        pin_memory=torch.cuda.is_available(),
-        worker_init_fn=_begin_worker,
-        multiprocessing_context="fork" if workers and can_fork else None,
-        # Its own, else it draws from PyTorch's: once an epoch without workers, once a run with them.
-        generator=torch.Generator(),
-    )
+class TrainingBatches:
+    """The batches of one process, read ahead by worker processes that last for the whole training."""
+
+    def __init__(self, pictures: TrainingPictures, order: EpochOrder, *, workers: int) -> None:
+        # A cache in memory is visible to forked workers alone; elsewhere the platform's start method is kept.
+        can_fork = "fork" in multiprocessing.get_all_start_methods()
+        self.pictures, self.order, self.workers = pictures, order, workers
+        self._loader = DataLoader(
+            pictures,
+            sampler=order,
+            batch_size=None,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            pin_memory=torch.cuda.is_available(),
+            worker_init_fn=_begin_worker,
+            multiprocessing_context="fork" if workers and can_fork else None,
+            # A generator of its own; otherwise the loader draws from PyTorch's: once an epoch without workers, once a
+            # run with them.
+            generator=torch.Generator(),
+        )
+
+    def of_epoch(self, epoch: int, *, first_step: int = 0) -> Iterator[Batch]:
+        """The batches of an epoch, from 1, starting at a step, from 0.
+
+        Raises:
+            ImageError: a picture cannot be read.
+            TrainingError: a worker process was killed.
+        """
+        self.order.epoch, self.order.first_step = epoch, first_step
+        return read_batches(iter(self._loader))
+
+    def close(self) -> None:
+        """End the worker processes."""
+        # Otherwise multiprocessing ends them by a signal that they ignore, and waits: an error still refers to the
+        # loader.
+        if self._loader._iterator is not None:
+            self._loader._iterator._shutdown_workers()  # type: ignore[attr-defined]  # of the iterator with workers
 
 
-def read(batches: Iterator["Batch | ImageError"]) -> Iterator[Batch]:
+@contextmanager
+def open_batches(pictures: TrainingPictures, order: EpochOrder, *, workers: int) -> Generator[TrainingBatches]:
+    """The batches of a training, whose worker processes end with the block.
+
+    Raises:
+        TrainingError: a worker process was killed.
+    """
+    batches = TrainingBatches(pictures, order, workers=workers)
+    try:
+        with _worker_deaths_named():  # PyTorch's signal reaches this process anywhere, in a step or a save
+            yield batches
+    finally:
+        batches.close()
+
+
+def read_batches(batches: Iterator["Batch | ImageError"]) -> Iterator[Batch]:
     """The batches of a loader.
 
     Raises:
@@ -170,7 +223,7 @@ def read(batches: Iterator["Batch | ImageError"]) -> Iterator[Batch]:
         TrainingError: a worker process was killed.
     """
     while True:
-        with reader_deaths_named():
+        with _worker_deaths_named():
             batch = next(batches, None)
         if batch is None:
             return
@@ -179,13 +232,16 @@ def read(batches: Iterator["Batch | ImageError"]) -> Iterator[Batch]:
         yield batch
 
 
-@contextmanager
-def reader_deaths_named() -> Generator[None]:
-    """Names the death of a process that reads pictures; its signal finds this process anywhere, in a step or a save.
+def normalized(pixels: UInt8[Tensor, "b H W 3"], *, to: InputFormat) -> Float[Tensor, "b 3 H W"]:
+    """The bits of `image.normalize`, computed on the device of the pixels."""
+    # Tensors, not numbers: division by a number is a multiplication on a GPU.
+    full, mean, std = (torch.tensor(values, device=pixels.device) for values in (255.0, to.mean, to.std))
+    return ((pixels.float() / full - mean) / std).permute(0, 3, 1, 2).contiguous()
 
-    Raises:
-        TrainingError: one was killed.
-    """
+
+@contextmanager
+def _worker_deaths_named() -> Generator[None]:
+    """Turn PyTorch's error about a killed worker process into one line with a way out."""
     try:
         yield
     except RuntimeError as fault:
@@ -197,28 +253,14 @@ def reader_deaths_named() -> Generator[None]:
         ) from fault
 
 
-def end_readers(batches: DataLoader["Batch | ImageError"]) -> None:
-    """Ends the processes that read for a loader."""
-    # Else multiprocessing ends them by a signal that they do not hear, and waits: an error still refers to the loader.
-    if batches._iterator is not None:
-        batches._iterator._shutdown_workers()  # type: ignore[attr-defined]  # it is the one of several processes
-
-
-def normalized(pixels: UInt8[Tensor, "b H W 3"], *, to: InputFormat) -> Float[Tensor, "b 3 H W"]:
-    """As `image.normalize`, to the bit, on the device of the pixels."""
-    # Tensors, not numbers: division by a number is a multiplication on a GPU.
-    full, mean, std = (torch.tensor(values, device=pixels.device) for values in (255.0, to.mean, to.std))
-    return ((pixels.float() / full - mean) / std).permute(0, 3, 1, 2).contiguous()
-
-
 def _begin_worker(_: int) -> None:
-    """A signal to the whole group is the training process's to answer, which still needs its workers."""
+    """Ignore signals to the whole process group: the training process answers them, and still needs its workers."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
 
 
 def _free_memory() -> int:
-    """Bytes that can be had without swapping; where the system does not say, as many as are asked for."""
+    """Bytes that are available without swapping; on systems that do not report them, all of the memory."""
     memory = Path("/proc/meminfo")
     if memory.is_file():
         sizes = dict(line.split(":") for line in memory.read_text().splitlines())

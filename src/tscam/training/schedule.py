@@ -1,35 +1,46 @@
 """The learning rate of each step, as a factor of the first one."""
 
 import math
-from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 
-def learning_rate_factor(
-    epoch: int,
-    *,
-    done: float = 0.0,
-    schedule: Literal["steps", "cosine"] = "steps",
-    steps: Sequence[int] = (),
-    epochs: int,
-    warmup_epochs: int = 0,
-) -> float:
-    """The factor in an epoch, from 1, of which the fraction `done` has passed.
+@dataclass(frozen=True, kw_only=True)
+class ScheduleSettings:
+    """Settings of the learning rate's schedule.
 
-    It rises linearly through the warm-up. Then `steps` makes it a tenth for every epoch up to this one that is a
-    multiple of one of the steps; `cosine` lets it fall along half a wave to nothing at the end of the last epoch.
+    Attributes:
+        epochs: epochs of the whole training.
+        schedule: `steps` divides by ten at `steps`; `cosine` falls to zero at the end of the last epoch.
+        steps: epochs of `steps`: the rate falls at every multiple of one of them.
+        warmup_epochs: epochs in which the rate rises linearly from zero.
+    """
+
+    epochs: int
+    schedule: Literal["steps", "cosine"] = "steps"
+    steps: tuple[int, ...] = ()
+    warmup_epochs: int = 0
+
+
+def learning_rate_factor(settings: ScheduleSettings, epoch: int, *, done: float = 0.0) -> float:
+    """The factor in an epoch.
+
+    Args:
+        epoch: from 1.
+        done: fraction of the epoch that has passed.
 
     Source:
-        The released TS-CAM code divides by ten at every multiple, not at the milestones alone: CUB's step 30 strikes
+        The released TS-CAM code divides by ten at every multiple, not at the milestones alone: CUB's step 30 applies
         in epochs 30 and 60, ILSVRC's 10 and 12 in 10, 12 and 20. Cosine: Loshchilov and Hutter, ICLR 2017.
     """
     passed = epoch - 1 + done
-    if passed < warmup_epochs:
-        return passed / warmup_epochs
-    if schedule == "cosine":
-        return 0.5 * (1 + math.cos(math.pi * (passed - warmup_epochs) / (epochs - warmup_epochs)))
+    warmup = settings.warmup_epochs
+    if passed < warmup:
+        return passed / warmup
+    if settings.schedule == "cosine":
+        return 0.5 * (1 + math.cos(math.pi * (passed - warmup) / (settings.epochs - warmup)))
     factor = 1.0
     for reached in range(1, epoch + 1):
-        if any(reached % step == 0 for step in steps):
+        if any(reached % step == 0 for step in settings.steps):
             factor *= 0.1
     return factor

@@ -1,13 +1,32 @@
-"""The splits of a training run: what is trained on, what the best epoch is chosen on, and what tests the result."""
+"""The splits of a training run: for training, for choosing the best epoch, and for testing the result."""
 
 import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from tscam.config import TrainConfig
 from tscam.datasets import Dataset, find_reader, has_boxes, hold_out, read_dataset
 from tscam.errors import DataError
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitSettings:
+    """Settings of the splits.
+
+    Attributes:
+        data: folder of the dataset.
+        dataset: name of the dataset reader; None detects it from the folder.
+        select: split that the best epoch is chosen on: `val`, `oracle` (the test split), or none (`last`).
+        val_fraction: fraction of each class's training pictures that is held out for `val` if there is no such split.
+        seed: seed of what is held out.
+    """
+
+    data: Path
+    dataset: str | None
+    select: Literal["val", "last", "oracle"]
+    val_fraction: float
+    seed: int
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -15,76 +34,81 @@ class Splits:
     """Pictures by their purpose.
 
     Attributes:
-        training: trained on.
-        choosing: the best epoch is chosen on these; None takes the last one.
-        test: the chosen weights are scored on these; None where the data has no such split.
+        training: pictures to train on.
+        choosing: pictures that the best epoch is chosen on; None takes the last epoch.
+        test: pictures that the chosen weights are scored on; None if the dataset has no such split.
         selection: the choice in words, which stand beside its numbers.
+        chooses_threshold: True if the threshold is chosen with the epoch, which an oracle does not do.
     """
 
     training: Dataset
     choosing: Dataset | None
     test: Dataset | None
     selection: str
+    chooses_threshold: bool
 
     def notes(self) -> list[str]:
-        """What a person should know: splits of which some pictures have boxes, and the test split where none has."""
-        said = []
+        """Messages about splits of which some pictures have boxes, and about a test split without boxes."""
+        notes = []
         for dataset in {id(split): split for split in (self.choosing, self.test) if split is not None}.values():
             if dataset.boxes is None or has_boxes(dataset):
                 continue
             without = sum(not len(boxes) for boxes in dataset.boxes)
             if without < len(dataset) or dataset is self.test:
-                said.append(
+                notes.append(
                     f"{without} of {len(dataset)} pictures of the split {dataset.split!r} have no box: it is scored by "
                     "accuracy alone; for localization give each a box, or `tscam evaluate --allow-missing`"
                 )
-        return said
+        return notes
 
     def data_hash(self) -> str:
         """Hash of names, sizes in bytes, labels and boxes of all pictures."""
-        seen = hashlib.sha256()
+        digest = hashlib.sha256()
         for dataset in (self.training, self.choosing, self.test):
             if dataset is None:
                 continue
             sizes = [_byte_count(dataset.path(index)) for index in range(len(dataset))]
-            boxes = [] if dataset.boxes is None else [of_picture.tolist() for of_picture in dataset.boxes]
+            boxes = [] if dataset.boxes is None else [picture_boxes.tolist() for picture_boxes in dataset.boxes]
             facts = [dataset.split, dataset.class_names, dataset.image_ids, dataset.labels.tolist(), sizes, boxes]
-            seen.update(json.dumps(facts).encode())
-        return seen.hexdigest()
+            digest.update(json.dumps(facts).encode())
+        return digest.hexdigest()
 
 
-def read_splits(config: TrainConfig) -> Splits:
-    """The splits that the settings ask for.
+def read_splits(settings: SplitSettings) -> Splits:
+    """Read the splits that the settings ask for.
 
     Raises:
-        DataError: the data set cannot be read, has one class alone, nothing can be held out, or there is no test split
-            for `oracle`.
+        DataError: the dataset cannot be read or has a single class, nothing can be held out, or `oracle` has no test
+            split.
     """
-    reader = find_reader(config.data, name=config.dataset)
-    training = read_dataset(config.data, name=config.dataset, split=reader.training_split(config.data))
+    root, name = settings.data, settings.dataset
+    reader = find_reader(root, name=name)
+    training = read_dataset(root, name=name, split=reader.training_split(root))
     if len(training.class_names) < 2:
         raise DataError(
-            f"{config.data}: one class, {training.class_names[0]!r}, and so nothing to tell apart; add pictures of "
-            "another one"
+            f"{root}: one class, {training.class_names[0]!r}, and so nothing to tell apart; add pictures of another one"
         )
-    held = reader.splits(config.data)
-    test, test_name = None, next((name for name in ("test", "val") if name in held), None)
+    split_names = reader.splits(root)
+    test, test_name = None, next((split for split in ("test", "val") if split in split_names), None)
     if test_name is not None:
-        test = read_dataset(config.data, name=config.dataset, split=test_name)
-    if config.select == "last":
-        return Splits(training=training, choosing=None, test=test, selection="last epoch")
-    if config.select == "oracle":
+        test = read_dataset(root, name=name, split=test_name)
+    if settings.select == "last":
+        choosing, selection = None, "last epoch"
+    elif settings.select == "oracle":
         if test is None:
-            raise DataError(f"{config.data}: no test split for --select oracle; take --select val or last")
-        named = f"oracle (epoch of best {_measure(test)} on split {test.split!r})"
-        return Splits(training=training, choosing=test, test=test, selection=named)
-    if test_name == "test" and "val" in held:
-        choosing = read_dataset(config.data, name=config.dataset, split="val")
-        named = f"val (epoch of best {_measure(choosing)} on split 'val')"
+            raise DataError(f"{root}: no test split for --select oracle; take --select val or last")
+        choosing, selection = test, f"oracle (epoch of best {_measure(test)} on split {test.split!r})"
+    elif test_name == "test" and "val" in split_names:
+        choosing = read_dataset(root, name=name, split="val")
+        selection = f"val (epoch of best {_measure(choosing)} on split 'val')"
     else:
-        training, choosing = hold_out(training, fraction=config.val_fraction, seed=config.seed)
-        named = f"val (epoch of best {_measure(choosing)} on {len(choosing)} pictures held out of {training.split!r})"
-    return Splits(training=training, choosing=choosing, test=test, selection=named)
+        training, choosing = hold_out(training, fraction=settings.val_fraction, seed=settings.seed)
+        pictures = f"{len(choosing)} pictures held out of {training.split!r}"
+        selection = f"val (epoch of best {_measure(choosing)} on {pictures})"
+    return Splits(
+        training=training, choosing=choosing, test=test, selection=selection,
+        chooses_threshold=settings.select == "val",
+    )  # fmt: skip
 
 
 def _byte_count(path: Path) -> int | None:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from tscam.config import EvaluateConfig, LocalizeConfig
 from tscam.recipe import train_config
-from tscam.training.loop import train
 from tscam.training.run.progress import Progress
 from tscam.verbs.demo_pictures import draw_pictures
 from tscam.verbs.evaluate import evaluate
 from tscam.verbs.localize import localize
+from tscam.verbs.train import train
 from tscam.writing import claim_output
 
 _DRAWN_A_CLASS = 2  # pictures that are shown with maps and boxes

@@ -82,7 +82,7 @@ class Pace:
         self._steps, self._pictures, self._waited = 0, 0, 0.0
         self._started = self._last = time.perf_counter()
 
-    def arrived(self) -> None:
+    def batch_arrived(self) -> None:
         """The pictures of the next step are there."""
         self._waited += time.perf_counter() - self._last
 

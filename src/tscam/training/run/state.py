@@ -1,7 +1,7 @@
-"""Tensors and facts that outlive any death of their process: two files a state, checksummed, the one before kept.
+"""Tensors and facts that survive the death of their process: two files a state, with checksums; the last two are kept.
 
-`state/000012.safetensors` holds the tensors. `state/000012.json` holds the facts and the checksums of both; it is
-written last, so a state is there as a whole or not at all. Knows nothing of training.
+`state/000012.safetensors` contains the tensors. `state/000012.json` contains the facts and the checksums of both; it is
+written last, so a state is complete or does not count. Knows nothing of training.
 """
 
 import contextlib
@@ -21,44 +21,44 @@ from torch import Tensor
 from tscam.errors import OutputError, TrainingError, one_line
 from tscam.writing import flush_file, flush_folder, write_json
 
-_KEPT = 2  # states: the newest, and the one before should it be spoilt
+_KEPT = 2  # states: the newest, and the one before in case the newest is corrupt
 
 
 @dataclass(frozen=True, kw_only=True)
 class State:
-    """A state as it was saved.
+    """A saved state.
 
     Attributes:
         tensors: on the CPU.
-        facts: plain values, as JSON knows them.
-        spoilt: newer states that were not taken, each with the reason.
+        facts: JSON values.
+        corrupt: newer states that were set aside, each with the reason.
     """
 
     tensors: dict[str, Tensor]
-    facts: dict[str, Any]
-    spoilt: tuple[str, ...]
+    facts: Mapping[str, object]
+    corrupt: tuple[str, ...]
 
 
 def save_state(folder: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, object]) -> None:
-    """Adds a state, then removes all but the last two.
+    """Add a state, then remove all but the last two.
 
     Raises:
-        OutputError: the disk refuses; the states before are as they were.
+        OutputError: the disk refuses; the states before are unchanged.
     """
-    _remove_outdated(folder)  # what a save that was cut short left might take the space that is needed
+    _remove_outdated(folder)  # partial files of an interrupted save may take the space that is needed
     number = max((_number(path) for path in _files(folder)), default=0) + 1
     path = folder / f"{number:06d}.safetensors"
     # In the same folder, and so on the same disk, whatever TMPDIR is.
-    beside = folder / f".{secrets.token_hex(8)}.part"
+    partial = folder / f".{secrets.token_hex(8)}.part"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        safetensors.torch.save_file(whole, beside)
-        # safetensors makes files that their owner alone may read.
-        beside.chmod(folder.stat().st_mode & 0o666)
-        flush_file(beside)
-        checksum = _checksum_of_file(beside)
-        beside.rename(path)
+        on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        safetensors.torch.save_file(on_cpu, partial)
+        # safetensors creates files that only their owner may read.
+        partial.chmod(folder.stat().st_mode & 0o666)
+        flush_file(partial)
+        checksum = _checksum_of_file(partial)
+        partial.rename(path)
         flush_folder(folder)
     except (OSError, SafetensorError) as fault:
         raise OutputError(
@@ -66,46 +66,48 @@ def save_state(folder: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, 
             "then go on with `tscam resume`"
         ) from fault
     finally:
-        beside.unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
     content = {"tensors": checksum, "facts": dict(facts)}
     write_json(path.with_suffix(".json"), {"checksum": _checksum(content), **content}, indent=1)
     _remove_outdated(folder)
 
 
 def load_state(folder: Path) -> State:
-    """The newest state whose checksums hold; newer ones are set aside as `.spoilt`, those before the last two removed.
+    """Load the newest state whose checksums match.
+
+    Newer states are set aside as `.spoilt`; states before the last two are removed.
 
     Raises:
-        TrainingError: there is none; says why of each.
+        TrainingError: no state is left; gives the reason for each.
     """
-    spoilt: list[str] = []
+    corrupt: list[str] = []
     for path in sorted((path for path in _files(folder) if path.suffix == ".json"), key=_number, reverse=True):
         try:
             tensors, facts = _read(path)
         except (OSError, ValueError, KeyError, TypeError, RecursionError, SafetensorError) as fault:
-            spoilt.append(f"{path}: {one_line(fault)}")
+            corrupt.append(f"{path}: {one_line(fault)}")
             with contextlib.suppress(OSError):
                 path.rename(path.with_suffix(".spoilt"))
             continue
-        _remove_outdated(folder)  # A save that was cut short at its end has left one too many.
-        return State(tensors=tensors, facts=facts, spoilt=tuple(spoilt))
-    reasons = "; ".join(spoilt) or "no state is left"
+        _remove_outdated(folder)  # A save that was interrupted at its end has left one too many.
+        return State(tensors=tensors, facts=facts, corrupt=tuple(corrupt))
+    reasons = "; ".join(corrupt) or "no state is left"
     raise TrainingError(f"{folder}: nothing to go on from ({reasons}); start again with `tscam train … --overwrite`")
 
 
 def was_saved(folder: Path) -> bool:
-    """Has a state ever been, whole or spoilt?"""
+    """True if the folder contains a state, complete or set aside."""
     return any(path.suffix in (".json", ".spoilt") for path in folder.glob("*"))
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    held = json.loads(path.read_bytes())
-    if _checksum({"tensors": held["tensors"], "facts": held["facts"]}) != held["checksum"]:
-        raise ValueError("its checksum does not hold")
-    content = path.with_suffix(".safetensors").read_bytes()
-    if hashlib.sha256(content).hexdigest() != held["tensors"]:
-        raise ValueError(f"the checksum of {path.with_suffix('.safetensors').name} does not hold")
-    return safetensors.torch.load(content), held["facts"]
+    content = json.loads(path.read_bytes())
+    if _checksum({"tensors": content["tensors"], "facts": content["facts"]}) != content["checksum"]:
+        raise ValueError("its checksum does not match")
+    tensors = path.with_suffix(".safetensors").read_bytes()
+    if hashlib.sha256(tensors).hexdigest() != content["tensors"]:
+        raise ValueError(f"the checksum of {path.with_suffix('.safetensors').name} does not match")
+    return safetensors.torch.load(tensors), content["facts"]
 
 
 def _checksum(content: Mapping[str, object]) -> str:
@@ -128,7 +130,7 @@ def _number(path: Path) -> int:
 
 
 def _remove_outdated(folder: Path) -> None:
-    """The facts first, so that no state is left without its tensors; nothing is lost where the disk refuses."""
+    """Remove facts before tensors, so that no state is left without its tensors; a disk that refuses is ignored."""
     files = _files(folder)
     kept = sorted(_number(path) for path in files if path.suffix == ".json")[-_KEPT:]
     outdated = [path for path in files if _number(path) not in kept]
