@@ -65,7 +65,10 @@ def test_the_package_is_imported_without_the_network() -> None:
 
 
 def test_what_comes_after_the_map_is_imported_without_pytorch() -> None:
-    modules = ("tscam.localizer", "tscam.evaluation", "tscam.predictors", "tscam.formats", "tscam.checkpoints.source")
+    modules = (
+        "tscam.localizer", "tscam.evaluation", "tscam.predictors", "tscam.formats", "tscam.checkpoints.source",
+        "tscam.verbs.localize", "tscam.verbs.evaluate", "tscam.verbs.compare",
+    )  # fmt: skip
     libraries = ("torch", "torchvision", "timm", "accelerate", "safetensors")
     script = f"import sys, {', '.join(modules)}; print(sorted(set({libraries}) & set(sys.modules)))"
     answer = run_python("-c", script)

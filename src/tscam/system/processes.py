@@ -9,6 +9,7 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import chain
 from typing import TYPE_CHECKING, TypeVar
 
 from tscam.errors import ConfigError, PeerError, one_line
@@ -81,10 +82,10 @@ class Processes:
         items_by_rank: list[list[Item]] = [[] for _ in range(self.count)]
         with _peer_errors():
             distributed.all_gather_object(items_by_rank, items)
-        return [item for of_rank in items_by_rank for item in of_rank]
+        return list(chain.from_iterable(items_by_rank))
 
 
-# A process that was not started as one of several.
+# The processes of a task that has one.
 ALONE = Processes()
 
 
@@ -128,8 +129,8 @@ def find_device(name: str | None) -> "torch.device":
         device = torch.device(name)
         torch.zeros(1, device=device).item()  # it is there, and it computes
     except (RuntimeError, AssertionError, ImportError) as fault:
-        have = ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
-        raise ConfigError(f"no device {name!r} here; there is {', '.join(have)}") from fault
+        devices = ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
+        raise ConfigError(f"no device {name!r} here; there is {', '.join(devices)}") from fault
     return device
 
 
@@ -150,9 +151,9 @@ def joined(device: str | None) -> Generator[Processes]:
         return
     from torch import distributed
 
-    found = find_device(device)
-    is_gpu = found.type == "cuda"
-    distributed.init_process_group("nccl" if is_gpu else "gloo", timeout=_PATIENCE, device_id=found if is_gpu else None)
+    here = find_device(device)
+    is_gpu = here.type == "cuda"
+    distributed.init_process_group("nccl" if is_gpu else "gloo", timeout=_PATIENCE, device_id=here if is_gpu else None)
     try:
         yield Processes(rank=distributed.get_rank(), count=distributed.get_world_size())
     finally:
