@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-import huggingface_hub
+import huggingface_hub.constants
 import pytest
 from huggingface_hub import constants
 
