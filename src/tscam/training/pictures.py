@@ -5,15 +5,14 @@ So a run is the same for any number of workers and processes, wherever it is res
 
 import mmap
 import multiprocessing
-import os
 import signal
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
+import psutil
 import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
@@ -103,7 +102,7 @@ class TrainingPictures(TorchDataset["Batch | ImageError"]):
         """
         side = self.settings.resize_size
         shape = (len(self.dataset), side, side, 3)
-        needed, free = int(np.prod(shape)), _free_memory()
+        needed, free = int(np.prod(shape)), psutil.virtual_memory().available
         if needed > free:
             raise ConfigError(
                 f"cache ram needs {needed / 1e9:.1f} GB for {shape[0]} pictures of {side}×{side} pixels, "
@@ -257,12 +256,3 @@ def _begin_worker(_: int) -> None:
     """Ignore signals to the whole process group: the training process answers them, and still needs its workers."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-
-
-def _free_memory() -> int:
-    """Bytes that are available without swapping; on systems that do not report them, all of the memory."""
-    memory = Path("/proc/meminfo")
-    if memory.is_file():
-        sizes = dict(line.split(":") for line in memory.read_text().splitlines())
-        return int(sizes["MemAvailable"].split()[0]) * 1024
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
