@@ -1,4 +1,4 @@
-"""The errors a user can cause; every message is one line that says what was given, what is allowed and what to do."""
+"""Errors that a user can cause. Each message is one line: the input, what is allowed, what to do."""
 
 import difflib
 from collections.abc import Iterable, Sequence
@@ -9,38 +9,38 @@ class TscamError(Exception):
 
 
 class ConfigError(TscamError):
-    """A setting, a name or a recipe that is not allowed."""
+    """A setting, name or recipe is not allowed."""
 
 
 class DataError(TscamError):
-    """A data set, a list file or an annotation that cannot be used."""
+    """A dataset, list file or annotation cannot be used."""
 
 
 class ImageError(DataError):
-    """A picture that cannot be read."""
+    """A picture cannot be read."""
 
 
 class WeightsError(TscamError):
-    """Weights or a model that cannot be read, or that do not fit."""
+    """Weights or a model cannot be read, or do not fit."""
 
 
 class TrainingError(TscamError):
-    """Training that cannot go on."""
+    """Training cannot continue."""
 
 
 class PeerError(TrainingError):
-    """Another of several processes has died; what that one died of is the fault."""
+    """Another of several processes died; its error is the cause."""
 
 
 class StoppedError(TscamError):
-    """Work that a signal asked to stop, and that kept its state.
+    """A signal stopped the work, and the state is saved.
 
     Attributes:
-        signal: its number.
+        signal: number of the signal.
     """
 
     def __init__(self, message: str, signal: int) -> None:
-        super().__init__(message, signal)  # both, so that it can be sent from process to process
+        super().__init__(message, signal)  # both, so that pickle can rebuild it in another process
         self.signal = signal
 
     def __str__(self) -> str:
@@ -48,22 +48,27 @@ class StoppedError(TscamError):
 
 
 class OutputError(TscamError):
-    """A place where the result cannot be written."""
+    """The result cannot be written."""
 
 
-def did_you_mean(given: str, allowed: Iterable[str]) -> str:
-    """A hint `; did you mean 'x'?` for a near miss, or an empty string."""
-    near = difflib.get_close_matches(given, list(allowed), n=1, cutoff=0.6)
+def did_you_mean(name: str, allowed: Iterable[str]) -> str:
+    """Return a hint `; did you mean 'x'?` for a near miss, else an empty string."""
+    near = difflib.get_close_matches(name, list(allowed), n=1, cutoff=0.6)
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def first_names(names: Sequence[str], *, at_most: int) -> str:
-    """The first of many names and the number of the others: `a, b and 3 more`."""
+    """Return the first names of a list and the number of the others.
+
+    Example:
+        >>> first_names(["ant", "bee", "fox", "owl"], at_most=2), first_names(["ant", "bee"], at_most=2)
+        ('ant, bee and 2 more', 'ant, bee')
+    """
     more = f" and {len(names) - at_most} more" if len(names) > at_most else ""
     return ", ".join(names[:at_most]) + more
 
 
 def one_line(error: BaseException) -> str:
-    """An exception of another library as one line: its type and the first line of its message."""
+    """Return an exception of another library as one line: its type and the first line of its message."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

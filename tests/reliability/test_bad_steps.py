@@ -40,7 +40,7 @@ def test_a_loss_that_is_nan_names_step_and_pictures_and_is_not_learnt(
     names = pictures_of(config, epoch=epoch, step=step)
     listed = config.out / "bad_batch.csv"
     assert str(fault).startswith(
-        f"the loss is nan in epoch {epoch}, step {step} of 3, with {names[0]!r} and 3 more pictures ({listed}); "
+        f"the loss is nan in epoch {epoch}, step {step} of 3, with the pictures {names[0]!r} and 3 more ({listed}); "
         "the last good state and weights are kept"
     )
     assert listed.read_text().splitlines() == ["image", *names]

@@ -175,7 +175,7 @@ def test_the_last_epoch_is_kept_where_none_is_chosen(tmp_path: Path) -> None:
         (
             1e30,
             5,
-            "the loss is nan in epoch 1, step 2 of 3, with 'train/.*' and 4 more pictures .* Lower --learning-rate$",
+            "the loss is nan in epoch 1, step 2 of 3, with the pictures 'train/.*' and 4 more .*Lower --learning-rate$",
         ),
         (1e30, 12, "the class scores are not finite in epoch 1 after step 1 of 1; .* Lower --learning-rate"),
         # Here the loss stays finite while its gradient does not, at times in the last step of an epoch.
@@ -195,7 +195,7 @@ def test_weights_that_are_not_finite_are_never_kept(
 
 def test_the_pictures_of_a_step_whose_loss_is_not_finite_are_listed(config: TrainConfig) -> None:
     with pytest.raises(
-        TrainingError, match=f"with '(.*)' and 4 more pictures \\({config.out / 'bad_batch.csv'}\\)"
+        TrainingError, match=f"with the pictures '(.*)' and 4 more \\({config.out / 'bad_batch.csv'}\\)"
     ) as found:
         train(replace(config, learning_rate=1e30))
     with (config.out / "bad_batch.csv").open(newline="") as file:

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 
 from tscam.datasets.base import Dataset, find_reader, recognize
 from tscam.datasets.mask_files import Masks
-from tscam.errors import DataError, ImageError, one_line
+from tscam.errors import DataError, ImageError, first_names, one_line
 from tscam.geometry import box_area
 from tscam.image import printable, read_grey_levels, verify_image
 from tscam.system.loading import Progress, read_ahead
@@ -159,11 +159,10 @@ def require_usable(dataset: Dataset, *, workers: int, on_progress: Progress | No
     """
     bad = verify_pictures(dataset, workers=workers, on_progress=on_progress)
     if bad:
-        names = ", ".join(f"{image_id!r} ({reason})" for image_id, reason in bad[:_MAX_NAMED])
-        rest = f" and {len(bad) - _MAX_NAMED} more" if len(bad) > _MAX_NAMED else ""
+        names = first_names([f"{image_id!r} ({reason})" for image_id, reason in bad], at_most=_MAX_NAMED)
         raise DataError(
             f"{dataset.root}: {len(bad)} of {len(dataset)} pictures of the split {dataset.split!r} cannot be read: "
-            f"{names}{rest}; replace or remove them (tscam check lists all)"
+            f"{names}; replace or remove them (tscam check lists all)"
         )
 
 

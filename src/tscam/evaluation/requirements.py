@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from tscam.datasets import Dataset, require_usable
 from tscam.datasets.mask_files import read_masks
-from tscam.errors import DataError
+from tscam.errors import DataError, first_names
 from tscam.evaluation.judging import NO_MASK, Protocols, read_localization_map
 from tscam.evaluation.map_sources import (
     MappedSplit,
@@ -120,6 +120,5 @@ def _reasons(dataset: Dataset, maps: MapSource, *, by_boxes: bool, by_masks: boo
 
 
 def _count(dataset: Dataset, reason: str, indices: Sequence[int]) -> str:
-    names = ", ".join(repr(dataset.image_ids[index]) for index in indices[:_NAMED_AT_MOST])
-    more = f" and {len(indices) - _NAMED_AT_MOST} more" if len(indices) > _NAMED_AT_MOST else ""
-    return f"{len(indices)} of {len(dataset)} pictures have {reason} ({names}{more})"
+    names = first_names([repr(dataset.image_ids[index]) for index in indices], at_most=_NAMED_AT_MOST)
+    return f"{len(indices)} of {len(dataset)} pictures have {reason} ({names})"

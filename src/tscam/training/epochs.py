@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
 
-from tscam.errors import StoppedError, TrainingError
+from tscam.errors import StoppedError, TrainingError, first_names
 from tscam.system.stopping import StopRequest
 from tscam.training.learner import Learner, NotFiniteError
 from tscam.training.pictures import Batch, TrainingBatches
@@ -172,13 +172,12 @@ class Epochs:
         """The error with the step where it occurred and the pictures of that step, which are listed in a file."""
         indices = self._processes.gather(batch.indices.tolist())
         names = [self._batches.pictures.dataset.image_ids[index] for index in indices]
-        more = f" and {len(names) - 1} more pictures" if len(names) > 1 else ""
         listed = self._run.path / "bad_batch.csv"
         if self._processes.is_main:
             write_csv(listed, ["image"], [[name] for name in names])
         return TrainingError(
-            f"{fault} in epoch {self.position.epoch}, step {self.position.step + 1} of {self._order.steps}, with "
-            f"{names[0]!r}{more} ({listed}); {self._way_out}"
+            f"{fault} in epoch {self.position.epoch}, step {self.position.step + 1} of {self._order.steps}, with the "
+            f"pictures {first_names([repr(name) for name in names], at_most=1)} ({listed}); {self._way_out}"
         )
 
     @property
