@@ -32,19 +32,19 @@ def tiny_evaluation(folder: Path) -> Path:
 
 
 def metrics_of(out: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((out / "metrics.json").read_text())
-    return found
+    metrics: dict[str, Any] = json.loads((out / "metrics.json").read_text())
+    return metrics
 
 
 def rewrite_metrics(out: Path, change: Callable[[dict[str, Any]], None]) -> None:
-    """Changes `metrics.json`."""
-    found = metrics_of(out)
-    change(found)
-    (out / "metrics.json").write_text(json.dumps(found))
+    """Change `metrics.json`."""
+    metrics = metrics_of(out)
+    change(metrics)
+    (out / "metrics.json").write_text(json.dumps(metrics))
 
 
 def rewrite_pictures(out: Path, change: Callable[[dict[str, Any]], None]) -> None:
-    """Changes each line of `per_image.jsonl`."""
+    """Change each line of `per_image.jsonl`."""
     lines = [json.loads(line) for line in (out / "per_image.jsonl").read_text().splitlines()]
     for line in lines:
         change(line)
@@ -52,22 +52,22 @@ def rewrite_pictures(out: Path, change: Callable[[dict[str, Any]], None]) -> Non
 
 
 def with_nasty_names(out: Path) -> None:
-    """Every text that comes from data or from the place of files becomes one that tries to break the page."""
+    """Replace every text that comes from data or paths by one that tries to break the page."""
 
-    def change(found: dict[str, Any]) -> None:
-        found["class_names"] = list(NASTY)
+    def change_metrics(metrics: dict[str, Any]) -> None:
+        metrics["class_names"] = list(NASTY)
         for key in ("model", "backbone", "method", "dataset", "data", "split"):
-            found[key] = f"{key} {NASTY[1]}"
-        for part in found["protocols"].values():
+            metrics[key] = f"{key} {NASTY[1]}"
+        for part in metrics["protocols"].values():
             part["threshold"]["explained"] = NASTY[0]
             part["settings"]["source"] = NASTY[1]
             for name, group in zip(NASTY, part["by_class"], strict=True):
                 group["name"] = name
-        found["protocols"] = dict(zip(NASTY, found["protocols"].values(), strict=True))
+        metrics["protocols"] = dict(zip(NASTY, metrics["protocols"].values(), strict=True))
 
     def change_line(line: dict[str, Any]) -> None:
         line["image"] += NASTY[2]
         line["protocols"] = dict(zip(NASTY, line["protocols"].values(), strict=True))
 
-    rewrite_metrics(out, change)
+    rewrite_metrics(out, change_metrics)
     rewrite_pictures(out, change_line)

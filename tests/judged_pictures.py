@@ -1,4 +1,4 @@
-"""Judged pictures made by hand: IoUs at each level in place of maps, for tests of what comes after."""
+"""Judged pictures made by hand: IoUs at each level instead of maps, for tests of the metrics."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -13,14 +13,14 @@ from tscam.metrics.ts_cam import OUTCOMES, Outcome
 
 
 def box_protocol(known: str, /, **changes: object) -> BoxProtocol:
-    """A registered protocol of boxes, maybe changed."""
+    """A registered protocol of boxes, with some choices changed."""
     protocol = protocols[known]
     assert isinstance(protocol, BoxProtocol)
     return replace(protocol, **changes)  # type: ignore[arg-type]
 
 
 def pixel_protocol(known: str = "pxap", /, **changes: object) -> PixelProtocol:
-    """The same of masks."""
+    """A registered protocol of masks, with some choices changed."""
     protocol = protocols[known]
     assert isinstance(protocol, PixelProtocol)
     return replace(protocol, **changes)  # type: ignore[arg-type]
@@ -30,12 +30,12 @@ def scores(
     iou: float | Sequence[float], *, highest: int = 255, outcome: Outcome | Sequence[Outcome] | None = None
 ) -> LevelScores:
     """One IoU at all levels, or 256 of them; the box of level t is (0, 0, t, 7)."""
-    of_levels = [outcome] * 256 if isinstance(outcome, Outcome) else outcome
+    outcomes = [outcome] * 256 if isinstance(outcome, Outcome) else outcome
     return LevelScores(
         highest=highest,
         iou=np.broadcast_to(np.array(iou, dtype=np.float32), 256),
         boxes=np.array([(0, 0, level, 7) for level in range(256)], dtype=np.int16),
-        outcomes=None if of_levels is None else np.array([OUTCOMES.index(each) for each in of_levels], dtype=np.uint8),
+        outcomes=None if outcomes is None else np.array(list(map(OUTCOMES.index, outcomes)), dtype=np.uint8),
     )
 
 
@@ -49,7 +49,7 @@ def picture(
     pixels: Mapping[str, PixelScores] | None = None,
     map_levels: Mapping[str, int] | None = None,
 ) -> JudgedPicture:
-    """Of 100 by 50 pixels."""
+    """A judged picture of 100 by 50 pixels."""
     return JudgedPicture(
         image=image, label=label, top_classes=top_classes, picture_wh=(100, 50),
         truths=np.array(truths, dtype=float).reshape(-1, 4), boxes=boxes or {}, pixels=pixels or {},

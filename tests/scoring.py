@@ -38,10 +38,10 @@ class Scored:
 
 
 def score(
-    predictor: Predictor, dataset: Dataset, *, threshold: float, batch_size: int = 32, workers: int = 1, **how: Any
+    predictor: Predictor, dataset: Dataset, *, threshold: float, batch_size: int = 32, workers: int = 1, **options: Any
 ) -> Scored:
     """Every picture of a data set, judged."""
     maps = PredictedMaps(predictor=predictor, batch_size=batch_size, workers=workers)
     judge = Judge(protocols=(TS_CAM,))
-    pictures = list(judge_pictures(MappedSplit(dataset=dataset, maps=maps), judge, **how))
+    pictures = list(judge_pictures(MappedSplit(dataset=dataset, maps=maps), judge, **options))
     return Scored(pictures=pictures, columns=columns_of(pictures, TS_CAM, thresholds={"gt_known_loc": threshold}))

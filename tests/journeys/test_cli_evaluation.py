@@ -18,20 +18,20 @@ BOXES = ("max-box-acc", "max-box-acc-v2")
 
 
 def metrics(out: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((out / "metrics.json").read_text())
-    return found
+    content: dict[str, Any] = json.loads((out / "metrics.json").read_text())
+    return content
 
 
 def numbers(answer: Answer) -> dict[str, dict[str, float]]:
     """What was printed: by protocol the numbers in percent, by the name that they stand beside."""
-    found: dict[str, dict[str, float]] = {}
+    numbers_by_protocol: dict[str, dict[str, float]] = {}
     for block in answer.out.split("\n\n"):
         heading, *lines = block.splitlines()
         if not (named := re.match(r"protocol (\S+), threshold .+, \d+ pictures$", heading)):
             continue
         rows = [re.match(r" *(.+?) +(\d+\.\d\d) %  \[\d+\.\d\d, \d+\.\d\d\]$", line) for line in lines]
-        found[named[1]] = {row[1]: float(row[2]) for row in rows if row}
-    return found
+        numbers_by_protocol[named[1]] = {row[1]: float(row[2]) for row in rows if row}
+    return numbers_by_protocol
 
 
 def test_several_protocols_come_from_one_pass_each_with_its_threshold(
@@ -54,12 +54,12 @@ def test_several_protocols_come_from_one_pass_each_with_its_threshold(
     assert headings[3].endswith("(best on 3 pictures of split 'val' with true boxes), 6 pictures")
 
     written, printed = metrics(out)["protocols"], numbers(answer)
-    shown = {"top-1 loc": "top1_loc", "top-5 cls": "top5_cls", "GT-known loc": "gt_known_loc"}
-    for name, of_protocol in printed.items():
+    keys = {"top-1 loc": "top1_loc", "top-5 cls": "top5_cls", "GT-known loc": "gt_known_loc"}
+    for name, protocol_metrics in printed.items():
         scores = written[name]["scores"]
-        assert len(of_protocol) == len(scores)
-        for row, value in of_protocol.items():
-            assert value == round(scores[shown.get(row, row.replace("-", "").replace(" ", "_"))]["value"], 2)
+        assert len(protocol_metrics) == len(scores)
+        for row, value in protocol_metrics.items():
+            assert value == round(scores[keys.get(row, row.replace("-", "").replace(" ", "_"))]["value"], 2)
     # No number stands outside a block that begins with a protocol and its threshold.
     assert answer.out.count(" %  [") == sum(map(len, printed.values())) == 5 + 1 + 4 + 5
     assert sorted(path.name for path in out.iterdir()) == [".lock", "metrics.json", "per_image.jsonl", "report.html"]
@@ -74,15 +74,15 @@ def test_an_oracle_is_called_so_wherever_it_stands(studio: Path, tmp_path: Path,
     assert answer.code == 0, answer
     headings = [line for line in answer.out.splitlines() if line.startswith("protocol ")]
     assert all("(ORACLE: best on the scored pictures themselves)" in heading for heading in headings)
-    for of_protocol in metrics(out)["protocols"].values():
-        assert of_protocol["threshold"]["policy"] == "oracle"
-        assert of_protocol["threshold"]["explained"] == "ORACLE: best on the scored pictures themselves"
-        best = max(of_protocol["curve"]["scores"]["gt_known_loc"])
-        assert of_protocol["scores"]["gt_known_loc"]["value"] == best
+    for protocol_metrics in metrics(out)["protocols"].values():
+        assert protocol_metrics["threshold"]["policy"] == "oracle"
+        assert protocol_metrics["threshold"]["explained"] == "ORACLE: best on the scored pictures themselves"
+        best = max(protocol_metrics["curve"]["scores"]["gt_known_loc"])
+        assert protocol_metrics["scores"]["gt_known_loc"]["value"] == best
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("policy", "origin"),
     [
         ("0.35", "threshold 0.35 (given)"),
         ("model", "threshold 0.1 (stored with the model)"),
@@ -93,15 +93,15 @@ def test_an_oracle_is_called_so_wherever_it_stands(studio: Path, tmp_path: Path,
     ],
 )
 def test_each_policy_is_named_beside_its_numbers(
-    studio: Path, tmp_path: Path, tscam: Call, given: str, said: str
+    studio: Path, tmp_path: Path, tscam: Call, policy: str, origin: str
 ) -> None:
     out = tmp_path / "out"
-    answer = tscam("evaluate", studio / "model", "--data", studio / "data", "--out", out, "--threshold", given)
+    answer = tscam("evaluate", studio / "model", "--data", studio / "data", "--out", out, "--threshold", policy)
     assert answer.code == 0, answer
     heading = answer.out.splitlines()[0]
     assert heading.startswith("protocol ts-cam, threshold ")
-    assert said in heading
-    assert metrics(out)["protocols"]["ts-cam"]["threshold"]["policy"] == given
+    assert origin in heading
+    assert metrics(out)["protocols"]["ts-cam"]["threshold"]["policy"] == policy
 
 
 def test_saved_maps_score_as_the_model_that_made_them_on_what_was_written_beside_them(
@@ -189,10 +189,10 @@ def test_missing_maps_and_boxes_are_both_listed_and_count_as_wrong_where_that_is
     judged = {(line := json.loads(text))["image"]: line for text in lines}
     assert [judged[image]["protocols"]["max-box-acc"]["max_box_acc"] for image in rows] == [0, 0, 0]
     assert {image: line["fault"] for image, line in judged.items() if line["fault"]} == rows
-    of_protocol = metrics(out)["protocols"]["max-box-acc"]
+    protocol_metrics = metrics(out)["protocols"]["max-box-acc"]
     hits = sum(line["protocols"]["max-box-acc"]["max_box_acc"] for line in judged.values())
-    assert of_protocol["pictures"] == 6
-    assert of_protocol["scores"]["max_box_acc"]["value"] == pytest.approx(100 * hits / 6)
+    assert protocol_metrics["pictures"] == 6
+    assert protocol_metrics["scores"]["max_box_acc"]["value"] == pytest.approx(100 * hits / 6)
     assert metrics(out)["not_judged"] == 3
 
 

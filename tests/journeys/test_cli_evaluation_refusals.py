@@ -17,56 +17,56 @@ from tscam.evaluation.score_maps import map_path, read_map, write_map
 from tscam.writing import locked
 
 
-def spoil_size(maps: Path, image: str, data: Path) -> str:  # noqa: ARG001
+def wrong_size(maps: Path, image: str, data: Path) -> str:  # noqa: ARG001
     write_map(map_path(maps, image), np.zeros((28, 28), dtype=np.float32))
     return f"{map_path(maps, image)}: a map of 28×28; expected 224×224 (height × width)"
 
 
-def spoil_nan(maps: Path, image: str, data: Path) -> str:  # noqa: ARG001
+def with_nan(maps: Path, image: str, data: Path) -> str:  # noqa: ARG001
     map_ = read_map(map_path(maps, image)).astype(np.float32)
     map_[100, 3] = np.nan
     write_map(map_path(maps, image), map_)
     return f"{map_path(maps, image)}: NaN or infinity in the map; expected finite numbers"
 
 
-def spoil_range(maps: Path, image: str, data: Path) -> str:  # noqa: ARG001
+def wrong_range(maps: Path, image: str, data: Path) -> str:  # noqa: ARG001
     write_map(map_path(maps, image), read_map(map_path(maps, image)).astype(np.float32) * 2)
     return f"{map_path(maps, image)}: values from 0 to 2; expected 0 to 1, scale the map"
 
 
-def spoil_file(maps: Path, image: str, data: Path) -> str:  # noqa: ARG001
+def cut_off_map(maps: Path, image: str, data: Path) -> str:  # noqa: ARG001
     map_path(maps, image).write_bytes(b"\x93NUMPY")
     return f"{map_path(maps, image)}: not a readable .npy file ("
 
 
-def spoil_mask(maps: Path, image: str, data: Path) -> str:  # noqa: ARG001
+def wrong_mask(maps: Path, image: str, data: Path) -> str:  # noqa: ARG001
     mask = (data / "dataset" / "OpenImages" / image).with_name(f"{Path(image).stem}_m0.png")
     Image.fromarray(np.zeros((9, 11), dtype=np.uint8)).save(mask)
     return f"{mask}: a mask of 11×9 pixels for a picture of "
 
 
-def spoil_picture(maps: Path, image: str, data: Path) -> str:  # noqa: ARG001
+def missing_picture(maps: Path, image: str, data: Path) -> str:  # noqa: ARG001
     (data / "dataset" / "OpenImages" / image).unlink()
     return str(data / "dataset" / "OpenImages" / image)
 
 
 @pytest.mark.parametrize("split", ["test", "val"])
-@pytest.mark.parametrize("spoil", [spoil_size, spoil_nan, spoil_range, spoil_file, spoil_mask, spoil_picture])
+@pytest.mark.parametrize("damage", [wrong_size, with_nan, wrong_range, cut_off_map, wrong_mask, missing_picture])
 def test_maps_and_masks_that_do_not_fit_are_named_before_anything_is_written(
-    tmp_path: Path, tscam: Call, split: str, spoil: Callable[[Path, str, Path], str]
+    tmp_path: Path, tscam: Call, split: str, damage: Callable[[Path, str, Path], str]
 ) -> None:
     data, maps, out = tmp_path / "data", tmp_path / "maps", tmp_path / "out"
     write_wsol(data, name="OpenImages", masks=True)
     for each in ("val", "test"):
         save_ramps(data, maps, each)
-    said = spoil(maps, read_dataset(data, split=split).image_ids[-1], data)
+    message = damage(maps, read_dataset(data, split=split).image_ids[-1], data)
     out.mkdir()
     (out / "metrics.json").write_text("{}")
     answer = tscam(
         "evaluate", "--maps", maps, "--data", data, "--out", out, "--protocol", "pxap", "--threshold", "val",
         "--overwrite",
     )  # fmt: skip
-    assert_refused(answer, said)
+    assert_refused(answer, message)
     assert [(path.name, path.read_text()) for path in out.iterdir()] == [("metrics.json", "{}")]
 
 
@@ -95,7 +95,7 @@ MISTAKES: dict[str, tuple[tuple[str, ...], str]] = {
     "a percentile above 100": (("MODEL", "--threshold", "percentile:101"), "threshold 'percentile:101'"),
     "a threshold for none to take": (
         ("MODEL", "--protocol", "max-box-acc", "max-box-acc-v2", "--threshold", "0.3"),
-        "--threshold 0.3: under max-box-acc and max-box-acc-v2 the best one is taken by definition; leave it out",
+        "--threshold 0.3: under max-box-acc and max-box-acc-v2 the best threshold is taken by definition; leave it out",
     ),
     "a model and maps": (
         ("MODEL", "--maps", "MAPS"),
@@ -121,12 +121,12 @@ MISTAKES: dict[str, tuple[tuple[str, ...], str]] = {
 
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_is_one_line_and_nothing_is_written(studio: Path, tmp_path: Path, tscam: Call, mistake: str) -> None:
-    given, said = MISTAKES[mistake]
-    places = {"MODEL": studio / "model", "MAPS": studio / "maps", "MASKED": studio / "masked"}
-    arguments: list[str | Path] = [places.get(argument, argument) for argument in given]
-    if "--data" not in given:
+    flags, message = MISTAKES[mistake]
+    paths = {"MODEL": studio / "model", "MAPS": studio / "maps", "MASKED": studio / "masked"}
+    arguments: list[str | Path] = [paths.get(argument, argument) for argument in flags]
+    if "--data" not in flags:
         arguments += ["--data", studio / "data"]
-    assert_refused(tscam("evaluate", *arguments, "--out", tmp_path / "out"), said)
+    assert_refused(tscam("evaluate", *arguments, "--out", tmp_path / "out"), message)
     assert not (tmp_path / "out").exists()
 
 
@@ -163,9 +163,9 @@ def test_missing_masks_are_listed_and_count_as_wrong_where_that_is_allowed(tmp_p
     assert masks is not None
     for each in masks[:2]:
         each.objects[0].unlink()
-    given = ("evaluate", "--maps", maps, "--data", data, "--out", out, "--protocol", "pxap")
-    assert_refused(tscam(*given), "2 of 6 pictures have no mask (")
-    answer = tscam(*given, "--allow-missing")
+    arguments = ("evaluate", "--maps", maps, "--data", data, "--out", out, "--protocol", "pxap")
+    assert_refused(tscam(*arguments), "2 of 6 pictures have no mask (")
+    answer = tscam(*arguments, "--allow-missing")
     assert answer.code == 0, answer
     assert (out / "missing.csv").read_text().count("no mask") == 2
     lines = [json.loads(line) for line in (out / "per_image.jsonl").read_text().splitlines()]

@@ -18,10 +18,10 @@ def test_all_400_maps_give_the_official_box() -> None:
     figures = arrays("map_to_box.npz")
     for map_, (grid, size, threshold, *box) in zip(figures["maps"], figures["rows"], strict=True):
         raw = map_[: int(grid), : int(grid)]
-        shown = localization_map(raw, size_wh=(int(size), int(size)))
-        found = boxes_above(shown, threshold=float(threshold))
-        assert (found[0].tolist() if len(found) else list(TS_CAM.no_box)) == box
-        judged = judge_levels(level_map(shown), np.array([[0, 0, 9, 9]]), TS_CAM)  # any truth: the box is looked at
+        map_ = localization_map(raw, size_wh=(int(size), int(size)))
+        boxes = boxes_above(map_, threshold=float(threshold))
+        assert (boxes[0].tolist() if len(boxes) else list(TS_CAM.no_box)) == box
+        judged = judge_levels(level_map(map_), np.array([[0, 0, 9, 9]]), TS_CAM)  # any truth: the box is looked at
         assert judged.boxes[judged.levels(np.array([float(threshold)]))[0]].tolist() == box
 
 
@@ -33,12 +33,12 @@ def test_all_eleven_outcomes_of_160_images_are_the_official_ones(threshold: str)
     for index, (maps, label, logits) in enumerate(
         zip(figures["cams"], figures["labels"], figures["logits"], strict=True)
     ):
-        shown = localization_map(maps[int(label)], size_wh=(size, size))
+        map_ = localization_map(maps[int(label)], size_wh=(size, size))
         pictures.append(
             JudgedPicture(
                 image=str(index), label=int(label), top_classes=tuple(np.argsort(-logits, kind="stable")[:5].tolist()),
                 picture_wh=(size, size), truths=np.array(tables["boxes"][index], dtype=float),
-                boxes={"ts-cam": judge_levels(level_map(shown), np.array(tables["boxes"][index]), TS_CAM)},
+                boxes={"ts-cam": judge_levels(level_map(map_), np.array(tables["boxes"][index]), TS_CAM)},
                 pixels={}, map_levels={}, small_map=np.zeros((1, 1), dtype=np.uint8),
             )
         )  # fmt: skip
@@ -49,8 +49,8 @@ def test_all_eleven_outcomes_of_160_images_are_the_official_ones(threshold: str)
         assert columns.measures[ours].astype(bool).tolist() == [bool(hit) for hit in expected[theirs]], ours
     assert columns.outcomes is not None
     for outcome in Outcome:
-        found = (columns.outcomes == OUTCOMES.index(outcome)).tolist()
-        assert found == [bool(hit) for hit in expected[outcome.value]], outcome
+        hits = (columns.outcomes == OUTCOMES.index(outcome)).tolist()
+        assert hits == [bool(hit) for hit in expected[outcome.value]], outcome
     assert columns.errors() == {outcome.value: int(sum(expected[outcome.value])) for outcome in Outcome}
 
 

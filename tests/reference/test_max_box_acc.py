@@ -14,7 +14,7 @@ from tscam.metrics.picture import JudgedPicture
 from tscam.metrics.pixels import judge_pixels
 from tscam.metrics.protocol import BoxProtocol, PixelProtocol, protocols
 from tscam.metrics.summary import ProtocolResult, summarize
-from tscam.metrics.threshold import Kind, Threshold, ThresholdPolicy
+from tscam.metrics.threshold import PolicyName, Threshold, ThresholdPolicy
 
 SIDE = 56
 SHARES = {"30": 0.3, "50": 0.5, "70": 0.7}
@@ -52,7 +52,7 @@ def _judged() -> Iterator[JudgedPicture]:
     for index, image in enumerate(tables["image_ids"]):
         width, height = tables["image_sizes"][image]
         view, map_ = View((width, height), (SIDE, SIDE)), figures["score_maps"][index]
-        boxes, leveled = np.array(tables["boxes"][image], dtype=float), level_map(map_)
+        boxes, by_level = np.array(tables["boxes"][image], dtype=float), level_map(map_)
         foreground = figures["masks"][index] > 0
         pixels = judge_pixels(
             map_, foreground=foreground, ignored=(figures["ignore"][index] > 0) & ~foreground, protocol=pixel_protocol()
@@ -61,7 +61,7 @@ def _judged() -> Iterator[JudgedPicture]:
             image=image, label=0, top_classes=(), picture_wh=(width, height), truths=boxes,
             boxes={
                 protocol.name: judge_levels(
-                    leveled, truths_in_view(boxes, protocol, view=view, rule="ilsvrc"), protocol
+                    by_level, truths_in_view(boxes, protocol, view=view, rule="ilsvrc"), protocol
                 )
                 for protocol in ASKED
             },
@@ -70,8 +70,8 @@ def _judged() -> Iterator[JudgedPicture]:
 
 
 def result(judged: list[JudgedPicture], protocol: BoxProtocol | PixelProtocol) -> ProtocolResult:
-    kind: Kind = "best" if protocol.threshold == "best" else "oracle"
-    threshold = Threshold(policy=ThresholdPolicy(kind=kind), explained="")
+    name: PolicyName = "best" if protocol.threshold == "best" else "oracle"
+    threshold = Threshold(policy=ThresholdPolicy(name=name), explained="")
     return summarize(judged, protocol, threshold, published=0.1, class_names=("bird",))
 
 
@@ -94,22 +94,24 @@ def test_at_each_of_100_thresholds_as_many_pictures_are_right_as_officially(
 
 def test_max_box_acc_is_the_official_one(judged: list[JudgedPicture]) -> None:
     expected = table("max_box_acc.json")["largest_contour"]
-    found = result(judged, box_protocol("max-box-acc"))
-    assert list(found.scores) == ["max_box_acc"]
-    assert found.scores["max_box_acc"].value == pytest.approx(expected["max_box_acc"]["50"], abs=1e-9)
+    scored = result(judged, box_protocol("max-box-acc"))
+    assert list(scored.scores) == ["max_box_acc"]
+    assert scored.scores["max_box_acc"].value == pytest.approx(expected["max_box_acc"]["50"], abs=1e-9)
     counts = expected["num_correct"]["50"]
-    best = round(100 * found.threshold_values["max_box_acc"])
+    best = round(100 * scored.threshold_values["max_box_acc"])
     assert counts[best] == max(counts)
 
 
 def test_the_second_version_is_the_mean_of_each_ious_own_best(judged: list[JudgedPicture]) -> None:
     expected = table("max_box_acc.json")["multi_contour"]
-    found = result(judged, box_protocol("max-box-acc-v2"))
-    assert found.scores["max_box_acc_v2"].value == pytest.approx(expected["mean"], abs=1e-9)
+    scored = result(judged, box_protocol("max-box-acc-v2"))
+    assert scored.scores["max_box_acc_v2"].value == pytest.approx(expected["mean"], abs=1e-9)
     for percent in SHARES:
-        assert found.scores[f"max_box_acc_{percent}"].value == pytest.approx(expected["max_box_acc"][percent], abs=1e-9)
+        assert scored.scores[f"max_box_acc_{percent}"].value == pytest.approx(
+            expected["max_box_acc"][percent], abs=1e-9
+        )
 
 
 def test_px_ap_is_the_official_one(judged: list[JudgedPicture]) -> None:
-    found = result(judged, pixel_protocol())
-    assert found.scores["px_ap"].value == pytest.approx(table("max_box_acc.json")["pxap"], abs=1e-9)
+    scored = result(judged, pixel_protocol())
+    assert scored.scores["px_ap"].value == pytest.approx(table("max_box_acc.json")["pxap"], abs=1e-9)

@@ -88,7 +88,7 @@ class PredictedMaps:
         return self.predictor.facts.to_json()
 
     def default_threshold(self, dataset: Dataset) -> Threshold:  # noqa: ARG002  The model's serves all data sets.
-        policy = ThresholdPolicy(kind="model")
+        policy = ThresholdPolicy(name="model")
         return Threshold(policy=policy, value=self.predictor.threshold, explained=policy.explained)
 
     def tasks(self, dataset: Dataset, indices: Sequence[int], *, faults: Mapping[int, str]) -> Iterator[Task]:
@@ -122,7 +122,7 @@ class SavedMaps:
 
     def default_threshold(self, dataset: Dataset) -> Threshold:
         explained = f"published for data sets like {dataset.name}"
-        return Threshold(policy=ThresholdPolicy(kind="model"), value=dataset.threshold, explained=explained)
+        return Threshold(policy=ThresholdPolicy(name="model"), value=dataset.threshold, explained=explained)
 
     def tasks(self, dataset: Dataset, indices: Sequence[int], *, faults: Mapping[int, str]) -> Iterator[Task]:
         for index in indices:

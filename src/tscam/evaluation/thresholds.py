@@ -36,7 +36,7 @@ class ThresholdPlan:
     @property
     def uses_pseudo_boxes(self) -> bool:
         """True if pseudo boxes stand in for true ones on the held-out pictures."""
-        return any(self.thresholds[protocol].policy.kind == "pseudo" for protocol in self.chosen_by)
+        return any(self.thresholds[protocol].policy.name == "pseudo" for protocol in self.chosen_by)
 
     @property
     def judging_protocols(self) -> Protocols:
@@ -54,17 +54,18 @@ def requested_policy(text: float | str | None, protocols: Protocols) -> Threshol
         return None
     policy = threshold_policy(text)
     if all(protocol.threshold == "best" for protocol in protocols):
+        names = " and ".join(protocol.name for protocol in protocols)
         raise ConfigError(
-            f"--threshold {policy.name}: under {' and '.join(protocol.name for protocol in protocols)} the best one is "
-            "taken by definition; leave it out, or add a protocol that asks for one, such as realistic"
+            f"--threshold {policy.label}: under {names} the best threshold is taken by definition; leave it out, or "
+            "add a protocol with another one, such as realistic"
         )
     return policy
 
 
 def plan_thresholds(
-    protocols: Protocols,
     dataset: Dataset,
     maps: MapSource,
+    protocols: Protocols,
     *,
     requested: ThresholdPolicy | None,
     fraction: float,
@@ -87,7 +88,7 @@ def plan_thresholds(
     if not waiting:
         return ThresholdPlan(thresholds=thresholds)
     held_out = _held_out(dataset, fraction=fraction, seed=seed)
-    by_masks = held_out.masks is not None and thresholds[waiting[0]].policy.kind == "val"
+    by_masks = held_out.masks is not None and thresholds[waiting[0]].policy.name == "val"
     chosen_by = {protocol: protocol if by_masks else _by_boxes(protocol) for protocol in waiting}
     plan = ThresholdPlan(thresholds=thresholds, held_out=MappedSplit(dataset=held_out, maps=maps), chosen_by=chosen_by)
     needs_boxes = any(isinstance(protocol, BoxProtocol) for protocol in plan.judging_protocols)
@@ -148,14 +149,16 @@ def choose_thresholds(plan: ThresholdPlan, *, spool_in: Path | None, workers: in
 def _policy(protocol: BoxProtocol | PixelProtocol, requested: ThresholdPolicy | None) -> ThresholdPolicy:
     """The requested policy, else the protocol's own; no request changes what the best threshold defines."""
     if protocol.threshold == "best" or requested is None:
-        return ThresholdPolicy(kind=protocol.threshold)
+        return ThresholdPolicy(name=protocol.threshold)
     return requested
 
 
 def _planned(policy: ThresholdPolicy, maps: MapSource, dataset: Dataset) -> Threshold:
-    if policy.kind == "model":
+    if policy.name == "model":
         return maps.default_threshold(dataset)
-    return Threshold(policy=policy, value=policy.value if policy.kind == "fixed" else None, explained=policy.explained)
+    return Threshold(
+        policy=policy, value=policy.parameter if policy.name == "fixed" else None, explained=policy.explained
+    )
 
 
 def _held_out(dataset: Dataset, *, fraction: float, seed: int) -> Dataset:

@@ -74,7 +74,7 @@ class ProtocolResult:
             "settings": self.protocol.settings(),
             "pictures": curve.pictures,
             "threshold": {
-                "policy": self.threshold.policy.name,
+                "policy": self.threshold.policy.label,
                 "explained": self.threshold.explained,
                 "values": self.threshold_values,
             },
@@ -160,7 +160,7 @@ def _threshold_values(threshold: Threshold, best: Mapping[str, float]) -> dict[s
     """
     if threshold.policy.is_per_map:
         return {}
-    if threshold.policy.kind == "best":
+    if threshold.policy.name == "best":
         return dict(best)
     first = next(iter(best))
     return {first: best[first] if threshold.value is None else threshold.value}

@@ -12,10 +12,10 @@ from jaxtyping import Float, Int, UInt8
 
 from tscam.errors import ConfigError, did_you_mean
 
-Kind = Literal["model", "fixed", "val", "pseudo", "otsu", "percentile", "oracle", "best"]
+PolicyName = Literal["model", "fixed", "val", "pseudo", "otsu", "percentile", "oracle", "best"]
 
 # These words are part of `metrics.json`.
-_EXPLAINED: dict[Kind, str] = {
+_EXPLAINED: dict[PolicyName, str] = {
     "model": "stored with the model",
     "fixed": "given",
     "val": "best on held-out pictures with true boxes",
@@ -32,36 +32,37 @@ class ThresholdPolicy:
     """How τ is chosen.
 
     Attributes:
-        kind: `fixed`; `model`: stored with the model; `val`, `pseudo`: best on held-out pictures with true boxes, or
+        name: `fixed`; `model`: stored with the model; `val`, `pseudo`: best on held-out pictures with true boxes, or
             with pseudo boxes; `otsu`, `percentile`: computed for every map; `oracle`: best on the scored pictures;
             `best`: the same where a protocol defines it so, for each of its IoUs.
-        value: the fixed τ in (0, 1), or the percentile in (0, 100).
+        parameter: the fixed τ in (0, 1), or the percentile in (0, 100).
     """
 
-    kind: Kind
-    value: float | None = None
+    name: PolicyName
+    parameter: float | None = None
 
     @property
-    def name(self) -> str:
-        """The name as a user writes it: `0.2`, `otsu`, `percentile:80`."""
-        if self.kind == "fixed":
-            return f"{self.value:g}"
-        return self.kind if self.value is None else f"{self.kind}:{self.value:g}"
+    def label(self) -> str:
+        """The policy as a user writes it: `0.2`, `otsu`, `percentile:80`."""
+        if self.name == "fixed":
+            return f"{self.parameter:g}"
+        return self.name if self.parameter is None else f"{self.name}:{self.parameter:g}"
 
     @property
     def explained(self) -> str:
         """The policy in words."""
-        return _EXPLAINED[self.kind] if self.kind != "percentile" else f"{_EXPLAINED[self.kind]} {self.value:g})"
+        explained = _EXPLAINED[self.name]
+        return explained if self.name != "percentile" else f"{explained} {self.parameter:g})"
 
     @property
     def is_per_map(self) -> bool:
         """True if every map gets its own threshold (`otsu`, `percentile`)."""
-        return self.kind in ("otsu", "percentile")
+        return self.name in ("otsu", "percentile")
 
     @property
     def needs_held_out(self) -> bool:
         """True if held-out pictures choose the threshold (`val`, `pseudo`)."""
-        return self.kind in ("val", "pseudo")
+        return self.name in ("val", "pseudo")
 
     def level(self, map_: UInt8[np.ndarray, "H W"]) -> int | None:
         """The level of this map above which is object; None under a policy with one τ for all maps.
@@ -69,9 +70,9 @@ class ThresholdPolicy:
         Source:
             Otsu, IEEE Trans. SMC 1979; the percentile is that of all pixels of the map.
         """
-        if self.kind == "otsu":
+        if self.name == "otsu":
             return int(cv2.threshold(map_, 0, 255, cv2.THRESH_OTSU)[0])
-        return int(np.percentile(map_, self.value or 0)) if self.kind == "percentile" else None
+        return int(np.percentile(map_, self.parameter or 0)) if self.name == "percentile" else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,23 +103,23 @@ def threshold_policy(text: float | str) -> ThresholdPolicy:
         return _named(name)
     if not 0 < value < 1:
         raise ConfigError(f"threshold {name}; expected a fraction of the map's maximum, between 0 and 1")
-    return ThresholdPolicy(kind="fixed", value=value)
+    return ThresholdPolicy(name="fixed", parameter=value)
 
 
 def _named(text: str) -> ThresholdPolicy:
-    kinds: tuple[Kind, ...] = ("model", "val", "pseudo", "otsu", "oracle")
-    for kind in kinds:
-        if text == kind:
-            return ThresholdPolicy(kind=kind)
-    name, _, number = text.partition(":")
-    if name == "percentile":
+    plain: tuple[PolicyName, ...] = ("model", "val", "pseudo", "otsu", "oracle")
+    for name in plain:
+        if text == name:
+            return ThresholdPolicy(name=name)
+    prefix, _, number = text.partition(":")
+    if prefix == "percentile":
         try:
             value = float(number)
         except ValueError:
             value = -1.0
         if 0 < value < 100:
-            return ThresholdPolicy(kind="percentile", value=value)
-    names = (*kinds, "percentile:80")
+            return ThresholdPolicy(name="percentile", parameter=value)
+    names = (*plain, "percentile:80")
     hint = did_you_mean(text, names) or ";"
     raise ConfigError(f"threshold {text!r}{hint} expected a number between 0 and 1, or one of {', '.join(names)}")
 

@@ -47,7 +47,7 @@ def evaluate(
     with joined(own_device(config.device)) as processes:
         maps, inputs = _open_maps(model, config, dataset)
         plan = plan_thresholds(
-            selected, dataset, maps, requested=requested, fraction=TrainConfig.val_fraction, seed=TrainConfig.seed
+            dataset, maps, selected, requested=requested, fraction=TrainConfig.val_fraction, seed=TrainConfig.seed
         )
         split = require_scorable(dataset, maps, selected, allow_missing=config.allow_missing)
         if processes.is_main:

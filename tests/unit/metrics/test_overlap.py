@@ -1,4 +1,4 @@
-"""Overlaps of boxes equal counted pixels, by either way of counting the last one."""
+"""Overlaps of boxes equal counted pixels, with either meaning of a far edge."""
 
 import numpy as np
 import pytest
@@ -34,43 +34,43 @@ def test_boxes_that_touch_share_their_last_pixel_only_where_it_is_inside() -> No
 def test_shares_of_random_boxes_equal_those_of_their_painted_pixels(edges: Edges, more: int) -> None:
     random = np.random.default_rng(1)
     boxes, truths = random_boxes(random, 40), random_boxes(random, 30)
-    found = overlaps(boxes, truths, edges=edges)
+    shares = overlaps(boxes, truths, edges=edges)
     for row, box in enumerate(boxes):
         for column, truth in enumerate(truths):
             painted = np.zeros((2, 17, 17), dtype=bool)
             for layer, (x0, y0, x1, y1) in zip(painted, (box, truth), strict=True):
                 layer[y0 : y1 + more, x0 : x1 + more] = True
             shared, joined = painted.all(axis=0).sum(), painted.any(axis=0).sum()
-            of_box, of_truth = painted[0].sum(), painted[1].sum()
-            assert found.iou[row, column] == (shared / joined if joined else 0)
-            assert found.iog[row, column] == (shared / of_truth if of_truth else 0)
-            assert found.iob[row, column] == (shared / of_box if of_box else 0)
+            box_area, truth_area = painted[0].sum(), painted[1].sum()
+            assert shares.iou[row, column] == (shared / joined if joined else 0)
+            assert shares.iog[row, column] == (shared / truth_area if truth_area else 0)
+            assert shares.iob[row, column] == (shared / box_area if box_area else 0)
 
 
 def test_broken_edges_give_the_formula_written_out_once_more() -> None:
     random = np.random.default_rng(2)
     boxes, truths = (random.random((count, 4)) * 9 + [0, 0, 9, 9] for count in (5, 3))
-    found = overlaps(boxes, truths, edges="inclusive")
+    shares = overlaps(boxes, truths, edges="inclusive")
     for row, box in enumerate(boxes.tolist()):
         for column, truth in enumerate(truths.tolist()):
-            assert found.iou[row, column] == pytest.approx(naive_iou(box, truth), rel=1e-12)
-            assert found.iog[row, column] == pytest.approx(naive_shared(box, truth) / naive_area(truth), rel=1e-12)
-            assert found.iob[row, column] == pytest.approx(naive_shared(box, truth) / naive_area(box), rel=1e-12)
+            assert shares.iou[row, column] == pytest.approx(naive_iou(box, truth), rel=1e-12)
+            assert shares.iog[row, column] == pytest.approx(naive_shared(box, truth) / naive_area(truth), rel=1e-12)
+            assert shares.iob[row, column] == pytest.approx(naive_shared(box, truth) / naive_area(box), rel=1e-12)
 
 
 def test_a_box_without_area_shares_nothing_and_divides_by_nothing() -> None:
     nothing, box = np.array([[3, 3, 3, 3]]), np.array([[0, 0, 9, 5]])
-    for found in (
+    for shares in (
         overlaps(nothing, box, edges="half-open"),
         overlaps(box, nothing, edges="half-open"),
         overlaps(nothing, nothing, edges="half-open"),
     ):
-        assert (found.iou.tolist(), found.iog.tolist(), found.iob.tolist()) == ([[0]], [[0]], [[0]])
+        assert (shares.iou.tolist(), shares.iog.tolist(), shares.iob.tolist()) == ([[0]], [[0]], [[0]])
 
 
 def test_turned_edges_have_no_negative_area() -> None:
-    found = overlaps(np.array([[9, 9, 2, 2]]), np.array([[0, 0, 9, 9]]), edges="inclusive")
-    assert (found.iou.tolist(), found.iob.tolist()) == ([[0]], [[0]])
+    shares = overlaps(np.array([[9, 9, 2, 2]]), np.array([[0, 0, 9, 9]]), edges="inclusive")
+    assert (shares.iou.tolist(), shares.iob.tolist()) == ([[0]], [[0]])
 
 
 def test_no_boxes_have_no_overlaps() -> None:

@@ -54,8 +54,8 @@ def judged(picture: tuple[np.ndarray, np.ndarray, np.ndarray], step: float = 0.1
 def test_the_area_equals_the_loop_over_all_pixels_of_all_pictures(step: float) -> None:
     pictures = [random_picture(seed) for seed in range(3)]
     scores = [judged(picture, step) for picture in pictures]
-    found = px_ap(sum(each.foreground for each in scores), sum(each.background for each in scores))  # type: ignore[arg-type]
-    assert float(found) == pytest.approx(naive_px_ap(pictures, step), abs=1e-9)
+    area = px_ap(sum(each.foreground for each in scores), sum(each.background for each in scores))  # type: ignore[arg-type]
+    assert float(area) == pytest.approx(naive_px_ap(pictures, step), abs=1e-9)
 
 
 def test_rows_of_histograms_are_areas_of_their_own() -> None:
@@ -71,58 +71,58 @@ def test_the_recall_of_the_highest_bin_counts() -> None:
     )
     map_ = np.array([[1.0, 1.0, 0.2, 0.2, 0.2, 0.2, 0.2, 0.2, 0.2, 0.2]], dtype=np.float32)
     foreground = np.array([[True] * 4 + [False] * 6])
-    found = judge_pixels(map_, foreground=foreground, ignored=np.zeros_like(foreground), protocol=protocol())
-    assert float(px_ap(found.foreground, found.background)) == pytest.approx(100 * (0.5 * 1 + 0.5 * 4 / 10))
+    scores = judge_pixels(map_, foreground=foreground, ignored=np.zeros_like(foreground), protocol=protocol())
+    assert float(px_ap(scores.foreground, scores.background)) == pytest.approx(100 * (0.5 * 1 + 0.5 * 4 / 10))
 
 
 def test_a_perfect_map_has_all_and_a_reversed_one_the_share_of_its_object() -> None:
     foreground = np.zeros((HEIGHT, WIDTH), dtype=bool)
     foreground[2:7, 3:12] = True
     for map_, area in ((foreground, 100.0), (~foreground, 100 * 45 / (HEIGHT * WIDTH))):
-        found = judged((map_.astype(np.float32), foreground, np.zeros_like(foreground)))
-        assert float(px_ap(found.foreground, found.background)) == pytest.approx(area, abs=1e-12)
+        scores = judged((map_.astype(np.float32), foreground, np.zeros_like(foreground)))
+        assert float(px_ap(scores.foreground, scores.background)) == pytest.approx(area, abs=1e-12)
 
 
 def test_ignored_pixels_are_dropped_and_those_of_the_object_are_not() -> None:
     map_, foreground, ignored = random_picture(5)
-    found = judged((map_, foreground, ignored))
-    assert found.foreground.sum() == foreground.sum()
-    assert found.background.sum() == (~foreground & ~ignored).sum()
+    scores = judged((map_, foreground, ignored))
+    assert scores.foreground.sum() == foreground.sum()
+    assert scores.background.sum() == (~foreground & ~ignored).sum()
     for level in (0, 40, 130, 254, 255):
         above = (map_ * np.float32(255)).astype(np.uint8) > level
         counted = above & (foreground | ~ignored)
         union = (counted | foreground).sum()
-        assert found.mask_iou[level] == np.float32((above & foreground).sum() / union), level
+        assert scores.mask_iou[level] == np.float32((above & foreground).sum() / union), level
 
 
 def test_the_iou_of_masks_equals_the_loop_over_levels() -> None:
     for seed in range(3):
         map_, foreground, _ = random_picture(seed)
         dim = map_ * np.float32(0.7)
-        found = judged((dim, foreground, np.zeros_like(foreground)))
-        assert found.highest == int(0.7 * 255)
+        scores = judged((dim, foreground, np.zeros_like(foreground)))
+        assert scores.highest == int(0.7 * 255)
         for level in range(256):
             above = (dim * np.float32(255)).astype(np.uint8) > level
-            assert found.mask_iou[level] == np.float32((above & foreground).sum() / (above | foreground).sum()), level
+            assert scores.mask_iou[level] == np.float32((above & foreground).sum() / (above | foreground).sum()), level
 
 
 def test_a_picture_without_an_object_has_no_iou_and_no_area() -> None:
     map_, _, ignored = random_picture(1)
     nothing = np.zeros_like(ignored)
-    found = judged((map_, nothing, ignored))
-    assert not found.mask_iou.any()
-    assert not found.foreground.any()
-    assert np.isnan(px_ap(found.foreground, found.background))
+    scores = judged((map_, nothing, ignored))
+    assert not scores.mask_iou.any()
+    assert not scores.foreground.any()
+    assert np.isnan(px_ap(scores.foreground, scores.background))
     with_another = judged(random_picture(2))
-    area = px_ap(found.foreground + with_another.foreground, found.background + with_another.background)
+    area = px_ap(scores.foreground + with_another.foreground, scores.background + with_another.background)
     assert 0 < area < px_ap(with_another.foreground, with_another.background)
 
 
 def test_all_pixels_ignored_give_no_iou_and_divide_by_nothing() -> None:
     map_, _, _ = random_picture(1)
-    found = judged((map_, np.zeros((HEIGHT, WIDTH), dtype=bool), np.ones((HEIGHT, WIDTH), dtype=bool)))
-    assert not found.mask_iou.any()
-    assert not found.background.any()
+    scores = judged((map_, np.zeros((HEIGHT, WIDTH), dtype=bool), np.ones((HEIGHT, WIDTH), dtype=bool)))
+    assert not scores.mask_iou.any()
+    assert not scores.background.any()
 
 
 def test_a_picture_without_a_map_is_one_whose_map_is_zero() -> None:
@@ -136,7 +136,7 @@ def test_a_picture_without_a_map_is_one_whose_map_is_zero() -> None:
 
 def test_the_last_bin_begins_at_one() -> None:
     map_ = np.array([[0.0, 0.0999, 0.1, 0.95, 1.0]], dtype=np.float64)
-    found = judge_pixels(
+    scores = judge_pixels(
         map_, foreground=np.ones((1, 5), dtype=bool), ignored=np.zeros((1, 5), dtype=bool), protocol=protocol()
     )
-    assert found.foreground.tolist() == [2, 1, 0, 0, 0, 0, 0, 0, 0, 1, 1, 0]
+    assert scores.foreground.tolist() == [2, 1, 0, 0, 0, 0, 0, 0, 0, 1, 1, 0]

@@ -38,19 +38,19 @@ def blurred(box: tuple[int, int, int, int], *, blur: float = 18) -> np.ndarray:
 
 
 def mask_box(mask: np.ndarray) -> list[float]:
-    found: list[float] = boxes_above(mask.astype(np.float32), threshold=0.5)[0].tolist()
-    return found
+    box: list[float] = boxes_above(mask.astype(np.float32), threshold=0.5)[0].tolist()
+    return box
 
 
 @pytest.mark.parametrize("box", [(60, 50, 150, 170), (20, 90, 100, 140), (120, 10, 200, 90)])
 def test_the_mask_is_the_objects_though_the_map_is_a_blur(box: tuple[int, int, int, int]) -> None:
     map_ = blurred(box)
-    of_map = boxes_above(map_, threshold=0.1)[0]
-    assert np.abs(of_map - box).max() > 15
+    map_box = boxes_above(map_, threshold=0.1)[0]
+    assert np.abs(map_box - box).max() > 15
     mask = pseudo_mask(bright_on_dark(box), map_)
     assert set(np.unique(mask)) == {0, 1}
     # Half of the blur is likely object from the beginning, and some of the ground beside it stays.
-    (iou,), (iou_of_map,) = box_iou(np.array([mask_box(mask), of_map]), np.array([box], dtype=float)).tolist()
+    (iou,), (iou_of_map,) = box_iou(np.array([mask_box(mask), map_box]), np.array([box], dtype=float)).tolist()
     assert iou > 0.8 > 0.7 > iou_of_map
 
 

@@ -42,18 +42,18 @@ class KnownPredictor:
         self.label_names = dataset.class_names
         self.logits, self.rectangles = logits, rectangles
         self.numbers = {pixels_of(dataset, index): index for index in range(len(dataset))}
-        self.asked: list[int] = []
+        self.batch_sizes: list[int] = []
 
     def predict(self, pixels: np.ndarray, *, top_k: int, labels: np.ndarray | None = None) -> list[Prediction]:
-        self.asked.append(len(pixels))
-        found = []
+        self.batch_sizes.append(len(pixels))
+        predictions = []
         for position, view in enumerate(pixels):
             index = self.numbers[view.tobytes()]
             chosen = np.argsort(-self.logits[index], kind="stable")[:top_k].tolist()
             chosen += [] if labels is None else [int(labels[position])]
             maps = np.stack([raw_map(self.rectangles[index][class_id]) for class_id in chosen])
-            found.append(Prediction(logits=self.logits[index], classes=np.array(chosen), maps=maps))
-        return found
+            predictions.append(Prediction(logits=self.logits[index], classes=np.array(chosen), maps=maps))
+        return predictions
 
 
 def pixels_of(dataset: Dataset, index: int) -> bytes:
@@ -123,17 +123,17 @@ def known(dataset: Dataset, seed: int) -> KnownPredictor:
         scores = random.standard_normal(len(dataset.class_names)).astype(np.float32)
         scores[label] += random.choice([0, 3])
         logits.append(scores)
-        of_picture: list[Rectangle | None] = []
+        picture_rectangles: list[Rectangle | None] = []
         for _ in dataset.class_names:
             shape = random.integers(4)
             if shape == 0:
-                of_picture.append(None)
+                picture_rectangles.append(None)
             elif shape == 1:
-                of_picture.append((random_span(random, GRID_HW[0]), random_span(random, GRID_HW[1])))
+                picture_rectangles.append((random_span(random, GRID_HW[0]), random_span(random, GRID_HW[1])))
             else:
                 with Image.open(dataset.path(index)) as picture:
-                    of_picture.append(cells_of(dataset.boxes[index][0].tolist(), picture.size))
-        rectangles.append(of_picture)
+                    picture_rectangles.append(cells_of(dataset.boxes[index][0].tolist(), picture.size))
+        rectangles.append(picture_rectangles)
     return KnownPredictor(dataset, logits, rectangles)
 
 
@@ -161,16 +161,16 @@ def test_every_picture_is_judged_as_the_protocol_written_out_once_more(
     assert dataset.boxes is not None
     predictor = known(dataset, seed=3)
     assert isinstance(predictor, Predictor)
-    found = score(predictor, dataset, threshold=threshold, batch_size=8, workers=2)
-    columns = found.columns
+    scored = score(predictor, dataset, threshold=threshold, batch_size=8, workers=2)
+    columns = scored.columns
     assert columns.boxes is not None
     assert columns.outcomes is not None
-    assert [picture.image for picture in found.pictures] == list(dataset.image_ids)
-    assert predictor.asked == [8, 8, 8, 8, 3]
+    assert [picture.image for picture in scored.pictures] == list(dataset.image_ids)
+    assert predictor.batch_sizes == [8, 8, 8, 8, 3]
 
     counts = dict.fromkeys(("top1_cls", "top5_cls", "top1_loc", "top5_loc", "gt_known_loc"), 0)
     outcomes: dict[str, int] = {}
-    for index, judged in enumerate(found.pictures):
+    for index, judged in enumerate(scored.pictures):
         label = int(dataset.labels[index])
         with Image.open(dataset.path(index)) as picture:
             truths = [naive_truth(box, picture.size) for box in dataset.boxes[index].tolist()]
@@ -188,7 +188,7 @@ def test_every_picture_is_judged_as_the_protocol_written_out_once_more(
         counts["top1_loc"] += top[0] == label and best[label] > 0.5
         counts["top5_loc"] += label in top and best[label] > 0.5
         counts["gt_known_loc"] += best[label] >= 0.5
-    assert {name: found.percent(name) for name in counts} == {name: 100 * n / 35 for name, n in counts.items()}
+    assert {name: scored.percent(name) for name in counts} == {name: 100 * n / 35 for name, n in counts.items()}
     errors = columns.errors()
     assert errors is not None
     assert {name: count for name, count in errors.items() if count} == outcomes
@@ -231,28 +231,28 @@ def test_processes_predict_whole_batches_in_turn_and_have_every_picture_once(tmp
     rounds.clear()
     rounds.extend([alone.pictures[:4], alone.pictures[8:12]])
     predictor = known(dataset, seed=5)
-    found = score(predictor, dataset, threshold=0.1, batch_size=4, processes=Second(rank=1, count=2))
-    assert found.lines() == alone.lines()
-    assert predictor.asked == [4, 2]
+    scored = score(predictor, dataset, threshold=0.1, batch_size=4, processes=Second(rank=1, count=2))
+    assert scored.lines() == alone.lines()
+    assert predictor.batch_sizes == [4, 2]
 
 
 def test_with_fewer_than_five_classes_top_5_means_all_of_them(tmp_path: Path) -> None:
     write_folder(tmp_path, splits={"test": 4})
     dataset = read_dataset(tmp_path)
-    found = score(known(dataset, seed=7), dataset, threshold=0.1, batch_size=5)
-    assert all(sorted(picture.top_classes) == [0, 1, 2] for picture in found.pictures)
-    assert found.percent("top5_cls") == 100
-    assert found.percent("top1_cls") < 100
-    assert found.percent("top5_loc") == 100 * sum(found.columns.iou > 0.5) / 12
+    scored = score(known(dataset, seed=7), dataset, threshold=0.1, batch_size=5)
+    assert all(sorted(picture.top_classes) == [0, 1, 2] for picture in scored.pictures)
+    assert scored.percent("top5_cls") == 100
+    assert scored.percent("top1_cls") < 100
+    assert scored.percent("top5_loc") == 100 * sum(scored.columns.iou > 0.5) / 12
 
 
 def test_progress_is_told_after_every_picture(tmp_path: Path) -> None:
     write_folder(tmp_path)
     dataset = read_dataset(tmp_path)
-    told: list[tuple[int, int]] = []
+    calls: list[tuple[int, int]] = []
     predictor = known(dataset, seed=0)
-    score(predictor, dataset, threshold=0.1, batch_size=4, on_progress=lambda *at: told.append(at))
-    assert told == [(done, 6) for done in range(1, 7)]
+    score(predictor, dataset, threshold=0.1, batch_size=4, on_progress=lambda *counts: calls.append(counts))
+    assert calls == [(done, 6) for done in range(1, 7)]
 
 
 def test_a_picture_without_a_box_is_refused_and_named(tmp_path: Path) -> None:

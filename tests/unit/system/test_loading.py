@@ -23,17 +23,17 @@ def test_results_keep_the_order_of_the_items() -> None:
 
 @pytest.mark.parametrize(("workers", "depth"), [(1, 1), (2, 3), (5, 2)])
 def test_items_are_taken_no_further_ahead_than_the_depth(workers: int, depth: int) -> None:
-    taken = []
+    started = []
 
     def endless() -> Iterator[int]:
         for number in itertools.count():
-            taken.append(number)
+            started.append(number)
             yield number
 
     results = read_ahead(endless(), str, workers=workers, depth=depth)
     for number in range(10):
         assert next(results) == str(number)
-        assert len(taken) <= number + depth
+        assert len(started) <= number + depth
     results.close()
 
 

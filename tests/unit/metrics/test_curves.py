@@ -25,7 +25,7 @@ R, W, P = Outcome.RIGHT, Outcome.WRONG, Outcome.PART
 
 
 def steps(*spans: tuple[int, int, float]) -> list[float]:
-    """IoUs of 256 levels: zero but from level to level (not included) as given."""
+    """IoUs of 256 levels: zero except in the spans, from level to level (not included)."""
     iou = [0.0] * 256
     for low, high, value in spans:
         iou[low:high] = [value] * (high - low)
@@ -41,8 +41,8 @@ def summary(
     published: float = 0.1,
     class_names: tuple[str, ...] = ("ant", "bee", "cat"),
 ) -> ProtocolResult:
-    chosen_by = ThresholdPolicy(kind="best") if protocol.threshold == "best" else threshold_policy(policy)
-    threshold = Threshold(policy=chosen_by, value=value, explained="said so")
+    chosen_by = ThresholdPolicy(name="best") if protocol.threshold == "best" else threshold_policy(policy)
+    threshold = Threshold(policy=chosen_by, value=value, explained="by hand")
     return summarize(pictures, protocol, threshold, published=published, class_names=class_names)
 
 
@@ -61,28 +61,28 @@ def test_the_second_version_is_the_mean_of_each_ious_own_best() -> None:
         picture({"max-box-acc-v2": scores(steps((40, 110, 0.3), (200, 256, 0.7)))}),
         picture({"max-box-acc-v2": scores(steps((205, 230, 0.9)))}),
     ]
-    found = summary(pictures, V2, published=0.1)
+    result = summary(pictures, V2, published=0.1)
     # At 0.3: two of the three between levels 40 and 100. At 0.5: two from 205 to 230. At 0.7 the same.
-    values = {name: score.value for name, score in found.scores.items()}
+    values = {name: score.value for name, score in result.scores.items()}
     assert values == pytest.approx(
         {"max_box_acc_v2": 200 / 3, "max_box_acc_30": 200 / 3, "max_box_acc_50": 200 / 3, "max_box_acc_70": 200 / 3}
     )
-    taken = {name: int(255 * tau) for name, tau in found.threshold_values.items()}
-    assert 40 <= taken["max_box_acc_30"] < 100
-    assert taken["max_box_acc_50"] == taken["max_box_acc_70"] == 205  # the nearest to 0.1
-    assert found.threshold.policy.name == "best"
+    levels = {name: int(255 * tau) for name, tau in result.threshold_values.items()}
+    assert 40 <= levels["max_box_acc_30"] < 100
+    assert levels["max_box_acc_50"] == levels["max_box_acc_70"] == 205  # the nearest to 0.1
+    assert result.threshold.policy.label == "best"
     alone = summary(pictures[:1], V2)
     assert alone.scores["max_box_acc_v2"].value == pytest.approx(200 / 3)
     # Each picture's part of the mean is that of its three hits, each at that IoU's threshold.
-    assert found.columns.measures["max_box_acc_v2"].tolist() == pytest.approx([1 / 3, 1, 2 / 3])
+    assert result.columns.measures["max_box_acc_v2"].tolist() == pytest.approx([1 / 3, 1, 2 / 3])
 
 
 @pytest.mark.parametrize("known", ["max-box-acc", "max-box-acc-v2"])
 def test_max_box_acc_takes_the_best_threshold_whatever_else_is_known(known: str) -> None:
     pictures = [picture({known: scores(steps((100, 120, 0.8)))}, map_levels={known: 3})]
-    found = summary(pictures, box_protocol(known), value=0.9)
-    assert all(100 <= int(255 * tau) < 120 for tau in found.threshold_values.values())
-    assert next(iter(found.scores.values())).value == 100
+    result = summary(pictures, box_protocol(known), value=0.9)
+    assert all(100 <= int(255 * tau) < 120 for tau in result.threshold_values.values())
+    assert next(iter(result.scores.values())).value == 100
 
 
 def test_an_iou_of_exactly_a_half_is_gt_known_and_not_top_k() -> None:
@@ -91,11 +91,11 @@ def test_an_iou_of_exactly_a_half_is_gt_known_and_not_top_k() -> None:
         return picture(each, top_classes=(0, 2))
 
     exact, above, below = judged(0.5), judged(np.nextafter(np.float32(0.5), np.float32(1)).item()), judged(0.4999999)
-    for protocol, of_exact in ((TS_CAM, 0.0), (REALISTIC, 1.0)):
+    for protocol, exact_hit in ((TS_CAM, 0.0), (REALISTIC, 1.0)):
         columns = columns_of([exact, above, below], protocol, thresholds={"gt_known_loc": 0.3})
         assert columns.measures["gt_known_loc"].tolist() == [1, 1, 0]
-        assert columns.measures["top1_loc"].tolist() == [of_exact, 1, 0]
-        assert columns.measures["top5_loc"].tolist() == [of_exact, 1, 0]
+        assert columns.measures["top1_loc"].tolist() == [exact_hit, 1, 0]
+        assert columns.measures["top5_loc"].tolist() == [exact_hit, 1, 0]
 
 
 @pytest.mark.parametrize(("part", "whole"), [(7, 10), (21, 30), (35119, 50170)])
@@ -111,8 +111,8 @@ def test_no_share_of_whole_pixels_is_judged_otherwise_for_being_kept_in_float32(
     for whole in (50_176, 50_175, 49_999, 9_973):
         nearest = round(share * whole)
         for part in range(nearest - 2, nearest + 3):
-            found = curve_of([picture({"max-box-acc-v2": scores(part / whole)})], V2)
-            assert found.hits[f"max_box_acc_{percent}"][0] == (part / whole >= share), (part, whole)
+            curve = curve_of([picture({"max-box-acc-v2": scores(part / whole)})], V2)
+            assert curve.hits[f"max_box_acc_{percent}"][0] == (part / whole >= share), (part, whole)
 
 
 def test_top_5_needs_the_class_among_the_five_and_top_1_at_their_head() -> None:
@@ -126,7 +126,7 @@ def test_top_5_needs_the_class_among_the_five_and_top_1_at_their_head() -> None:
         "top1_cls": [1, 0, 0], "top5_cls": [1, 1, 0], "gt_known_loc": [1, 1, 1], "top1_loc": [1, 0, 0],
         "top5_loc": [1, 1, 0],
     }  # fmt: skip
-    assert [OUTCOMES[place] for place in columns.outcomes.tolist()] == ["right", "cls_wrong", "cls_wrong"]  # type: ignore[union-attr]
+    assert [OUTCOMES[index] for index in columns.outcomes.tolist()] == ["right", "cls_wrong", "cls_wrong"]  # type: ignore[union-attr]
     assert columns.errors() == {"right": 1, "cls_wrong": 2, "multi_instance": 0, "part": 0, "more": 0, "wrong": 0}
 
 
@@ -154,12 +154,12 @@ def test_a_level_of_each_maps_own_is_looked_up_for_each() -> None:
         picture({"ts-cam": scores(steps((90, 91, 0.7)), outcome=P)}, map_levels={"ts-cam": 91}),
         picture({"ts-cam": scores(steps((255, 256, 0.9)), outcome=P)}, map_levels={"ts-cam": 255}),
     ]
-    found = summary(pictures, TS_CAM, policy="otsu")
-    assert found.columns.measures["gt_known_loc"].tolist() == [1, 0, 1]
-    assert found.columns.boxes is not None
-    assert found.columns.boxes[:, 2].tolist() == [90, 91, 255]
-    assert found.threshold_values == {}
-    assert found.describe().startswith("protocol ts-cam, threshold said so, 3 pictures\n")
+    result = summary(pictures, TS_CAM, policy="otsu")
+    assert result.columns.measures["gt_known_loc"].tolist() == [1, 0, 1]
+    assert result.columns.boxes is not None
+    assert result.columns.boxes[:, 2].tolist() == [90, 91, 255]
+    assert result.threshold_values == {}
+    assert result.describe().startswith("protocol ts-cam, threshold by hand, 3 pictures\n")
 
 
 def test_a_chosen_threshold_holds_and_the_oracles_stands_beside_it() -> None:
@@ -168,13 +168,13 @@ def test_a_chosen_threshold_holds_and_the_oracles_stands_beside_it() -> None:
         picture({"ts-cam": scores(steps((140, 200, 0.8)), outcome=[R if 140 <= n < 200 else P for n in range(256)])}),
         picture({"ts-cam": scores(0.1, outcome=P)}),
     ]
-    found = summary(pictures, TS_CAM, policy="val", value=0.3)
-    assert found.scores["gt_known_loc"].value == pytest.approx(100 / 3)
-    assert found.threshold_values == {"gt_known_loc": 0.3}
-    assert found.best_threshold == 0.55  # the nearest to 0.1 of those from 140 to 150
-    errors = found.to_json()["errors"]
+    result = summary(pictures, TS_CAM, policy="val", value=0.3)
+    assert result.scores["gt_known_loc"].value == pytest.approx(100 / 3)
+    assert result.threshold_values == {"gt_known_loc": 0.3}
+    assert result.best_threshold == 0.55  # the nearest to 0.1 of those from 140 to 150
+    errors = result.to_json()["errors"]
     assert errors == {"right": 1, "cls_wrong": 0, "multi_instance": 0, "part": 2, "more": 0, "wrong": 0}
-    moved = found.to_json()["errors_moved"]
+    moved = result.to_json()["errors_moved"]
     assert isinstance(moved, dict)
     assert {(one, other): n for one, row in moved.items() for other, n in row.items() if n} == {
         ("right", "right"): 1,
@@ -187,10 +187,10 @@ def test_the_oracle_is_the_best_of_the_curve_and_is_named() -> None:
     pictures = [picture({"realistic": scores(steps((start, start + 60, 0.8)))}) for start in (10, 40, 65, 180)]
     oracle = threshold_policy("oracle")
     threshold = Threshold(policy=oracle, explained=oracle.explained)
-    found = summarize(pictures, REALISTIC, threshold, published=0.2, class_names=())
-    assert found.scores["gt_known_loc"].value == 75 == found.curve.percent("gt_known_loc").max()
-    assert int(found.threshold_values["gt_known_loc"] * 255) in range(65, 70)
-    first_line = found.describe().splitlines()[0]
+    result = summarize(pictures, REALISTIC, threshold, published=0.2, class_names=())
+    assert result.scores["gt_known_loc"].value == 75 == result.curve.percent("gt_known_loc").max()
+    assert int(result.threshold_values["gt_known_loc"] * 255) in range(65, 70)
+    first_line = result.describe().splitlines()[0]
     assert first_line.startswith("protocol realistic, threshold 0.2")
     assert first_line.endswith(" (ORACLE: best on the scored pictures themselves), 4 pictures")
 
@@ -203,8 +203,8 @@ def test_the_curve_holds_each_outcome_at_each_threshold() -> None:
     ]
     curve = curve_of(pictures, TS_CAM)
     assert curve.outcomes is not None
-    for place, threshold in enumerate(curve.thresholds):
-        counts = dict(zip(OUTCOMES, curve.outcomes[place].tolist(), strict=True))
+    for index, threshold in enumerate(curve.thresholds):
+        counts = dict(zip(OUTCOMES, curve.outcomes[index].tolist(), strict=True))
         assert counts.pop(Outcome.CLS_WRONG) == 1
         assert {name for name, count in counts.items() if count} == {outcomes[int(threshold * 255)]}
 
@@ -227,32 +227,32 @@ def test_pictures_are_grouped_by_size_count_and_class() -> None:
         [],
     ]
     pictures = [
-        picture({"ts-cam": scores(0.2 * place, outcome=W)}, truths=truths, label=place % 2)
-        for place, truths in enumerate(boxes)
+        picture({"ts-cam": scores(0.2 * index, outcome=W)}, truths=truths, label=index % 2)
+        for index, truths in enumerate(boxes)
     ]
-    found = summary(pictures, TS_CAM, policy=0.1, value=0.1)
-    assert [(group.name, group.pictures) for group in found.by_size] == [
+    result = summary(pictures, TS_CAM, policy=0.1, value=0.1)
+    assert [(group.name, group.pictures) for group in result.by_size] == [
         ("under 10 % of the picture", 1), ("10 to 30 %", 1), ("30 to 50 %", 1), ("over 50 %", 2),
     ]  # fmt: skip
-    assert [group.scores["gt_known_loc"] for group in found.by_size] == [0, 0, 0, 100]
-    assert [(group.name, group.pictures) for group in found.by_count] == [
+    assert [group.scores["gt_known_loc"] for group in result.by_size] == [0, 0, 0, 100]
+    assert [(group.name, group.pictures) for group in result.by_count] == [
         ("1 object", 2), ("2 objects", 1), ("3 or more", 2),
     ]  # fmt: skip
-    assert [(group.name, group.pictures) for group in found.by_class] == [("ant", 3), ("bee", 3)]
-    assert [group.scores["gt_known_loc"] for group in found.by_class] == pytest.approx([100 / 3, 200 / 3])
+    assert [(group.name, group.pictures) for group in result.by_class] == [("ant", 3), ("bee", 3)]
+    assert [group.scores["gt_known_loc"] for group in result.by_class] == pytest.approx([100 / 3, 200 / 3])
 
 
 def test_the_histogram_of_ious_has_20_bins_and_every_picture() -> None:
     ious = [0.0, 0.01, 0.049, 0.051, 0.5, 0.999, 1.0]
-    found = summary([picture({"ts-cam": scores(iou, outcome=W)}) for iou in ious], TS_CAM, policy=0.2, value=0.2)
-    histogram = found.to_json()["iou_histogram"]
+    result = summary([picture({"ts-cam": scores(iou, outcome=W)}) for iou in ious], TS_CAM, policy=0.2, value=0.2)
+    histogram = result.to_json()["iou_histogram"]
     assert histogram == [3, 1] + [0] * 8 + [1] + [0] * 8 + [2]
 
 
 def test_every_number_is_printed_with_its_protocol_and_threshold() -> None:
     pictures = [picture({"ts-cam": scores(0.8, outcome=R)}, top_classes=(0,))] * 3
     lines = summary(pictures, TS_CAM, policy=0.2, value=0.2).describe().splitlines()
-    assert lines[0] == "protocol ts-cam, threshold 0.2 (said so), 3 pictures"
+    assert lines[0] == "protocol ts-cam, threshold 0.2 (by hand), 3 pictures"
     names = ("top-1 cls", "top-5 cls", "GT-known loc", "top-1 loc", "top-5 loc")
     assert [line.strip() for line in lines[1:6]] == [f"{name} 100.00 %  [100.00, 100.00]" for name in names]
     assert lines[6].split() == ["right", "3"]
@@ -271,38 +271,38 @@ def random_pixels(seed: int) -> PixelScores:
 def test_px_ap_pools_all_pixels_and_its_interval_those_of_each_sample() -> None:
     judged = [random_pixels(seed) for seed in range(4)]
     pictures = [picture(pixels={"pxap": each}) for each in judged]
-    found = summary(pictures, PX_AP, policy=0.2, value=0.2)
+    result = summary(pictures, PX_AP, policy=0.2, value=0.2)
     inside, outside = (np.stack([getattr(each, part) for each in judged]) for part in ("foreground", "background"))
-    assert found.scores["px_ap"].value == pytest.approx(float(px_ap(inside.sum(axis=0), outside.sum(axis=0))))
+    assert result.scores["px_ap"].value == pytest.approx(float(px_ap(inside.sum(axis=0), outside.sum(axis=0))))
     areas = [
         float(px_ap((row[:, None] * inside).sum(axis=0), (row[:, None] * outside).sum(axis=0)))
         for drawn in resamples(4)
         for row in drawn.astype(np.int64)
     ]
     low, high = np.percentile(areas, [2.5, 97.5])
-    assert (found.scores["px_ap"].low, found.scores["px_ap"].high) == pytest.approx((low, high), abs=1e-9)
+    assert (result.scores["px_ap"].low, result.scores["px_ap"].high) == pytest.approx((low, high), abs=1e-9)
     ious = [float(each.mask_iou[int(0.2 * each.highest)]) for each in judged]
-    assert found.columns.measures["mean_iou"].tolist() == ious
-    assert found.scores["mean_iou"].value == pytest.approx(100 * sum(ious) / 4)
-    assert list(found.scores) == ["px_ap", "mean_iou"]
+    assert result.columns.measures["mean_iou"].tolist() == ious
+    assert result.scores["mean_iou"].value == pytest.approx(100 * sum(ious) / 4)
+    assert list(result.scores) == ["px_ap", "mean_iou"]
 
 
 def test_px_ap_of_more_pictures_than_are_pooled_at_once_is_the_same() -> None:
     judged = [random_pixels(seed % 7) for seed in range(513)]
-    found = summary([picture(pixels={"pxap": each}) for each in judged], PX_AP, policy=0.2, value=0.2)
+    result = summary([picture(pixels={"pxap": each}) for each in judged], PX_AP, policy=0.2, value=0.2)
     inside, outside = (sum(getattr(each, part) for each in judged) for part in ("foreground", "background"))
     assert isinstance(inside, np.ndarray)
     assert isinstance(outside, np.ndarray)
-    assert found.scores["px_ap"].value == pytest.approx(float(px_ap(inside, outside)), abs=1e-9)
+    assert result.scores["px_ap"].value == pytest.approx(float(px_ap(inside, outside)), abs=1e-9)
 
 
 def test_samples_without_foreground_leave_the_interval_a_number() -> None:
     map_ = np.linspace(0, 1, 20, dtype=np.float32).reshape(4, 5)
     foreground = map_ > 0.6
     pictures = [picture(pixels={"pxap": pixels(map_, each)}) for each in (foreground, np.zeros_like(foreground))]
-    found = summary(pictures, PX_AP, policy=0.2, value=0.2).scores["px_ap"]
-    assert 0 < found.low <= found.value <= found.high == 100
-    assert not math.isnan(found.low)
+    result = summary(pictures, PX_AP, policy=0.2, value=0.2).scores["px_ap"]
+    assert 0 < result.low <= result.value <= result.high == 100
+    assert not math.isnan(result.low)
 
 
 def test_masks_that_are_all_empty_are_refused() -> None:

@@ -1,4 +1,4 @@
-"""Policies of the threshold: how they are read, refused, named, and what level they give a map."""
+"""Threshold policies: how they are read, refused and named, and the level of a map under them."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from tscam.metrics.threshold import ThresholdPolicy, best_threshold, threshold_p
 
 
 @pytest.mark.parametrize(
-    ("given", "kind", "value", "name"),
+    ("text", "name", "parameter", "label"),
     [
         ("model", "model", None, "model"),
         (0.2, "fixed", 0.2, "0.2"),
@@ -23,30 +23,32 @@ from tscam.metrics.threshold import ThresholdPolicy, best_threshold, threshold_p
         ("percentile:97.5", "percentile", 97.5, "percentile:97.5"),
     ],
 )
-def test_a_policy_is_read_from_what_is_given(given: float | str, kind: str, value: float | None, name: str) -> None:
-    policy = threshold_policy(given)
-    assert (policy.kind, policy.value, policy.name) == (kind, value, name)
-    assert policy.is_per_map == (kind in ("otsu", "percentile"))
-    assert threshold_policy(policy.name) == policy
+def test_a_policy_is_read_from_a_number_or_its_name(
+    text: float | str, name: str, parameter: float | None, label: str
+) -> None:
+    policy = threshold_policy(text)
+    assert (policy.name, policy.parameter, policy.label) == (name, parameter, label)
+    assert policy.is_per_map == (name in ("otsu", "percentile"))
+    assert threshold_policy(policy.label) == policy
 
 
 def test_the_oracle_is_called_one() -> None:
     assert threshold_policy("oracle").explained == "ORACLE: best on the scored pictures themselves"
-    others = [threshold_policy(given).explained for given in ("model", 0.2, "val", "pseudo", "otsu", "percentile:80")]
+    others = [threshold_policy(text).explained for text in ("model", 0.2, "val", "pseudo", "otsu", "percentile:80")]
     assert not any("ORACLE" in explained for explained in others)
     assert len({*others}) == 6
 
 
-@pytest.mark.parametrize("given", [0.0, 1.0, -0.1, 1.5, "2", "nan", "inf", "-inf"])
-def test_a_number_that_is_no_fraction_is_refused(given: float | str) -> None:
+@pytest.mark.parametrize("text", [0.0, 1.0, -0.1, 1.5, "2", "nan", "inf", "-inf"])
+def test_a_number_that_is_no_fraction_is_refused(text: float | str) -> None:
     with pytest.raises(
-        ConfigError, match=f"^threshold {given}; expected a fraction of the map's maximum, between 0 and 1$"
+        ConfigError, match=f"^threshold {text}; expected a fraction of the map's maximum, between 0 and 1$"
     ):
-        threshold_policy(given)
+        threshold_policy(text)
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("text", "message"),
     [
         (
             "orcale",
@@ -65,23 +67,23 @@ def test_a_number_that_is_no_fraction_is_refused(given: float | str) -> None:
         ("0,2", "threshold '0,2'; expected a number between 0 and 1"),
     ],
 )
-def test_anything_else_is_refused_with_what_is_allowed(given: str, said: str) -> None:
+def test_anything_else_is_refused_with_what_is_allowed(text: str, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        threshold_policy(given)
-    assert said in str(caught.value)
+        threshold_policy(text)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def naive_otsu(map_: np.ndarray) -> int:
     """The level that leaves most variance between what is above it and what is not; the first of equal ones."""
-    best, at = -1.0, 0
+    best, best_level = -1.0, 0
     for level in range(255):
         below, above = map_[map_ <= level], map_[map_ > level]
         if len(below) and len(above):
             between = len(below) * len(above) * (below.mean() - above.mean()) ** 2
             if between > best + 1e-9:
-                best, at = between, level
-    return at
+                best, best_level = between, level
+    return best_level
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -107,7 +109,7 @@ def test_a_percentile_leaves_that_part_of_the_pixels_below(percent: float) -> No
 
 def test_a_policy_of_one_threshold_for_all_gives_no_map_a_level() -> None:
     map_ = np.arange(24, dtype=np.uint8).reshape(4, 6)
-    assert [threshold_policy(given).level(map_) for given in ("model", 0.2, "val", "pseudo", "oracle")] == [None] * 5
+    assert [threshold_policy(text).level(map_) for text in ("model", 0.2, "val", "pseudo", "oracle")] == [None] * 5
 
 
 def test_the_threshold_of_most_hits_is_the_best() -> None:
@@ -129,11 +131,11 @@ def test_of_equal_ones_the_nearest_to_the_published_is_the_best() -> None:
 @pytest.mark.parametrize("published", [0.1, 0.12, 0.2])
 def test_of_equally_near_ones_the_lowest_is_the_best(step: float, published: float) -> None:
     thresholds = np.arange(0, 1, step)
-    place = round(published / step)
+    index = round(published / step)
     for apart in range(1, 5):
         hits = np.zeros(len(thresholds))
-        hits[[place - apart, place + apart]] = 5
-        assert best_threshold(hits, thresholds, nearest_to=published) == place - apart, apart
+        hits[[index - apart, index + apart]] = 5
+        assert best_threshold(hits, thresholds, nearest_to=published) == index - apart, apart
 
 
 def test_the_best_of_a_flat_curve_is_the_published_one() -> None:
@@ -144,5 +146,5 @@ def test_the_best_of_a_flat_curve_is_the_published_one() -> None:
 
 
 def test_a_policy_is_a_value() -> None:
-    assert ThresholdPolicy(kind="fixed", value=0.2) == threshold_policy("0.2")
+    assert ThresholdPolicy(name="fixed", parameter=0.2) == threshold_policy("0.2")
     assert len({threshold_policy("otsu"), threshold_policy("otsu")}) == 1

@@ -17,10 +17,10 @@ def test_what_was_put_in_comes_out_in_order_and_again(tmp_path: Path) -> None:
         spool.append((number, np.full((number + 1, 3), number, dtype=np.int16)))
     assert len(spool) == 50
     for _ in range(2):
-        found = list(spool)
-        assert [number for number, _ in found] == list(range(50))
-        assert all(np.array_equal(array, np.full((number + 1, 3), number)) for number, array in found)
-        assert found[7][1].dtype == np.int16
+        items = list(spool)
+        assert [number for number, _ in items] == list(range(50))
+        assert all(np.array_equal(array, np.full((number + 1, 3), number)) for number, array in items)
+        assert items[7][1].dtype == np.int16
     spool.close()
 
 

@@ -12,48 +12,48 @@ from tscam.system.loading import in_processes
 
 
 def test_results_keep_the_order_and_come_from_other_processes() -> None:
-    found = list(in_processes(range(17), square, processes=2, depth=5))
-    assert [result for result, _ in found] == [number * number for number in range(17)]
-    assert os.getpid() not in {pid for _, pid in found}
+    results = list(in_processes(range(17), square, processes=2, depth=5))
+    assert [result for result, _ in results] == [number * number for number in range(17)]
+    assert os.getpid() not in {pid for _, pid in results}
 
 
 @pytest.mark.parametrize("processes", [0, 1])
 def test_fewer_than_two_work_here_and_one_by_one(processes: int) -> None:
-    taken = []
+    started = []
 
     def numbers() -> Iterator[int]:
         for number in itertools.count():
-            taken.append(number)
+            started.append(number)
             yield number
 
-    found = in_processes(numbers(), square, processes=processes, depth=9)
-    assert [next(found), next(found)] == [(0, os.getpid()), (1, os.getpid())]
-    assert taken == [0, 1]
-    found.close()
+    results = in_processes(numbers(), square, processes=processes, depth=9)
+    assert [next(results), next(results)] == [(0, os.getpid()), (1, os.getpid())]
+    assert started == [0, 1]
+    results.close()
 
 
 def test_items_are_taken_no_further_ahead_than_the_depth_and_closing_ends_it() -> None:
-    taken = []
+    started = []
 
     def endless() -> Iterator[int]:
         for number in itertools.count():
-            taken.append(number)
+            started.append(number)
             yield number
 
-    found = in_processes(endless(), square, processes=2, depth=3)
+    results = in_processes(endless(), square, processes=2, depth=3)
     for number in range(6):
-        assert next(found)[0] == number * number
-        assert len(taken) <= number + 3
-    found.close()
+        assert next(results)[0] == number * number
+        assert len(started) <= number + 3
+    results.close()
 
 
 @pytest.mark.parametrize("processes", [1, 2])
 def test_an_error_is_raised_where_its_result_is_due(processes: int) -> None:
-    found = in_processes([2, 4, 0, 5], inverse, processes=processes, depth=4)
-    assert [next(found), next(found)] == [0.5, 0.25]
+    results = in_processes([2, 4, 0, 5], inverse, processes=processes, depth=4)
+    assert [next(results), next(results)] == [0.5, 0.25]
     with pytest.raises(ZeroDivisionError):
-        next(found)
-    assert list(found) == []
+        next(results)
+    assert list(results) == []
 
 
 @pytest.mark.parametrize("processes", [1, 2])
@@ -72,13 +72,13 @@ def test_an_error_of_the_items_is_raised() -> None:
 
 
 def test_a_killed_process_is_told_in_one_line() -> None:
-    found = in_processes(range(9), killed_at_three, processes=2, depth=1)
-    assert [next(found), next(found), next(found)] == [0, 1, 2]
+    results = in_processes(range(9), killed_at_three, processes=2, depth=1)
+    assert [next(results), next(results), next(results)] == [0, 1, 2]
     with pytest.raises(
         TscamError,
         match=r"^a worker process was killed, perhaps because memory ran out; take fewer workers$",
     ):
-        next(found)
+        next(results)
 
 
 def test_no_items_give_no_results() -> None:

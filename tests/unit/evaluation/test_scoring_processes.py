@@ -45,9 +45,9 @@ class Standing(Processes):
         meeting: Meeting = self.__dict__["meeting"]
         meeting.brought[self.rank] = items
         meeting.barrier.wait()
-        found = [item for rank in range(self.count) for item in meeting.brought[rank]]
+        items_of_all = [item for rank in range(self.count) for item in meeting.brought[rank]]
         meeting.barrier.wait()
-        return found
+        return items_of_all
 
 
 @pytest.fixture(scope="module")
@@ -65,10 +65,10 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def numbers_of(data: Path, count: int, out: Path, processes: Processes = ALONE) -> str:
     """`metrics.json` and `per_image.jsonl` of the first so many pictures."""
     dataset: Dataset = read_dataset(data, split="test").subset(range(count), split="test")
-    asked = tuple(protocols[name] for name in ("ts-cam", "max-box-acc", "max-box-acc-v2", "realistic"))
-    oracle = ThresholdPolicy(kind="oracle")
+    selected = tuple(protocols[name] for name in ("ts-cam", "max-box-acc", "max-box-acc-v2", "realistic"))
+    oracle = ThresholdPolicy(name="oracle")
     maps = SavedMaps(folder=data / "maps", batch_size=4)
-    plan = plan_thresholds(asked, dataset, maps, requested=oracle, fraction=0.1, seed=26)
+    plan = plan_thresholds(dataset, maps, selected, requested=oracle, fraction=0.1, seed=26)
     score(MappedSplit(dataset=dataset, maps=maps), plan.thresholds, out=out, processes=processes)
     if not processes.is_main:
         return ""
@@ -86,18 +86,18 @@ def test_the_files_are_the_same_to_the_last_digit(
     data: Path, alone: Mapping[int, str], tmp_path: Path, processes: int
 ) -> None:
     for count in COUNTS:
-        meeting, found = Meeting(processes), dict[int, str]()
+        meeting, texts = Meeting(processes), dict[int, str]()
 
-        def take_part(rank: int, meeting: Meeting, found: dict[int, str], count: int) -> None:
+        def take_part(rank: int, meeting: Meeting, texts: dict[int, str], count: int) -> None:
             standing = Standing(rank=rank, count=processes).at(meeting)
-            found[rank] = numbers_of(data, count, tmp_path / str(count), standing)
+            texts[rank] = numbers_of(data, count, tmp_path / str(count), standing)
 
-        threads = [threading.Thread(target=take_part, args=(rank, meeting, found, count)) for rank in range(processes)]
+        threads = [threading.Thread(target=take_part, args=(rank, meeting, texts, count)) for rank in range(processes)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        assert found == {0: alone[count]} | dict.fromkeys(range(1, processes), "")
+        assert texts == {0: alone[count]} | dict.fromkeys(range(1, processes), "")
         assert sorted(path.name for path in (tmp_path / str(count)).iterdir()) == ["metrics.json", "per_image.jsonl"]
 
 

@@ -27,9 +27,9 @@ def pair(lost: int, won: int, *, both: int = 3, neither: int = 2) -> tuple[np.nd
 
 
 def p_of(lost: int, won: int) -> float:
-    found = difference(*pair(lost, won), is_hit=True)
-    assert found.p is not None
-    return found.p
+    change = difference(*pair(lost, won), is_hit=True)
+    assert change.p is not None
+    return change.p
 
 
 def test_every_sample_draws_as_many_pictures_as_there_are_and_always_the_same() -> None:
@@ -51,8 +51,8 @@ def test_the_interval_equals_the_bootstrap_written_out_once_more() -> None:
     values = np.array([0.0, 0.25, 1.0, 0.7, 0.1])
     random, means = np.random.default_rng(0), []
     for _ in range(1000):
-        drawn = random.integers(5, size=5)
-        means.append(100 * sum(values[place] for place in drawn) / 5)
+        sample = random.integers(5, size=5)
+        means.append(100 * sum(values[index] for index in sample) / 5)
     low, high = np.percentile(means, [2.5, 97.5])
     (score,) = mean_scores(values[:, None])
     assert score.value == pytest.approx(41.0, abs=1e-12)
@@ -61,7 +61,7 @@ def test_the_interval_equals_the_bootstrap_written_out_once_more() -> None:
 
 def test_the_interval_of_few_pictures_is_that_of_all_samples_there_are() -> None:
     values = np.array([0.0, 0.2, 0.9, 1.0])
-    means = [100 * sum(drawn) / 4 for drawn in itertools.product(values.tolist(), repeat=4)]
+    means = [100 * sum(sample) / 4 for sample in itertools.product(values.tolist(), repeat=4)]
     low, high = np.percentile(means, [2.5, 97.5])
     (score,) = mean_scores(values[:, None])
     assert score.low == pytest.approx(low, abs=6)  # 1000 of 256 samples, drawn by chance
@@ -135,17 +135,17 @@ def test_fifty_thousand_differing_pictures_do_not_overflow() -> None:
 
 def test_the_difference_is_the_second_less_the_first_and_drawn_in_pairs() -> None:
     first, second = pair(10, 30, both=100, neither=60)
-    found = difference(first, second, is_hit=True)
-    assert found.value == pytest.approx(100 * 20 / 200)
+    change = difference(first, second, is_hit=True)
+    assert change.value == pytest.approx(100 * 20 / 200)
     half = 100 * 1.96 * math.sqrt((40 / 200 - 0.1**2) / 200)
-    assert found.low == pytest.approx(10 - half, abs=0.8)
-    assert found.high == pytest.approx(10 + half, abs=0.8)
+    assert change.low == pytest.approx(10 - half, abs=0.8)
+    assert change.high == pytest.approx(10 + half, abs=0.8)
     turned = difference(second, first, is_hit=True)
-    assert (turned.value, turned.low, turned.high) == pytest.approx((-found.value, -found.high, -found.low))
-    assert turned.p == found.p
+    assert (turned.value, turned.low, turned.high) == pytest.approx((-change.value, -change.high, -change.low))
+    assert turned.p == change.p
 
 
 def test_shares_have_a_difference_and_no_test() -> None:
-    found = difference(np.array([0.2, 0.4, 0.9]), np.array([0.3, 0.5, 0.4]), is_hit=False)
-    assert found.value == pytest.approx(-10)
-    assert found.p is None
+    change = difference(np.array([0.2, 0.4, 0.9]), np.array([0.3, 0.5, 0.4]), is_hit=False)
+    assert change.value == pytest.approx(-10)
+    assert change.p is None

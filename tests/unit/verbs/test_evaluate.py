@@ -20,11 +20,11 @@ from tscam.verbs.evaluate import evaluate
 def test_the_files_hold_every_number_unrounded_and_every_picture(tmp_path: Path) -> None:
     with_second_boxes(tmp_path / "data", write_folder(tmp_path / "data", splits={"train": 1, "test": 7}))
     model = tiny_model(tmp_path / "model")
-    found = evaluate(model, EvaluateConfig(data=tmp_path / "data", out=tmp_path / "out", batch_size=4))
-    assert found.out == tmp_path / "out"
-    assert {path.name for path in found.out.iterdir()} >= {"metrics.json", "per_image.jsonl"}
+    evaluation = evaluate(model, EvaluateConfig(data=tmp_path / "data", out=tmp_path / "out", batch_size=4))
+    assert evaluation.out == tmp_path / "out"
+    assert {path.name for path in evaluation.out.iterdir()} >= {"metrics.json", "per_image.jsonl"}
 
-    lines = [json.loads(line) for line in (found.out / "per_image.jsonl").read_text().splitlines()]
+    lines = [json.loads(line) for line in (evaluation.out / "per_image.jsonl").read_text().splitlines()]
     dataset = read_dataset(tmp_path / "data")
     assert dataset.boxes is not None
     assert [line["image"] for line in lines] == list(dataset.image_ids)
@@ -40,7 +40,7 @@ def test_the_files_hold_every_number_unrounded_and_every_picture(tmp_path: Path)
             truths = [[int(min(v / s * 32, 31)) for v, s in zip(box, picture.size * 2, strict=True)] for box in boxes]
         assert judged["iou"] == pytest.approx(max(naive_iou(judged["box"], truth) for truth in truths), abs=1e-7)
 
-    metrics = json.loads((found.out / "metrics.json").read_text())
+    metrics = json.loads((evaluation.out / "metrics.json").read_text())
     assert (metrics["pictures"], metrics["split"], metrics["method"]) == (21, "test", "ts-cam")
     assert metrics["model"] == str(model)
     result = metrics["protocols"]["ts-cam"]
@@ -64,8 +64,8 @@ def test_the_files_hold_every_number_unrounded_and_every_picture(tmp_path: Path)
         name: outcomes.count(name) for name in ("right", "cls_wrong", "multi_instance", "part", "more", "wrong")
     }
     assert sum(result["errors"].values()) == 21
-    assert f"GT-known loc {scores['gt_known_loc']:6.2f} %" in found.describe()
-    assert "protocol ts-cam, threshold 0.1 (stored with the model), 21 pictures" in found.describe()
+    assert f"GT-known loc {scores['gt_known_loc']:6.2f} %" in evaluation.describe()
+    assert "protocol ts-cam, threshold 0.1 (stored with the model), 21 pictures" in evaluation.describe()
 
 
 def test_the_threshold_is_the_models_own_unless_another_is_given(tmp_path: Path) -> None:
@@ -76,11 +76,11 @@ def test_the_threshold_is_the_models_own_unless_another_is_given(tmp_path: Path)
     trained.spec = replace(trained.spec, threshold=0.27)
     model = tmp_path / "model"
     save_model(trained, model)
-    for given, taken in ((None, 0.27), (0.35, 0.35)):
-        out = tmp_path / f"out {given}"
-        found = evaluate(model, EvaluateConfig(data=tmp_path / "imagenet", out=out, threshold=given))
+    for requested, taken in ((None, 0.27), (0.35, 0.35)):
+        out = tmp_path / f"out {requested}"
+        evaluation = evaluate(model, EvaluateConfig(data=tmp_path / "imagenet", out=out, threshold=requested))
         stored = json.loads((out / "metrics.json").read_text())["protocols"]["ts-cam"]["threshold"]["values"]
-        assert found.results["ts-cam"].threshold_values == stored == {"gt_known_loc": taken}
+        assert evaluation.results["ts-cam"].threshold_values == stored == {"gt_known_loc": taken}
 
 
 def test_the_maps_can_be_read_by_another_method(tmp_path: Path) -> None:
@@ -89,9 +89,9 @@ def test_the_maps_can_be_read_by_another_method(tmp_path: Path) -> None:
     boxes = {}
     for method in ("ts-cam", "attention"):
         config = EvaluateConfig(data=tmp_path / "data", out=tmp_path / method, method=method, threshold=0.6)
-        found = evaluate(model, config).results["ts-cam"].columns.boxes
-        assert found is not None
-        boxes[method] = found.tolist()
+        predicted = evaluate(model, config).results["ts-cam"].columns.boxes
+        assert predicted is not None
+        boxes[method] = predicted.tolist()
         assert json.loads((tmp_path / method / "metrics.json").read_text())["method"] == method
     assert boxes["ts-cam"] != boxes["attention"]
 
@@ -139,9 +139,9 @@ def unfit(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, str]:
 
 
 def test_unfit_data_are_refused_before_anything_is_written(unfit: tuple[Path, str], tmp_path: Path) -> None:
-    data, said = unfit
+    data, message = unfit
     model = tiny_model(tmp_path / "model")
-    with pytest.raises(DataError, match=said) as refused:
+    with pytest.raises(DataError, match=message) as refused:
         evaluate(model, EvaluateConfig(data=data, out=tmp_path / "out"))
     assert "\n" not in str(refused.value)
     assert not (tmp_path / "out").exists()
@@ -155,8 +155,8 @@ def test_a_folder_in_use_is_refused_and_kept_unless_it_may_be_overwritten(tmp_pa
     with pytest.raises(OutputError, match="not empty; choose another one, or empty it with --overwrite"):
         evaluate(model, EvaluateConfig(data=tmp_path / "data", out=tmp_path / "out"))
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["thesis.txt"]
-    found = evaluate(model, EvaluateConfig(data=tmp_path / "data", out=tmp_path / "out", overwrite=True))
-    assert found.results["ts-cam"].curve.pictures == 6
+    evaluation = evaluate(model, EvaluateConfig(data=tmp_path / "data", out=tmp_path / "out", overwrite=True))
+    assert evaluation.results["ts-cam"].curve.pictures == 6
     assert not (tmp_path / "out" / "thesis.txt").exists()
 
 

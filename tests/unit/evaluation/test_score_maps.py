@@ -33,9 +33,9 @@ def test_an_id_never_leads_out_of_the_folder(image_id: str) -> None:
 def test_a_map_comes_back_as_it_was_written(tmp_path: Path) -> None:
     path = map_path(tmp_path, "val2/0/a.jpeg")
     write_map(path, MAP)
-    found = read_map(path, size_hw=(4, 7))
-    assert found.dtype == np.float32
-    np.testing.assert_array_equal(found, MAP.astype(np.float32))
+    map_ = read_map(path, size_hw=(4, 7))
+    assert map_.dtype == np.float32
+    np.testing.assert_array_equal(map_, MAP.astype(np.float32))
     assert [file.name for file in path.parent.iterdir()] == ["a.jpeg.npy"]
     np.testing.assert_array_equal(np.load(path), MAP.astype(np.float32))
 
@@ -52,16 +52,16 @@ def test_a_map_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 )
 def test_numbers_keep_the_precision_of_the_file(tmp_path: Path, stored: str, kept: str) -> None:
     array = (255 * MAP).astype(stored)
-    found = read_map(saved(tmp_path / "x.npy", array))
-    assert found.dtype == np.dtype(kept)
-    np.testing.assert_array_equal(found, array)
+    map_ = read_map(saved(tmp_path / "x.npy", array))
+    assert map_.dtype == np.dtype(kept)
+    np.testing.assert_array_equal(map_, array)
 
 
 def test_float64_matters_for_the_level_that_a_threshold_meets(tmp_path: Path) -> None:
     levels = np.arange(1, 256) / 255 - 1e-9
-    found = read_map(saved(tmp_path / "x.npy", levels[None]))
-    assert (255 * found).astype(np.uint8).tolist() == [list(range(255))]
-    assert (255 * found.astype(np.float32)).astype(np.uint8).tolist() != [list(range(255))]
+    map_ = read_map(saved(tmp_path / "x.npy", levels[None]))
+    assert (255 * map_).astype(np.uint8).tolist() == [list(range(255))]
+    assert (255 * map_.astype(np.float32)).astype(np.uint8).tolist() != [list(range(255))]
 
 
 def test_rows_may_be_stored_as_columns(tmp_path: Path) -> None:

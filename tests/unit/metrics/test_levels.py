@@ -42,9 +42,9 @@ def noise(seed: int) -> np.ndarray:
 def squares(*sides: int) -> np.ndarray:
     """Bright squares of so many pixels in one row, each with a dark pixel in its middle: a hole, which is a region."""
     map_ = np.zeros((HEIGHT, WIDTH), dtype=np.float32)
-    for place, side in enumerate(sides):
-        map_[5 : 5 + side, 2 + 16 * place : 2 + 16 * place + side] = 0.8
-        map_[5 + side // 2, 2 + 16 * place + side // 2] = 0.1
+    for index, side in enumerate(sides):
+        map_[5 : 5 + side, 2 + 16 * index : 2 + 16 * index + side] = 0.8
+        map_[5 + side // 2, 2 + 16 * index + side // 2] = 0.1
     return map_
 
 
@@ -113,13 +113,13 @@ RULES = {
 @pytest.mark.parametrize("name", MAPS)
 @pytest.mark.parametrize("rules", RULES)
 def test_every_level_is_judged_as_one_after_another(name: str, rules: str) -> None:
-    map_, by = MAPS[name], RULES[rules]
-    found = judge_levels(level_map(map_), TRUTHS, by)
-    assert found.highest == int((map_ * map_.dtype.type(255)).astype(np.uint8).max())
+    map_, box_protocol = MAPS[name], RULES[rules]
+    scores = judge_levels(level_map(map_), TRUTHS, box_protocol)
+    assert scores.highest == int((map_ * map_.dtype.type(255)).astype(np.uint8).max())
     for level in range(256):
-        iou, box = naive(map_, level, by, TRUTHS)
-        assert found.iou[level] == np.float32(iou), level
-        assert found.boxes[level].tolist() == box, level
+        iou, box = naive(map_, level, box_protocol, TRUTHS)
+        assert scores.iou[level] == np.float32(iou), level
+        assert scores.boxes[level].tolist() == box, level
 
 
 @pytest.mark.parametrize("name", MAPS)
@@ -129,27 +129,27 @@ def test_a_threshold_finds_what_boxes_above_finds_at_it(name: str) -> None:
     thresholds = np.append(np.arange(0, 1, 0.01), [0.001, 0.5019607, 0.999])
     for threshold, level in zip(thresholds, judged.levels(thresholds), strict=True):
         boxes = boxes_above(map_, threshold=float(threshold))
-        found = judged.boxes[level].tolist()
-        assert found == (boxes[0].astype(int).tolist() if len(boxes) else [0, 0, 0, 0]), threshold
+        box = judged.boxes[level].tolist()
+        assert box == (boxes[0].astype(int).tolist() if len(boxes) else [0, 0, 0, 0]), threshold
 
 
 @pytest.mark.parametrize("name", MAPS)
 def test_boxes_of_all_regions_keep_opencvs_order(name: str) -> None:
     levels = (MAPS[name] * MAPS[name].dtype.type(255)).astype(np.uint8)
-    found = boxes_by_level(levels)
-    ends = [*found.starts[1:].tolist(), len(found.boxes)]
+    by_level = boxes_by_level(levels)
+    ends = [*by_level.starts[1:].tolist(), len(by_level.boxes)]
     for level in range(256):
         contours = naive_contours(levels > level)
-        row = found.row_of_level[level]
-        if row == len(found.starts):
+        row = by_level.row_of_level[level]
+        if row == len(by_level.starts):
             assert not contours
             continue
-        of_row = found.boxes[found.starts[row] : ends[row]].tolist()
-        assert of_row == [naive_box(contour, clip=False) for contour in contours]
+        row_boxes = by_level.boxes[by_level.starts[row] : ends[row]].tolist()
+        assert row_boxes == [naive_box(contour, clip=False) for contour in contours]
 
 
 def test_of_regions_of_equal_area_the_first_one_is_the_largest() -> None:
-    found = judge_levels(level_map(squares(9, 9, 9)), TRUTHS, protocol())
+    scores = judge_levels(level_map(squares(9, 9, 9)), TRUTHS, protocol())
     assert len(naive_contours(squares(9, 9, 9) > 0.5)) == 6  # OpenCV begins with the last square.
     first = naive_box(naive_contours(squares(9, 9, 9) > 0.5)[0], clip=True)
     holes = [area for area in map(cv2.contourArea, naive_contours(squares(9, 9, 9) > 0.5)) if area < 10]
@@ -157,7 +157,7 @@ def test_of_regions_of_equal_area_the_first_one_is_the_largest() -> None:
     areas = [cv2.contourArea(contour) for contour in naive_contours(squares(9, 9, 9) > 0.5)]
     assert areas.count(max(areas)) == 3
     assert areas[0] == max(areas)
-    assert found.boxes[120].tolist() == first
+    assert scores.boxes[120].tolist() == first
 
 
 def test_of_several_boxes_the_best_one_counts() -> None:
@@ -174,38 +174,38 @@ def test_of_several_boxes_the_best_one_counts() -> None:
 
 def test_a_flat_map_has_the_box_for_none_at_every_level_and_its_iou() -> None:
     truth = np.array([[0, 0, 1, 3]])
-    found = judge_levels(level_map(MAPS["zeros"]), truth, protocol(no_box=(0, 0, 1, 1)))
-    assert found.highest == 0
-    assert {*found.iou.tolist()} == {0.5}  # 2×2 of 2×4 pixels
-    assert {*map(tuple, found.boxes.tolist())} == {(0, 0, 1, 1)}
-    assert found.levels(np.array([0.0, 0.3, 0.99])).tolist() == [0, 0, 0]
+    scores = judge_levels(level_map(MAPS["zeros"]), truth, protocol(no_box=(0, 0, 1, 1)))
+    assert scores.highest == 0
+    assert {*scores.iou.tolist()} == {0.5}  # 2×2 of 2×4 pixels
+    assert {*map(tuple, scores.boxes.tolist())} == {(0, 0, 1, 1)}
+    assert scores.levels(np.array([0.0, 0.3, 0.99])).tolist() == [0, 0, 0]
 
 
 def test_a_map_of_ones_is_one_box_up_to_the_last_level() -> None:
-    found = judge_levels(level_map(MAPS["ones"]), TRUTHS, protocol())
-    assert {*map(tuple, found.boxes[:255].tolist())} == {(0, 0, WIDTH - 1, HEIGHT - 1)}
-    assert found.boxes[255].tolist() == [0, 0, 0, 0]
-    assert found.levels(np.array([0.0, 0.5, 0.999])).tolist() == [0, 127, 254]
+    scores = judge_levels(level_map(MAPS["ones"]), TRUTHS, protocol())
+    assert {*map(tuple, scores.boxes[:255].tolist())} == {(0, 0, WIDTH - 1, HEIGHT - 1)}
+    assert scores.boxes[255].tolist() == [0, 0, 0, 0]
+    assert scores.levels(np.array([0.0, 0.5, 0.999])).tolist() == [0, 127, 254]
 
 
 def test_thresholds_are_fractions_of_the_maps_own_maximum() -> None:
     map_ = MAPS["from 0.2 to 0.6"]
-    found = judge_levels(level_map(map_), TRUTHS, protocol())
-    assert found.highest in (152, 153)  # 0.6 · 255, in float32
+    scores = judge_levels(level_map(map_), TRUTHS, protocol())
+    assert scores.highest in (152, 153)  # 0.6 · 255, in float32
     thresholds = np.arange(0, 1, 0.001)
-    assert found.levels(thresholds).tolist() == [int(threshold * found.highest) for threshold in thresholds]
+    assert scores.levels(thresholds).tolist() == [int(threshold * scores.highest) for threshold in thresholds]
 
 
 def test_outcomes_at_each_level_are_those_of_the_largest_box() -> None:
-    by = protocols["ts-cam"]
-    assert isinstance(by, BoxProtocol)
+    rules = protocols["ts-cam"]
+    assert isinstance(rules, BoxProtocol)
     seen = set()
     for name, truths in (("smooth", TRUTHS[:2]), ("noise", TRUTHS[2:]), ("smooth", TRUTHS[1:2]), ("zeros", TRUTHS)):
-        found = judge_levels(level_map(MAPS[name]), truths, by)
-        assert found.outcomes is not None
+        scores = judge_levels(level_map(MAPS[name]), truths, rules)
+        assert scores.outcomes is not None
         for level in range(256):
-            outcome = naive_outcome(found.boxes[level].tolist(), truths.tolist())
-            assert OUTCOMES[found.outcomes[level]] == outcome
+            outcome = naive_outcome(scores.boxes[level].tolist(), truths.tolist())
+            assert OUTCOMES[scores.outcomes[level]] == outcome
             seen.add(outcome)
     assert seen >= {"right", "part", "more", "wrong"}
     assert judge_levels(level_map(MAPS["smooth"]), TRUTHS, protocol()).outcomes is None
@@ -229,26 +229,26 @@ def naive_outcome(box: Sequence[int], truths: Sequence[Sequence[int]]) -> str:
 
 def test_nothing_is_wrong_at_every_level() -> None:
     for name in ("ts-cam", "max-box-acc", "max-box-acc-v2"):
-        by = protocols[name]
-        assert isinstance(by, BoxProtocol)
-        nothing = wrong_at_every_level(by)
+        box_protocol = protocols[name]
+        assert isinstance(box_protocol, BoxProtocol)
+        nothing = wrong_at_every_level(box_protocol)
         assert not nothing.iou.any()
-        assert {*map(tuple, nothing.boxes.tolist())} == {by.no_box}
+        assert {*map(tuple, nothing.boxes.tolist())} == {box_protocol.no_box}
         assert nothing.highest == 255
         if nothing.outcomes is not None:
-            assert {OUTCOMES[place] for place in nothing.outcomes} == {"wrong"}
+            assert {OUTCOMES[index] for index in nothing.outcomes} == {"wrong"}
         assert (nothing.outcomes is None) == (name != "ts-cam")
 
 
 def test_true_boxes_are_cut_as_wsolevaluation_cuts_them() -> None:
     view = View((310, 200), (224, 224))
     boxes = np.array([[0.0, 0.0, 310.0, 200.0], [31.0, 20.0, 100.5, 199.0], [309.0, 3.0, 310.0, 4.0]])
-    found = truths_in_view(boxes, protocol(), view=view, rule="cub")
-    assert found.tolist() == [
+    truths = truths_in_view(boxes, protocol(), view=view, rule="cub")
+    assert truths.tolist() == [
         [int(x0 * 224 / 310), int(y0 * 224 / 200), int(x1 * 224 / 310), int(y1 * 224 / 200)]
         for x0, y0, x1, y1 in boxes.tolist()
     ]
-    assert found[0].tolist() == [0, 0, 224, 224]  # not clipped, as theirs
+    assert truths[0].tolist() == [0, 0, 224, 224]  # not clipped, as theirs
 
 
 def test_of_several_true_boxes_the_first_one_alone_counts_where_a_protocol_says_so() -> None:
@@ -258,8 +258,8 @@ def test_of_several_true_boxes_the_first_one_alone_counts_where_a_protocol_says_
     map_ = np.zeros((HEIGHT, WIDTH), dtype=np.float32)
     map_[4:30, 20:44] = 1
     scores: list[LevelScores] = [
-        judge_levels(level_map(map_), truths_in_view(boxes, by, view=view, rule="ilsvrc"), by)
-        for by in (protocol(truths="first"), protocol())
+        judge_levels(level_map(map_), truths_in_view(boxes, box_protocol, view=view, rule="ilsvrc"), box_protocol)
+        for box_protocol in (protocol(truths="first"), protocol())
     ]
     assert scores[0].iou[100] == 0
     assert scores[1].iou[100] == 1.0
@@ -268,11 +268,11 @@ def test_of_several_true_boxes_the_first_one_alone_counts_where_a_protocol_says_
 @pytest.mark.parametrize("name", ["ts-cam", "max-box-acc"])
 def test_a_raw_map_is_resized_in_float32_and_scaled_after(name: str) -> None:
     raw = np.random.default_rng(8).normal(size=(14, 14)).astype(np.float32) * 3
-    by, interpolation = protocols[name], cv2.INTER_LINEAR if name == "ts-cam" else cv2.INTER_CUBIC
-    found = map_in_view(raw, by, view_wh=(96, 64))
+    compared_by, interpolation = protocols[name], cv2.INTER_LINEAR if name == "ts-cam" else cv2.INTER_CUBIC
+    map_ = map_in_view(raw, compared_by, view_wh=(96, 64))
     size_wh = (96, 64) if name == "ts-cam" else (224, 224)
     expected = cv2.resize(raw, size_wh, interpolation=interpolation)
     expected = (expected - expected.min()) / (expected.max() - expected.min())
-    assert found.shape == size_wh[::-1]
-    assert np.array_equal(found, expected)
-    assert (found.min(), found.max()) == (0, 1)
+    assert map_.shape == size_wh[::-1]
+    assert np.array_equal(map_, expected)
+    assert (map_.min(), map_.max()) == (0, 1)

@@ -29,7 +29,8 @@ from tscam.metrics.overlap import overlaps
 from tscam.metrics.protocol import BoxProtocol, PixelProtocol
 from tscam.metrics.threshold import Threshold, ThresholdPolicy, threshold_policy
 
-TS_CAM, REALISTIC, V1 = box_protocol("ts-cam"), box_protocol("realistic"), box_protocol("max-box-acc")
+TS_CAM, REALISTIC = box_protocol("ts-cam"), box_protocol("realistic")
+V1, V2 = box_protocol("max-box-acc"), box_protocol("max-box-acc-v2")
 PX_AP = pixel_protocol()
 
 
@@ -43,7 +44,7 @@ def plan_of(
     """The plan with the pictures that training holds out by default; maps are made where no folder of them is named."""
     dataset = read_dataset(root, split=split)
     return plan_thresholds(
-        protocols, dataset, AnyMaps() if maps is None else SavedMaps(folder=maps),
+        dataset, AnyMaps() if maps is None else SavedMaps(folder=maps), protocols,
         requested=None if requested is None else threshold_policy(requested),
         fraction=TrainConfig.val_fraction, seed=TrainConfig.seed,
     )  # fmt: skip
@@ -52,9 +53,9 @@ def plan_of(
 def held_out(
     root: Path, *, requested: str = "val", split: str = "test", protocol: BoxProtocol | PixelProtocol = REALISTIC
 ) -> Dataset:
-    found = plan_of(root, protocol, requested=requested, split=split).held_out
-    assert found is not None
-    return found.dataset
+    split_with_maps = plan_of(root, protocol, requested=requested, split=split).held_out
+    assert split_with_maps is not None
+    return split_with_maps.dataset
 
 
 class AnyMaps:
@@ -126,15 +127,15 @@ def choose(
 
 def test_a_protocols_own_policy_holds_unless_another_is_requested(tmp_path: Path) -> None:
     write_wsol(tmp_path)
-    own = plan_of(tmp_path, TS_CAM, REALISTIC, V1).thresholds
-    assert own == {
+    planned = plan_of(tmp_path, TS_CAM, REALISTIC, V1).thresholds
+    assert planned == {
         TS_CAM: Threshold(policy=threshold_policy("model"), value=0.27, explained="stored with the model"),
         REALISTIC: Threshold(policy=threshold_policy("val"), explained="best on held-out pictures with true boxes"),
-        V1: Threshold(policy=ThresholdPolicy(kind="best"), explained="best on the scored pictures: so it is defined"),
+        V1: Threshold(policy=ThresholdPolicy(name="best"), explained="best on the scored pictures: so it is defined"),
     }
     fixed = plan_of(tmp_path, TS_CAM, REALISTIC, requested=0.3).thresholds
     assert set(fixed.values()) == {Threshold(policy=threshold_policy(0.3), value=0.3, explained="given")}
-    assert plan_of(tmp_path, TS_CAM, requested="pseudo").thresholds[TS_CAM].policy.kind == "pseudo"
+    assert plan_of(tmp_path, TS_CAM, requested="pseudo").thresholds[TS_CAM].policy.name == "pseudo"
     assert plan_of(tmp_path, REALISTIC, requested="otsu").thresholds[REALISTIC].value is None
 
 
@@ -147,7 +148,7 @@ def test_saved_maps_take_the_published_threshold_of_their_data_set(tmp_path: Pat
     )
 
 
-@pytest.mark.parametrize("protocol", [V1, box_protocol("max-box-acc-v2")])
+@pytest.mark.parametrize("protocol", [V1, V2])
 @pytest.mark.parametrize("requested", [None, 0.9, "model", "val", "oracle", "otsu"])
 def test_no_policy_changes_what_max_box_acc_is(
     tmp_path: Path, protocol: BoxProtocol, requested: str | float | None
@@ -155,15 +156,17 @@ def test_no_policy_changes_what_max_box_acc_is(
     write_wsol(tmp_path)
     planned = plan_of(tmp_path, protocol, TS_CAM, requested=requested).thresholds[protocol]
     assert planned == Threshold(
-        policy=ThresholdPolicy(kind="best"), explained="best on the scored pictures: so it is defined"
+        policy=ThresholdPolicy(name="best"), explained="best on the scored pictures: so it is defined"
     )
 
 
 def test_a_request_that_no_protocol_takes_is_refused() -> None:
     assert requested_policy(None, (V1,)) is None
     assert requested_policy(" 0.3 ", (V1, TS_CAM)) == threshold_policy(0.3)
-    with pytest.raises(ConfigError, match=r"^--threshold otsu: under max-box-acc the best one is taken by definition"):
-        requested_policy("otsu", (V1,))
+    with pytest.raises(
+        ConfigError, match=r"^--threshold otsu: under max-box-acc and max-box-acc-v2 the best threshold is ta"
+    ):
+        requested_policy("otsu", (V1, V2))
 
 
 def test_held_out_pictures_are_needed_for_val_and_pseudo_alone(tmp_path: Path) -> None:
@@ -180,9 +183,9 @@ def test_held_out_pictures_are_needed_for_val_and_pseudo_alone(tmp_path: Path) -
 
 def test_a_split_for_it_is_taken_whole(tmp_path: Path) -> None:
     write_wsol(tmp_path)
-    found = held_out(tmp_path)
-    assert (found.split, len(found)) == ("val", 3)
-    assert found.image_ids == read_dataset(tmp_path, split="val").image_ids
+    dataset = held_out(tmp_path)
+    assert (dataset.split, len(dataset)) == ("val", 3)
+    assert dataset.image_ids == read_dataset(tmp_path, split="val").image_ids
 
 
 @pytest.mark.parametrize("layout", ["cub", "folder"])
@@ -191,21 +194,21 @@ def test_what_training_holds_out_is_what_thresholds_are_chosen_on(tmp_path: Path
         write_cub(tmp_path / "data", train=7, test=1)
     else:
         write_folder(tmp_path / "data", splits={"train": 9, "test": 1})
-    found = held_out(tmp_path / "data")
+    dataset = held_out(tmp_path / "data")
     trained = splits_of(TrainConfig(data=tmp_path / "data", out=tmp_path / "out"))
     assert trained.choosing is not None
-    assert found.image_ids == trained.choosing.image_ids
-    assert not {*found.image_ids} & {*trained.training.image_ids}
-    assert found.split == "held out of 'train'"
-    assert len(found) >= 2
+    assert dataset.image_ids == trained.choosing.image_ids
+    assert not {*dataset.image_ids} & {*trained.training.image_ids}
+    assert dataset.split == "held out of 'train'"
+    assert len(dataset) >= 2
 
 
 def test_pictures_that_are_scored_are_not_chosen_on(tmp_path: Path) -> None:
     write_folder(tmp_path, splits={"train": 5, "val": 2, "test": 1})
     assert held_out(tmp_path, split="test").split == "val"
-    found = held_out(tmp_path, split="val")
-    assert found.split == "held out of 'train'"
-    assert not {*found.image_ids} & {*read_dataset(tmp_path, split="val").image_ids}
+    dataset = held_out(tmp_path, split="val")
+    assert dataset.split == "held out of 'train'"
+    assert not {*dataset.image_ids} & {*read_dataset(tmp_path, split="val").image_ids}
     assert held_out(tmp_path, split="train").split == "val"
 
 
@@ -233,8 +236,10 @@ def test_too_few_pictures_to_hold_any_out_are_refused(tmp_path: Path) -> None:
 
 def test_pictures_without_boxes_are_refused_for_val_and_not_for_pseudo(tmp_path: Path) -> None:
     write_imagenet(tmp_path, train=5)
-    said = "the split \"held out of 'train'\" has pictures without boxes, and a threshold is to be chosen on it; take"
-    with pytest.raises(DataError, match=said) as refused:
+    message = (
+        "the split \"held out of 'train'\" has pictures without boxes, and a threshold is to be chosen on it; take"
+    )
+    with pytest.raises(DataError, match=message) as refused:
         held_out(tmp_path, split="val")
     assert str(refused.value).endswith("take --threshold pseudo, or a number")
     assert len(held_out(tmp_path, split="val", requested="pseudo")) >= 1
@@ -267,19 +272,21 @@ def test_the_chosen_threshold_is_the_best_by_trying_each_alone(tmp_path: Path, s
     write_folder(tmp_path / "data", splits={"val": 4, "test": 1})
     dataset = read_dataset(tmp_path / "data", split="val")
     maps = save_maps(dataset, tmp_path / "maps", seed=seed)
-    asked = (TS_CAM, replace(REALISTIC, step=0.01))
-    found = choose(dataset, maps, tmp_path, *asked)
-    assert list(found) == list(asked)
-    for protocol in asked:
-        thresholds = [step / 100 for step in range(100)]
-        right = [gt_known(dataset, maps, protocol, threshold) for threshold in thresholds]
-        best = [threshold for threshold, count in zip(thresholds, right, strict=True) if count == max(right)]
+    protocols = (TS_CAM, replace(REALISTIC, step=0.01))
+    chosen = choose(dataset, maps, tmp_path, *protocols)
+    assert list(chosen) == list(protocols)
+    for protocol in protocols:
+        values = [step / 100 for step in range(100)]
+        right = [gt_known(dataset, maps, protocol, value) for value in values]
+        best = [value for value, count in zip(values, right, strict=True) if count == max(right)]
         assert max(right) > 0
         assert min(right) < max(right)
-        chosen = found[protocol]
-        assert chosen.value == pytest.approx(min(best, key=lambda each: (round(abs(each - 0.1), 9), each)), abs=1e-12)
-        assert chosen.explained == "best on 12 pictures of split 'val' with true boxes"
-        assert chosen.policy.kind == "val"
+        threshold = chosen[protocol]
+        assert threshold.value == pytest.approx(
+            min(best, key=lambda each: (round(abs(each - 0.1), 9), each)), abs=1e-12
+        )
+        assert threshold.explained == "best on 12 pictures of split 'val' with true boxes"
+        assert threshold.policy.name == "val"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "maps"]
 
 
@@ -287,14 +294,14 @@ def test_pseudo_boxes_choose_without_a_look_at_true_ones(tmp_path: Path) -> None
     write_folder(tmp_path / "data", splits={"val": 3, "test": 1})
     dataset = read_dataset(tmp_path / "data", split="val")
     maps = save_maps(dataset, tmp_path / "maps")
-    found = choose(dataset, maps, tmp_path, TS_CAM, PX_AP, requested="pseudo")
+    thresholds = choose(dataset, maps, tmp_path, TS_CAM, PX_AP, requested="pseudo")
     blind = choose(replace(dataset, boxes=None), maps, tmp_path, TS_CAM, PX_AP, requested="pseudo")
-    assert found == blind
-    said = {chosen.explained for chosen in found.values()}
-    assert said == {"best on 9 pictures of split 'val' with pseudo boxes"}
-    drawn = with_pseudo_boxes(MappedSplit(dataset=dataset, maps=maps)).dataset
-    right = [gt_known(drawn, maps, TS_CAM, step / 100) for step in range(100)]
-    value = found[TS_CAM].value
+    assert thresholds == blind
+    explained = {chosen.explained for chosen in thresholds.values()}
+    assert explained == {"best on 9 pictures of split 'val' with pseudo boxes"}
+    pseudo = with_pseudo_boxes(MappedSplit(dataset=dataset, maps=maps)).dataset
+    right = [gt_known(pseudo, maps, TS_CAM, step / 100) for step in range(100)]
+    value = thresholds[TS_CAM].value
     assert value is not None
     assert right[round(100 * value)] == max(right)
 
@@ -305,7 +312,7 @@ def test_the_threshold_of_masks_is_chosen_by_their_mean_iou(tmp_path: Path) -> N
     assert dataset.masks is not None
     maps = save_maps(dataset, tmp_path / "maps")
     protocol = replace(PX_AP, step=0.01)
-    found = choose(dataset, maps, tmp_path, protocol)[protocol]
+    chosen = choose(dataset, maps, tmp_path, protocol)[protocol]
     means = []
     for threshold in protocol.thresholds:
         ious = []
@@ -315,5 +322,5 @@ def test_the_threshold_of_masks_is_chosen_by_their_mean_iou(tmp_path: Path) -> N
             above = (levels > int(threshold * levels.max())) & ~ignored
             ious.append(float(np.float32((above & foreground).sum() / (above | foreground).sum())))
         means.append(sum(ious))
-    assert found.value == pytest.approx(protocol.thresholds[int(np.argmax(means))], abs=1e-12)
-    assert found.explained == "best on 3 pictures of split 'val' with true masks"
+    assert chosen.value == pytest.approx(protocol.thresholds[int(np.argmax(means))], abs=1e-12)
+    assert chosen.explained == "best on 3 pictures of split 'val' with true masks"

@@ -47,11 +47,11 @@ def masks(tmp_path: Path) -> Masks:
 
 
 def task(map_: np.ndarray | Path, **changes: object) -> Task:
-    given = Task(
+    default = Task(
         image="cat/a.png", label=2, picture_wh=PICTURE_WH, view_wh=VIEW_WH if isinstance(map_, np.ndarray) else None,
         truths=TRUTHS, rule="ilsvrc", masks=None, map=map_, top_classes=(2, 0) if isinstance(map_, np.ndarray) else (),
     )  # fmt: skip
-    return replace(given, **changes)  # type: ignore[arg-type]
+    return replace(default, **changes)  # type: ignore[arg-type]
 
 
 def judge(*protocols: object, policy: str | None = None, save_to: Path | None = None) -> Judge:
@@ -76,11 +76,11 @@ def all_facts(picture: JudgedPicture) -> tuple[object, ...]:
 
 @pytest.mark.parametrize("policy", [None, "otsu", "percentile:80"])
 def test_protocols_beside_one_another_judge_as_each_alone(masks: Masks, policy: str | None) -> None:
-    of_picture = task(raw_map(), masks=masks)
-    together = judge(*ALL, policy=policy)(of_picture)
+    picture_task = task(raw_map(), masks=masks)
+    together = judge(*ALL, policy=policy)(picture_task)
     assert [*together.boxes, *together.pixels] == [protocol.name for protocol in ALL]
     for protocol in ALL:
-        alone = judge(protocol, policy=policy)(of_picture)
+        alone = judge(protocol, policy=policy)(picture_task)
         for part in ("boxes", "pixels"):
             ours, theirs = facts(getattr(alone, part)), facts(getattr(together, part))
             assert ours == {name: theirs[name] for name in ours}
@@ -89,29 +89,29 @@ def test_protocols_beside_one_another_judge_as_each_alone(masks: Masks, policy: 
 
 
 def test_boxes_are_those_of_the_map_in_each_protocols_view() -> None:
-    found = judge(TS_CAM, V1)(task(raw_map()))
+    judged = judge(TS_CAM, V1)(task(raw_map()))
     for protocol, size_wh in ((TS_CAM, VIEW_WH), (V1, (224, 224))):
         map_ = map_in_view(raw_map(), protocol, view_wh=VIEW_WH)
         truths = truths_in_view(TRUTHS, protocol, view=View(PICTURE_WH, size_wh), rule="ilsvrc")
         expected = judge_levels(level_map(map_), truths, protocol)
-        assert facts({"": found.boxes[protocol.name]}) == facts({"": expected})
-    assert found.boxes["ts-cam"].boxes.max() <= 40
-    assert found.boxes["max-box-acc"].boxes.max() == 223
+        assert facts({"": judged.boxes[protocol.name]}) == facts({"": expected})
+    assert judged.boxes["ts-cam"].boxes.max() <= 40
+    assert judged.boxes["max-box-acc"].boxes.max() == 223
 
 
 @pytest.mark.parametrize("policy", ["otsu", "percentile:70"])
 def test_the_own_level_is_the_policys_for_the_map_in_bytes(masks: Masks, policy: str) -> None:
-    found = judge(*ALL, policy=policy)(task(raw_map(), masks=masks))
+    judged = judge(*ALL, policy=policy)(task(raw_map(), masks=masks))
     for protocol in ALL:
         map_ = map_in_view(raw_map(), protocol, view_wh=VIEW_WH)
-        assert found.map_levels[protocol.name] == threshold_policy(policy).level((map_ * 255).astype(np.uint8))
+        assert judged.map_levels[protocol.name] == threshold_policy(policy).level((map_ * 255).astype(np.uint8))
 
 
 def test_pixels_are_compared_with_the_masks_in_the_protocols_view(masks: Masks) -> None:
-    found = judge(PX_AP)(task(raw_map(), masks=masks)).pixels["pxap"]
+    scores = judge(PX_AP)(task(raw_map(), masks=masks)).pixels["pxap"]
     x0, y0, x1, y1 = TRUTHS[0]
-    assert found.foreground.sum() == pytest.approx((x1 - x0) * (y1 - y0) * 224 * 224 / (90 * 60), rel=0.02)
-    dropped = 224 * 224 - found.foreground.sum() - found.background.sum()
+    assert scores.foreground.sum() == pytest.approx((x1 - x0) * (y1 - y0) * 224 * 224 / (90 * 60), rel=0.02)
+    dropped = 224 * 224 - scores.foreground.sum() - scores.background.sum()
     assert dropped == pytest.approx(12 * 9 * 224 * 224 / (90 * 60), rel=0.05)
 
 
@@ -125,15 +125,15 @@ def test_what_is_not_asked_of_boxes_is_not_made(masks: Masks, monkeypatch: pytes
 
 
 def test_a_judge_its_tasks_and_what_it_says_can_be_sent_to_another_process(masks: Masks) -> None:
-    asked, of_picture = judge(*ALL, policy="otsu"), task(raw_map(), masks=masks)
-    here = asked(of_picture)
-    there = pickle.loads(pickle.dumps(pickle.loads(pickle.dumps(asked))(pickle.loads(pickle.dumps(of_picture)))))
+    the_judge, picture_task = judge(*ALL, policy="otsu"), task(raw_map(), masks=masks)
+    here = the_judge(picture_task)
+    there = pickle.loads(pickle.dumps(pickle.loads(pickle.dumps(the_judge))(pickle.loads(pickle.dumps(picture_task)))))
     assert all_facts(there) == all_facts(here)
 
 
 def test_a_saved_map_is_judged_as_the_network_that_made_it(tmp_path: Path, masks: Masks) -> None:
-    asked = judge(V1, V2, REALISTIC, PX_AP, save_to=tmp_path / "maps")
-    made = asked(task(raw_map(), masks=masks))
+    saving_judge = judge(V1, V2, REALISTIC, PX_AP, save_to=tmp_path / "maps")
+    made = saving_judge(task(raw_map(), masks=masks))
     file = map_path(tmp_path / "maps", "cat/a.png")
     assert np.array_equal(read_map(file), map_in_view(raw_map(), V1, view_wh=VIEW_WH))
     saved = judge(V1, V2, REALISTIC, PX_AP)(task(file, masks=masks))
@@ -156,10 +156,10 @@ def test_under_ts_cam_a_saved_map_may_be_of_any_size(tmp_path: Path, size_wh: tu
     map_ = cv2.resize(raw_map(), size_wh)
     map_ = (map_ - map_.min()) / (map_.max() - map_.min())
     write_map(tmp_path / "a.npy", map_)
-    found = judge(TS_CAM)(task(tmp_path / "a.npy"))
+    judged = judge(TS_CAM)(task(tmp_path / "a.npy"))
     truths = truths_in_view(TRUTHS, TS_CAM, view=View(PICTURE_WH, size_wh), rule="ilsvrc")
     expected = judge_levels(level_map(map_), truths, TS_CAM)
-    assert facts(found.boxes)["ts-cam"] == facts({"": expected})[""]
+    assert facts(judged.boxes)["ts-cam"] == facts({"": expected})[""]
 
 
 def saved(folder: Path, map_: np.ndarray) -> Path:
@@ -189,8 +189,8 @@ BROKEN = {
 
 @pytest.mark.parametrize("fault", BROKEN)
 def test_a_map_that_is_of_no_use_is_named(tmp_path: Path, fault: str) -> None:
-    map_, said = BROKEN[fault]
-    with pytest.raises(DataError, match=said) as refused:
+    map_, message = BROKEN[fault]
+    with pytest.raises(DataError, match=message) as refused:
         judge(V1)(task(saved(tmp_path, map_)))
     assert "\n" not in str(refused.value)
     assert str(tmp_path) in str(refused.value)
@@ -213,37 +213,37 @@ def test_a_picture_without_a_mask_is_named() -> None:
 
 
 def test_a_fault_is_wrong_under_every_protocol_though_its_map_is_perfect(masks: Masks) -> None:
-    found = judge(*ALL, policy="otsu")(task(raw_map(), masks=masks, fault="no map"))
-    assert found.fault == "no map"
-    assert not any(each.iou.any() for each in found.boxes.values())
-    outcomes = found.boxes["ts-cam"].outcomes
+    judged = judge(*ALL, policy="otsu")(task(raw_map(), masks=masks, fault="no map"))
+    assert judged.fault == "no map"
+    assert not any(each.iou.any() for each in judged.boxes.values())
+    outcomes = judged.boxes["ts-cam"].outcomes
     assert outcomes is not None
-    assert {OUTCOMES[place] for place in outcomes} == {"wrong"}
-    pixels = found.pixels["pxap"]
+    assert {OUTCOMES[index] for index in outcomes} == {"wrong"}
+    pixels = judged.pixels["pxap"]
     assert pixels.foreground[1:].sum() == pixels.background[1:].sum() == 0
     assert pixels.foreground[0] > 0
     assert not pixels.mask_iou.any()
-    assert set(found.map_levels.values()) == {0}
-    assert found.small_map.tolist() == [[0]]
+    assert set(judged.map_levels.values()) == {0}
+    assert judged.small_map.tolist() == [[0]]
 
 
 def test_a_fault_needs_no_map_file(tmp_path: Path) -> None:
-    found = judge(TS_CAM, V1)(task(tmp_path / "none.npy", fault="no map"))
-    assert not found.boxes["max-box-acc"].iou.any()
+    judged = judge(TS_CAM, V1)(task(tmp_path / "none.npy", fault="no map"))
+    assert not judged.boxes["max-box-acc"].iou.any()
 
 
 def test_a_picture_without_a_true_box_is_wrong_and_its_map_is_not_read(tmp_path: Path) -> None:
-    found = judge(V1)(task(raw_map(), truths=np.empty((0, 4))))
-    assert not found.boxes["max-box-acc"].iou.any()
-    assert found.object_share is None
-    of_file = judge(V1)(task(tmp_path / "not read.npy", truths=np.empty((0, 4))))
-    assert of_file.small_map.tolist() == [[0]]
+    judged = judge(V1)(task(raw_map(), truths=np.empty((0, 4))))
+    assert not judged.boxes["max-box-acc"].iou.any()
+    assert judged.object_share is None
+    of_saved_map = judge(V1)(task(tmp_path / "not read.npy", truths=np.empty((0, 4))))
+    assert of_saved_map.small_map.tolist() == [[0]]
 
 
 def test_the_share_of_the_largest_object_and_the_shown_map(tmp_path: Path) -> None:
-    found = judge(TS_CAM)(task(raw_map()))
-    assert found.object_share == 50 * 40 / (90 * 60)
-    assert found.small_map.shape == (4, 5)
-    assert (found.small_map.min(), found.small_map.max()) == (0, 255)
+    judged = judge(TS_CAM)(task(raw_map()))
+    assert judged.object_share == 50 * 40 / (90 * 60)
+    assert judged.small_map.shape == (4, 5)
+    assert (judged.small_map.min(), judged.small_map.max()) == (0, 255)
     large = judge(V1)(task(saved(tmp_path, map_in_view(raw_map(), V1, view_wh=VIEW_WH))))
     assert large.small_map.shape == (28, 28)

@@ -33,13 +33,15 @@ def evaluation(
     }
     (folder / "metrics.json").write_text(json.dumps(metrics))
     lines = []
-    for place, image in enumerate(images):
-        found = {
+    for index, image in enumerate(images):
+        scores_by_protocol = {
             name: {"iou": 0.9, "box": [0, 0, 1, 1], "outcome": "right"}
-            | {measure: values[place] for measure, values in measures.items()}
+            | {measure: values[index] for measure, values in measures.items()}
             for name, measures in columns.items()
         }
-        lines.append(json.dumps({"image": image, "label": label, "truths": [[1, 2, 3, 4]], "protocols": found}))
+        lines.append(
+            json.dumps({"image": image, "label": label, "truths": [[1, 2, 3, 4]], "protocols": scores_by_protocol})
+        )
     (folder / "per_image.jsonl").write_text("".join(f"{line}\n" for line in lines))
     return folder
 
@@ -58,9 +60,9 @@ def pair(tmp_path: Path) -> tuple[Path, Path]:
 
 
 def test_the_difference_is_the_second_less_the_first_by_hand(pair: tuple[Path, Path]) -> None:
-    found = compare(*pair)
-    assert (found.first, found.second, found.pictures) == (*pair, 12)
-    (row,) = found.measures  # What one of them lacks is not compared.
+    comparison = compare(*pair)
+    assert (comparison.first, comparison.second, comparison.pictures) == (*pair, 12)
+    (row,) = comparison.measures  # What one of them lacks is not compared.
     assert (row.protocol, row.measure) == ("ts-cam", "gt_known_loc")
     assert (row.first, row.second) == pytest.approx((500 / 12, 1000 / 12))
     assert row.difference.value == pytest.approx(500 / 12)
@@ -121,20 +123,20 @@ def test_the_same_evaluation_twice_differs_in_nothing(pair: tuple[Path, Path]) -
 def test_of_a_run_its_test_is_taken(pair: tuple[Path, Path], tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     pair[0].rename(tmp_path / "run" / "test")
-    found = compare(tmp_path / "run", pair[1])
-    assert found.first == tmp_path / "run" / "test"
-    assert found.measures[0].difference.value == pytest.approx(500 / 12)
+    comparison = compare(tmp_path / "run", pair[1])
+    assert comparison.first == tmp_path / "run" / "test"
+    assert comparison.measures[0].difference.value == pytest.approx(500 / 12)
 
 
 def test_the_result_is_written_as_json(pair: tuple[Path, Path], tmp_path: Path) -> None:
-    found = compare(*pair, out=tmp_path / "result.json")
+    comparison = compare(*pair, out=tmp_path / "result.json")
     written = json.loads((tmp_path / "result.json").read_text())
-    row = found.measures[0]
+    row = comparison.measures[0]
     assert written == {
         "first": str(pair[0]),
         "second": str(pair[1]),
-        "about_first": list(found.about[0]),
-        "about_second": list(found.about[1]),
+        "about_first": list(comparison.about[0]),
+        "about_second": list(comparison.about[1]),
         "pictures": 12,
         "measures": [
             {
@@ -156,10 +158,10 @@ def test_a_result_takes_no_file_s_place(pair: tuple[Path, Path]) -> None:
     assert metrics.read_bytes() == before
 
 
-def refused(one: Path, two: Path, said: str) -> None:
+def refused(one: Path, two: Path, message: str) -> None:
     with pytest.raises(DataError) as caught:
         compare(one, two, out=one.parent / "result.json")
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not (one.parent / "result.json").exists()
 
