@@ -1,4 +1,4 @@
-"""The report as a person meets it: opened from disk in Chromium, wide and narrow, light and dark, each control used."""
+"""The report in Chromium, opened from disk: wide and narrow, light and dark, with every control in use."""
 
 import shutil
 from pathlib import Path
@@ -16,11 +16,11 @@ ELSEWHERE = "http://127.0.0.1:9/a.png"
 
 @pytest.fixture(scope="module")
 def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An evaluation whose classes have scores of their own."""
+    """An evaluation whose classes differ in their scores."""
     folder = tiny_evaluation(tmp_path_factory.mktemp("evaluated"))
 
-    def change(found: dict[str, dict[str, dict[str, list[dict[str, dict[str, float]]]]]]) -> None:
-        for group, value in zip(found["protocols"]["ts-cam"]["by_class"], (50.0, 100.0, 9.5), strict=True):
+    def change(metrics: dict[str, dict[str, dict[str, list[dict[str, dict[str, float]]]]]]) -> None:
+        for group, value in zip(metrics["protocols"]["ts-cam"]["by_class"], (50.0, 100.0, 9.5), strict=True):
             group["scores"]["top1_cls"] = value
 
     rewrite_metrics(folder, change)
@@ -29,14 +29,14 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def classes(page: Page, protocol: int = 0) -> list[str]:
-    """Names in the table of classes, as far as they are seen."""
+    """Return the visible names in the table of classes."""
     rows = f"[...document.querySelectorAll('#classes-{protocol} tbody tr')].filter(row => row.offsetParent)"
     return [str(name) for name in page.evaluate(f"{rows}.map(row => row.cells[0].textContent)")]
 
 
 @pytest.mark.parametrize("width", [390, 1400])
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-def test_it_opens_from_disk_without_a_fault_or_a_request_and_fits(
+def test_the_page_opens_from_disk_without_errors_or_requests_and_fits_the_screen(
     page: Page, record: PageRecord, out: Path, width: int, dark: bool
 ) -> None:
     open_file(page, out / "report.html", width=width, dark=dark)
@@ -53,20 +53,22 @@ def test_it_opens_from_disk_without_a_fault_or_a_request_and_fits(
     assert record.faults == []
 
 
-def test_the_classes_sort_by_mouse_and_keyboard_and_can_be_found(page: Page, record: PageRecord, out: Path) -> None:
+def test_the_table_of_classes_sorts_by_mouse_and_keyboard_and_filters(
+    page: Page, record: PageRecord, out: Path
+) -> None:
     open_file(page, out / "report.html")
-    in_order = [group["name"] for group in metrics_of(out)["protocols"]["ts-cam"]["by_class"]]
-    first, second, third = in_order
-    assert classes(page) == in_order
+    names = [group["name"] for group in metrics_of(out)["protocols"]["ts-cam"]["by_class"]]
+    first, second, third = names
+    assert classes(page) == names
     assert page.evaluate(f"document.querySelector('#classes-0 {TOP1_CLS}').textContent") == "Top-1 Cls"
     page.click(f"#classes-0 {TOP1_CLS} button")
-    assert classes(page) == [second, first, third]  # By number: as text 9.5 would come before 50.0.
+    assert classes(page) == [second, first, third]  # As numbers; as text, 9.5 would be above 50.0.
     assert page.evaluate(f"document.querySelector('#classes-0 {TOP1_CLS}').ariaSort") == "descending"
     page.keyboard.press("Enter")  # The button has the focus.
     assert classes(page) == [third, first, second]
     assert page.evaluate(f"document.querySelector('#classes-0 {TOP1_CLS}').ariaSort") == "ascending"
     page.click("#classes-0 thead th:first-child button")
-    assert classes(page) == in_order
+    assert classes(page) == names
     assert page.evaluate("document.querySelectorAll('#classes-0 [aria-sort=none]').length") == 6
     page.click("input[aria-controls=classes-0]")
     for letter in "BIRD_2":
@@ -76,42 +78,42 @@ def test_the_classes_sort_by_mouse_and_keyboard_and_can_be_found(page: Page, rec
     assert record.faults == []
 
 
-def test_tabs_show_one_protocol_at_a_time_and_print_shows_all(page: Page, record: PageRecord, out: Path) -> None:
+def test_tabs_show_one_protocol_and_print_shows_all(page: Page, record: PageRecord, out: Path) -> None:
     open_file(page, out / "report.html")
-    seen = "[...document.querySelectorAll('section.protocol')].map(each => !!each.offsetParent)"
-    assert page.evaluate(seen) == [True, False, False]
+    visible = "[...document.querySelectorAll('section.protocol')].map(each => !!each.offsetParent)"
+    assert page.evaluate(visible) == [True, False, False]
     page.click(".tabs a:nth-child(2)")
-    assert page.evaluate(seen) == [False, True, False]
+    assert page.evaluate(visible) == [False, True, False]
     page.keyboard.press("ArrowRight")
-    assert page.evaluate(seen) == [False, False, True]
+    assert page.evaluate(visible) == [False, False, True]
     assert page.evaluate("document.activeElement.textContent") == "pxap"
     page.keyboard.press("ArrowRight")
-    assert page.evaluate(seen) == [True, False, False]
+    assert page.evaluate(visible) == [True, False, False]
     page.emulate_media(media="print")
-    assert page.evaluate(seen) == [True, True, True]
+    assert page.evaluate(visible) == [True, True, True]
     assert record.faults == []
 
 
-def test_the_slider_reads_the_curve_and_the_errors_at_its_threshold(page: Page, record: PageRecord, out: Path) -> None:
+def test_the_slider_shows_scores_and_errors_at_its_threshold(page: Page, record: PageRecord, out: Path) -> None:
     open_file(page, out / "report.html")
-    part = metrics_of(out)["protocols"]["ts-cam"]
-    chosen = part["threshold"]["values"]["gt_known_loc"]
-    place = min(range(100), key=lambda at: abs(part["curve"]["thresholds"][at] - chosen))
+    result = metrics_of(out)["protocols"]["ts-cam"]
+    chosen = result["threshold"]["values"]["gt_known_loc"]
+    curve = result["curve"]
+    start = min(range(100), key=lambda index: abs(curve["thresholds"][index] - chosen))
     page.evaluate("document.querySelector('#protocol-0 input[type=range]').focus()")
     for step in (0, 1):
         if step:
             page.keyboard.press("ArrowRight")
-        curve = part["curve"]
-        tau, score = curve["thresholds"][place + step], curve["scores"]["gt_known_loc"][place + step]
-        said = page.evaluate("document.querySelector('#protocol-0 .readout.scores').textContent")
-        assert said.startswith(f"τ {round(tau, 4):g}GT-known Loc {score:.1f} %")
-        right = curve["errors"]["right"][place + step]
-        said = page.evaluate("document.querySelector('#protocol-0 .readout.errors').textContent")
-        assert said.startswith(f"τ {round(tau, 4):g}Right {right}Class wrong ")
+        tau, score = curve["thresholds"][start + step], curve["scores"]["gt_known_loc"][start + step]
+        scores = page.evaluate("document.querySelector('#protocol-0 .readout.scores').textContent")
+        assert scores.startswith(f"τ {round(tau, 4):g}GT-known Loc {score:.1f} %")
+        correct = curve["errors"]["right"][start + step]
+        errors = page.evaluate("document.querySelector('#protocol-0 .readout.errors').textContent")
+        assert errors.startswith(f"τ {round(tau, 4):g}Correct {correct}Wrong class ")
     assert record.faults == []
 
 
-def test_names_that_would_run_a_script_are_text(page: Page, record: PageRecord, out: Path, tmp_path: Path) -> None:
+def test_names_with_markup_are_text(page: Page, record: PageRecord, out: Path, tmp_path: Path) -> None:
     shutil.copytree(out, tmp_path / "out")
     with_nasty_names(tmp_path / "out")
     open_file(page, write_report(tmp_path / "out", image_root=out.parent / "data" / "images"))
@@ -121,8 +123,10 @@ def test_names_that_would_run_a_script_are_text(page: Page, record: PageRecord, 
     assert record.faults == []
 
 
-def test_what_someone_adds_to_the_page_cannot_run(page: Page, record: PageRecord, out: Path, tmp_path: Path) -> None:
-    """The policy holds, should an escape ever be forgotten."""
+def test_a_script_that_is_added_to_the_page_does_not_run(
+    page: Page, record: PageRecord, out: Path, tmp_path: Path
+) -> None:
+    """The content security policy protects the reader even if text were not escaped."""
     source = (out / "report.html").read_text()
     added = f"<script>window.broken = 1</script><img src='{ELSEWHERE}' onerror='window.broken = 2'>"
     (tmp_path / "changed.html").write_text(source.replace("<main>", f"<main>{added}"))

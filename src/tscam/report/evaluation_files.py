@@ -145,7 +145,7 @@ def read_evaluation(folder: Path) -> EvaluationSummary:
         )
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as fault:
         raise DataError(
-            f"{path}: not the numbers of an evaluation ({type(fault).__name__}: {fault}); run `tscam evaluate`"
+            f"{path}: not the result of an evaluation ({type(fault).__name__}: {fault}); run `tscam evaluate`"
         ) from fault
 
 
@@ -189,7 +189,7 @@ def _protocol(name: str, result: dict[str, Any], view: list[int] | None) -> Prot
     return ProtocolSummary(
         name=name,
         settings={key: _text(value) for key, value in settings.items() if key != "name"}
-        | ({"view": "the model's own"} if side is None else {}),
+        | ({"view": "the view of the model"} if side is None else {}),
         source=settings["source"],
         view_wh=None if view_wh is None else (view_wh[0], view_wh[1]),
         ious=tuple(settings.get("ious", ())),

@@ -20,16 +20,16 @@ from tscam.report.wording import OUTCOME_MEANINGS, OUTCOME_NAMES
 PER_ROW = 4  # best pictures of a group, and as many worst
 LISTED = 200  # pictures that were not judged
 _SIDE, _QUALITY = 320, 80  # of a thumbnail: longer side in pixels, JPEG quality
-_RIGHT, _WRONG = CLASS_COLOURS[0], CLASS_COLOURS[3]  # Cyan and orange differ for every kind of colour vision.
+_CORRECT, _WRONG = CLASS_COLOURS[0], CLASS_COLOURS[3]  # Cyan and orange differ for every kind of colour vision.
 
 # Groups of a protocol without outcomes.
 _HIT, _MISSED, _ALL = "hit", "missed", "all"
-_NAMES = {**OUTCOME_NAMES, _HIT: "Right", _MISSED: "Not right", _ALL: "All pictures"}
+_NAMES = {**OUTCOME_NAMES, _HIT: "Correct", _MISSED: "Wrong", _ALL: "All pictures"}
 _MEANINGS = {
     **OUTCOME_MEANINGS,
-    _HIT: "right at half of the protocol's IoUs or more",
-    _MISSED: "right at fewer than half of them",
-    _ALL: "by the IoU of their masks",
+    _HIT: "correct at half of the protocol's IoUs or more",
+    _MISSED: "correct at fewer than half of the protocol's IoUs",
+    _ALL: "ordered by the IoU of their masks",
 }
 
 
@@ -189,13 +189,13 @@ def _panel(path: Path, picture: PictureRecord, protocol: ProtocolSummary) -> Ima
     small = read_image(path, least_side=_SIDE)
     small.thumbnail((_SIDE, _SIDE), Image.Resampling.LANCZOS)
     view_wh = protocol.view_wh
-    is_right = picture.outcome == Outcome.RIGHT if picture.outcome else picture.lead >= 0.5
+    is_correct = picture.outcome == Outcome.RIGHT if picture.outcome else picture.lead >= 0.5
     return draw_panel(
         small,
         map=picture.map,
         box=scale_box(picture.box, from_wh=view_wh, to_wh=small.size) if picture.box and view_wh else None,
         true_boxes=[scale_box(box, from_wh=picture.picture_wh, to_wh=small.size) for box in picture.truths],
-        colour=_RIGHT if is_right else _WRONG,
+        colour=_CORRECT if is_correct else _WRONG,
     )
 
 

@@ -1,5 +1,5 @@
 "use strict";
-// What the page does beyond showing: theme, tabs, the threshold slider, sorting, the filter. Without it all is there.
+// Theme, tabs, threshold slider, sorting and filter. The page shows all its content without scripts, too.
 
 function themeButton() {
   const button = document.getElementById("theme");
@@ -17,28 +17,28 @@ function tabs(list) {
   const links = [...list.querySelectorAll("a")];
   const panels = links.map((link) => document.querySelector(link.getAttribute("href")));
   const select = (chosen) => {
-    links.forEach((link, place) => {
-      const isChosen = place === chosen;
+    links.forEach((link, index) => {
+      const isChosen = index === chosen;
       link.setAttribute("aria-selected", isChosen);
       link.tabIndex = isChosen ? 0 : -1;
-      panels[place].hidden = !isChosen;
+      panels[index].hidden = !isChosen;
     });
   };
   list.setAttribute("role", "tablist");
-  links.forEach((link, place) => {
+  links.forEach((link, index) => {
     link.setAttribute("role", "tab");
-    link.setAttribute("aria-controls", panels[place].id);
-    panels[place].setAttribute("role", "tabpanel");
-    panels[place].setAttribute("aria-label", link.textContent);
+    link.setAttribute("aria-controls", panels[index].id);
+    panels[index].setAttribute("role", "tabpanel");
+    panels[index].setAttribute("aria-label", link.textContent);
     link.addEventListener("click", (event) => {
       event.preventDefault();
-      select(place);
+      select(index);
     });
     link.addEventListener("keydown", (event) => {
-      const steps = { ArrowRight: place + 1, ArrowLeft: place - 1, Home: 0, End: links.length - 1 };
+      const steps = { ArrowRight: index + 1, ArrowLeft: index - 1, Home: 0, End: links.length - 1 };
       if (event.key === " ") {
         event.preventDefault();
-        select(place);
+        select(index);
       }
       if (!(event.key in steps)) return;
       event.preventDefault();
@@ -47,11 +47,11 @@ function tabs(list) {
       links[next].focus();
     });
   });
-  const named = links.findIndex((link) => link.getAttribute("href") === location.hash);
-  select(Math.max(named, 0));
+  const linked = links.findIndex((link) => link.getAttribute("href") === location.hash);
+  select(Math.max(linked, 0));
 }
 
-// The slider and the pointer move one line through the charts of a protocol, and the numbers there are read out.
+// The slider and the pointer move a line through the charts of a protocol and show the numbers at its threshold.
 function thresholdReader(protocol) {
   const thresholds = JSON.parse(protocol.dataset.thresholds);
   const scores = Object.entries(JSON.parse(protocol.dataset.scores));
@@ -59,18 +59,18 @@ function thresholdReader(protocol) {
   const [left, right, width] = JSON.parse(protocol.dataset.plot);
   const slider = protocol.querySelector("input[type=range]");
   const cursors = [...protocol.querySelectorAll(".cursor")];
-  const show = (place) => {
-    const at = thresholds[place];
-    slider.value = place;
-    slider.setAttribute("aria-valuetext", `τ ${at}`);
+  const show = (index) => {
+    const tau = thresholds[index];
+    slider.value = index;
+    slider.setAttribute("aria-valuetext", `τ ${tau}`);
     for (const cursor of cursors) {
-      const x = left + (right - left) * at;
+      const x = left + (right - left) * tau;
       cursor.setAttribute("x1", x);
       cursor.setAttribute("x2", x);
     }
-    const valuesAt = (series) => series.map(([name, values]) => [name, values[place]]);
-    read(protocol.querySelector(".readout.scores"), at, valuesAt(scores), (value) => `${value.toFixed(1)} %`);
-    read(protocol.querySelector(".readout.errors"), at, valuesAt(errors), String);
+    const valuesAt = (series) => series.map(([name, values]) => [name, values[index]]);
+    showNumbers(protocol.querySelector(".readout.scores"), tau, valuesAt(scores), (value) => `${value.toFixed(1)} %`);
+    showNumbers(protocol.querySelector(".readout.errors"), tau, valuesAt(errors), String);
   };
   slider.closest("label").hidden = false;
   slider.addEventListener("input", () => show(Number(slider.value)));
@@ -85,20 +85,20 @@ function thresholdReader(protocol) {
   show(Number(slider.value));
 }
 
-function read(output, at, values, written) {
+function showNumbers(output, tau, values, format) {
   if (!output) return;
   output.hidden = false;
-  output.replaceChildren(`τ ${at}`);
+  output.replaceChildren(`τ ${tau}`);
   for (const [name, value] of values) {
     const part = document.createElement("span");
     const number = document.createElement("b");
-    number.textContent = written(value);
+    number.textContent = format(value);
     part.append(`${name} `, number);
     output.append(part);
   }
 }
 
-const names = new Intl.Collator(undefined, { numeric: true, sensitivity: "base" });
+const collator = new Intl.Collator(undefined, { numeric: true, sensitivity: "base" });
 
 function sortable(table) {
   const heads = [...table.tHead.rows[0].cells];
@@ -111,12 +111,12 @@ function sortable(table) {
     const isNumber = head.dataset.kind === "number";
     head.querySelector("button").addEventListener("click", () => {
       const first = isNumber ? "descending" : "ascending";
-      const other = isNumber ? "ascending" : "descending";
-      const order = head.getAttribute("aria-sort") === first ? other : first;
-      for (const each of heads) each.setAttribute("aria-sort", each === head ? order : "none");
+      const second = isNumber ? "ascending" : "descending";
+      const order = head.getAttribute("aria-sort") === first ? second : first;
+      for (const other of heads) other.setAttribute("aria-sort", other === head ? order : "none");
       const sign = order === "ascending" ? 1 : -1;
       const keyed = [...body.rows].map((row) => [value(row, column), row]);
-      keyed.sort(([one], [two]) => sign * (isNumber ? one - two : names.compare(one, two)));
+      keyed.sort(([one], [two]) => sign * (isNumber ? one - two : collator.compare(one, two)));
       body.append(...keyed.map(([, row]) => row));
     });
   });
@@ -124,17 +124,17 @@ function sortable(table) {
 
 function filter(field) {
   const table = document.getElementById(field.getAttribute("aria-controls"));
-  const seen = field.closest(".tools").querySelector("output");
+  const counter = field.closest(".tools").querySelector("output");
   const rows = [...table.tBodies[0].rows];
-  const all = seen.textContent;
+  const all = counter.textContent;
   field.addEventListener("input", () => {
     const wanted = field.value.trim().toLocaleLowerCase();
-    let kept = 0;
+    let shown = 0;
     for (const row of rows) {
       row.hidden = !row.cells[0].textContent.toLocaleLowerCase().includes(wanted);
-      kept += row.hidden ? 0 : 1;
+      shown += row.hidden ? 0 : 1;
     }
-    seen.textContent = wanted ? `${kept} of ${all}` : all;
+    counter.textContent = wanted ? `${shown} of ${all}` : all;
   });
 }
 
@@ -144,5 +144,5 @@ document.querySelectorAll("section.protocol").forEach(thresholdReader);
 document.querySelectorAll("table.sortable").forEach(sortable);
 document.querySelectorAll("input[type=search]").forEach(filter);
 addEventListener("beforeprint", () => {
-  for (const folded of document.querySelectorAll("#settings details")) folded.open = true;
+  for (const details of document.querySelectorAll("#settings details")) details.open = true;
 });

@@ -18,21 +18,21 @@ _MEASURES = {
 }
 
 OUTCOME_NAMES: Mapping[str, str] = {
-    Outcome.RIGHT: "Right",
-    Outcome.CLS_WRONG: "Class wrong",
-    Outcome.MULTI_INSTANCE: "Several objects in one",
-    Outcome.PART: "Part of it",
-    Outcome.MORE: "More than it",
-    Outcome.WRONG: "Wrong place",
+    Outcome.RIGHT: "Correct",
+    Outcome.CLS_WRONG: "Wrong class",
+    Outcome.MULTI_INSTANCE: "Several objects",
+    Outcome.PART: "Part of the object",
+    Outcome.MORE: "More than the object",
+    Outcome.WRONG: "Wrong location",
 }
 
 OUTCOME_MEANINGS: Mapping[str, str] = {
-    Outcome.RIGHT: "class right and IoU over 0.5",
-    Outcome.CLS_WRONG: "the most likely class is another one, wherever the box is",
-    Outcome.MULTI_INSTANCE: "one box covers over 0.3 of each of two objects or more",
-    Outcome.PART: "over half of the box lies on the object, but it leaves much of it out",
-    Outcome.MORE: "it covers 0.7 of the object or more, and much around it",
-    Outcome.WRONG: "none of these: the box lies elsewhere",
+    Outcome.RIGHT: "the class is correct and the IoU is over 0.5",
+    Outcome.CLS_WRONG: "the most likely class is another one; the box does not matter",
+    Outcome.MULTI_INSTANCE: "the box covers over 0.3 of each of two or more objects",
+    Outcome.PART: "over half of the box is on the object, but much of the object is outside",
+    Outcome.MORE: "the box covers 0.7 of the object or more, and much around it",
+    Outcome.WRONG: "none of these: the box is elsewhere",
 }
 
 
