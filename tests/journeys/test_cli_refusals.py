@@ -148,6 +148,11 @@ MISTAKES: dict[str, tuple[Callable[[Place], list[str | Path]], str]] = {
         lambda at: ["train", at.run.parent / "tiny.yaml", "--data", "n" * 300, "--out", at.out],
         "--data: a name of more than 255 bytes; choose a shorter one",
     ),
+    "an empty model to evaluate": (lambda at: ["evaluate", "", "--data", at.data, "--out", at.out], "MODEL is empty"),
+    "a model's name that no folder can have": (
+        lambda at: at.localize(model="n" * 300),
+        "--model: a name of more than 255 bytes; choose a shorter one",
+    ),
     "a name with a line break": (
         lambda at: ["train", at.run.parent / "tiny.yaml", "--data", "two\nlines", "--out", at.out],
         r"two\nlines: no such folder",
