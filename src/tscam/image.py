@@ -4,6 +4,7 @@ Every picture that the package reads comes through `read_image`, so that trainin
 same upright RGB picture and refuse the same files.
 """
 
+import importlib.util
 import io
 import logging
 import os
@@ -14,6 +15,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -27,13 +29,19 @@ from tscam.geometry import View
 # height × width × 3 (RGB) or height × width (grey).
 Picture = str | Path | bytes | Image.Image | np.ndarray
 
+_HAS_HEIF = importlib.util.find_spec("pillow_heif") is not None  # of the extra `heif`
+
 # The suffixes that a folder is searched for; the content of a file decides its format.
 PICTURE_SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".ppm", ".pgm"}
-)
+    {
+        ".jpg", ".jpeg", ".jpe", ".jfif", ".pjpeg", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff",
+        ".ppm", ".pgm", ".pbm", ".pnm", ".mpo", ".avif", ".jp2", ".j2k",
+    }
+    | ({".heic", ".heif"} if _HAS_HEIF else set())
+)  # fmt: skip
 
 # Decoders that may run; JPEG's reads MPO, too. SVG, EPS and PDF are programs, not pictures.
-_DECODERS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM")
+_DECODERS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "AVIF", "PPM", "JPEG2000")
 
 # Errors of Pillow's decoders on broken files: OSError alone misses about one in a hundred fuzzed files.
 _DECODING_FAULTS = (
@@ -208,7 +216,7 @@ def _require_file(path: Path) -> None:
 
 
 @contextmanager
-def _opened(picture: Picture, *, decoders: tuple[str, ...] = _DECODERS) -> Iterator[Image.Image]:
+def _opened(picture: Picture, *, decoders: tuple[str, ...] | None = None) -> Iterator[Image.Image]:
     """Open a picture; an error of its decoder in the block becomes an `ImageError`."""
     _silence_pillow()
     try:
@@ -217,11 +225,21 @@ def _opened(picture: Picture, *, decoders: tuple[str, ...] = _DECODERS) -> Itera
         elif isinstance(picture, np.ndarray):
             yield _from_array(picture)
         else:
-            with Image.open(_file_of(picture), formats=decoders) as file:
+            with Image.open(_file_of(picture), formats=decoders or _decoders()) as file:
                 yield file
     except _DECODING_FAULTS as fault:
         name, way_out = _named(picture)
         raise ImageError(f"{name}: not a readable picture ({one_line(fault)}); {way_out}") from fault
+
+
+@cache
+def _decoders() -> tuple[str, ...]:
+    if not _HAS_HEIF:
+        return _DECODERS
+    import pillow_heif  # Here: the import takes a third of a second.
+
+    pillow_heif.register_heif_opener()
+    return (*_DECODERS, "HEIF")
 
 
 def _file_of(picture: str | Path | bytes) -> Path | io.BytesIO:

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from tscam.boxes import find_boxes, require_threshold
 from tscam.errors import ConfigError, DataError, ImageError, did_you_mean
 from tscam.geometry import View, to_box
-from tscam.image import PICTURE_SUFFIXES, Picture, preprocess, read_image, require_picture
+from tscam.image import PICTURE_SUFFIXES, Picture, has_picture_suffix, preprocess, read_image, require_picture
 from tscam.localization import Localization, LocalizedObject, StoredMap
 from tscam.predictor import Prediction, Predictor
 from tscam.system.loading import batches, read_ahead
@@ -234,7 +234,7 @@ def find_pictures(paths: str | Path | Iterable[str | Path]) -> list[Path]:
                 Path(folder, name)
                 for folder, _, names in os.walk(path)
                 for name in names
-                if Path(name).suffix.lower() in PICTURE_SUFFIXES and not name.startswith(".")
+                if has_picture_suffix(name) and not name.startswith(".")
             ]
             if not inside:
                 raise DataError(f"{path}: no pictures in this folder; looked for {', '.join(sorted(PICTURE_SUFFIXES))}")

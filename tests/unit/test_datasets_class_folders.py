@@ -5,9 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from data_sets import Box, coco_content, draw_picture, write_folder, write_xml
-from tscam.datasets import dataset_readers, read_dataset, recognize
+from picture_files import ENDINGS, write_picture
+from tscam.datasets import check_dataset, dataset_readers, read_dataset, recognize
 from tscam.errors import DataError
 
 SPLITS = {"train": 2, "val": 1, "test": 1}
@@ -33,6 +35,15 @@ def test_a_folder_without_splits_is_one_split_to_train_and_to_test_on(tmp_path: 
     assert dataset.image_ids == ("cat/cat_0_0.png", "cat/cat_0_1.png", "emu/emu_0_0.png", "emu/emu_0_1.png")
     assert dataset.labels.tolist() == [0, 0, 1, 1]
     assert (dataset.box_rule, dataset.threshold) == ("ilsvrc", 0.10)
+
+
+def test_pictures_of_every_ending_belong_to_their_class(tmp_path: Path) -> None:
+    for ending in ENDINGS:
+        write_picture(tmp_path / "cat" / f"a{ending}", Image.new("RGB", (31, 20)))
+        write_picture(tmp_path / "emu" / f"b{ending.upper()}", Image.new("RGB", (31, 20)))
+    dataset = read_dataset(tmp_path)
+    assert np.bincount(dataset.labels).tolist() == [len(ENDINGS), len(ENDINGS)]
+    assert check_dataset(tmp_path).usable
 
 
 def test_the_test_split_is_test_before_val_and_the_training_split_is_train(tmp_path: Path) -> None:

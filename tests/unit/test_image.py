@@ -12,8 +12,9 @@ import pytest
 from PIL import Image, ImageOps
 from torchvision import transforms
 
+from picture_files import ENDINGS, write_picture
 from tscam.errors import ImageError
-from tscam.image import InputFormat, image_size_wh, normalize, preprocess, read_image, verify_image
+from tscam.image import InputFormat, has_picture_suffix, image_size_wh, normalize, preprocess, read_image, verify_image
 
 # 31 wide, 20 high, every corner another colour: no turn of it looks like another.
 ASYMMETRIC = np.zeros((20, 31, 3), dtype=np.uint8)
@@ -51,6 +52,21 @@ def refusal_of(path: Path) -> str:
     assert len(lines) == 1
     assert "\n" not in min(lines)
     return lines.pop()
+
+
+@pytest.mark.parametrize("ending", [*ENDINGS, ".JPG", ".Jfif", ".TIF", ".HEIC"])
+def test_every_ending_is_a_pictures_and_its_file_is_read(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"x{ending}"
+    write_picture(path, Image.new("RGB", (310, 200), (255, 255, 255)))
+    assert has_picture_suffix(path.name)
+    picture = read_image(path)
+    assert image_size_wh(path) == verify_image(path) == picture.size == (310, 200)
+    assert np.asarray(picture).min() > 250
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "jpg", ".jpg", "a.jpg.bak", "a.svg", "a.pdf", "a.eps", "a."])
+def test_other_endings_are_no_pictures(name: str) -> None:
+    assert not has_picture_suffix(name)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

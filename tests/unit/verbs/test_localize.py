@@ -10,6 +10,7 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from data_sets import draw_picture
+from picture_files import ENDINGS
 from tiny_models import as_lines, drawn, tiny_model
 from tscam.checkpoints.loader import load_model
 from tscam.config import LocalizeConfig
@@ -160,6 +161,13 @@ def test_folders_are_searched_at_any_depth_and_sorted(tmp_path: Path) -> None:
     names = [path.relative_to(tmp_path).as_posix() for path in pictures]
     assert names == ["c.jpeg", "b/10.PNG", "b/2.png", "a/z/1.webp"]
     assert find_pictures([tmp_path]) == sorted(pictures)
+
+
+def test_every_ending_is_found_in_a_folder_in_any_case(tmp_path: Path) -> None:
+    for ending in ENDINGS:
+        (tmp_path / f"a{ending}").touch()
+        (tmp_path / f"b{ending.upper()}").touch()
+    assert len(find_pictures([tmp_path])) == 2 * len(ENDINGS)
 
 
 def test_a_file_is_taken_whatever_its_name(tmp_path: Path) -> None:
