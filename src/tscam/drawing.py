@@ -340,11 +340,11 @@ def _shortened(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
     return "…"
 
 
-def _wrapped(text: str, font: ImageFont.FreeTypeFont, width: int, *, most: int = 4) -> list[str]:
-    """Wrap words into at most `most` lines; the last line takes the rest."""
+def _wrapped(text: str, font: ImageFont.FreeTypeFont, width: int) -> list[str]:
+    """Wrap words into at most four lines; the last line takes the rest."""
     lines: list[str] = []
     words = text.split(" ")
-    while words and len(lines) < most - 1:
+    while words and len(lines) < 3:
         fitting = 1
         while fitting < len(words) and font.getlength(" ".join(words[: fitting + 1])) <= width:
             fitting += 1

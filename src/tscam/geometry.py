@@ -20,27 +20,6 @@ def box_area(boxes: Float[np.ndarray, "n 4"]) -> Float[np.ndarray, " n"]:
     return sides[:, 0] * sides[:, 1]
 
 
-def box_intersection(boxes: Float[np.ndarray, "n 4"], others: Float[np.ndarray, "m 4"]) -> Float[np.ndarray, "n m"]:
-    """Area that every box shares with every other box, in square pixels."""
-    low = np.maximum(boxes[:, None, :2], others[None, :, :2])
-    high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
-    sides = np.clip(high - low, 0.0, None)
-    return sides[..., 0] * sides[..., 1]
-
-
-def box_iou(boxes: Float[np.ndarray, "n 4"], others: Float[np.ndarray, "m 4"]) -> Float[np.ndarray, "n m"]:
-    """Intersection over union of every box with every other box.
-
-    Boxes are half-open: a box one pixel wide has `x1 - x0 == 1`.
-
-    Returns:
-        Values in [0, 1]; 0 where the union is empty, never NaN.
-    """
-    shared = box_intersection(boxes, others)
-    union = box_area(boxes)[:, None] + box_area(others)[None, :] - shared
-    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
-
-
 def scale_boxes(
     boxes: Float[np.ndarray, "n 4"], *, from_wh: tuple[int, int], to_wh: tuple[int, int]
 ) -> Float[np.ndarray, "n 4"]:
@@ -79,10 +58,6 @@ class View:
 
     picture_wh: tuple[int, int]
     view_wh: tuple[int, int]
-
-    def to_view(self, boxes: Float[np.ndarray, "n 4"]) -> Float[np.ndarray, "n 4"]:
-        """Boxes in picture pixels → boxes in view pixels, not rounded."""
-        return scale_boxes(boxes, from_wh=self.picture_wh, to_wh=self.view_wh)
 
     def to_picture(self, boxes: Float[np.ndarray, "n 4"]) -> Float[np.ndarray, "n 4"]:
         """Boxes in view pixels → boxes in picture pixels, clipped to the picture, not rounded."""

@@ -145,19 +145,19 @@ def check_dataset(root: Path, *, name: str | None = None, on_progress: Progress 
     )
 
 
-def verify_pictures(dataset: Dataset, *, workers: int, on_progress: Progress | None = None) -> list[tuple[str, str]]:
+def verify_pictures(dataset: Dataset, *, workers: int) -> list[tuple[str, str]]:
     """Decode every picture of a split in threads, and return the id of each that cannot be read, with the reason."""
-    inspection = _inspect(dataset, workers, on_progress, done=0, total=len(dataset))
+    inspection = _inspect(dataset, workers, None, done=0, total=len(dataset))
     return [(dataset.image_ids[index], reason) for index, reason in inspection.reasons.items()]
 
 
-def require_usable(dataset: Dataset, *, workers: int, on_progress: Progress | None = None) -> None:
+def require_usable(dataset: Dataset, *, workers: int) -> None:
     """Refuse a split with pictures that cannot be read, before hours of work end at one of them.
 
     Raises:
         DataError: names the first of these pictures and their number.
     """
-    bad = verify_pictures(dataset, workers=workers, on_progress=on_progress)
+    bad = verify_pictures(dataset, workers=workers)
     if bad:
         names = first_names([f"{image_id!r} ({reason})" for image_id, reason in bad], at_most=_MAX_NAMED)
         raise DataError(

@@ -14,7 +14,7 @@ from tscam.datasets import read_dataset
 from tscam.evaluation.map_sources import MappedSplit, SavedMaps
 from tscam.evaluation.pseudo_boxes import pseudo_mask, with_pseudo_boxes
 from tscam.evaluation.score_maps import map_path, write_map
-from tscam.geometry import box_iou
+from tscam.metrics.overlap import overlaps
 
 SIDE = 224
 
@@ -50,8 +50,9 @@ def test_the_mask_is_the_objects_though_the_map_is_a_blur(box: tuple[int, int, i
     mask = pseudo_mask(bright_on_dark(box), map_)
     assert set(np.unique(mask)) == {0, 1}
     # Half of the blur is likely object from the beginning, and some of the ground beside it stays.
-    (iou,), (iou_of_map,) = box_iou(np.array([mask_box(mask), map_box]), np.array([box], dtype=float)).tolist()
-    assert iou > 0.8 > 0.7 > iou_of_map
+    both = np.array([mask_box(mask), map_box])
+    (mask_iou,), (map_iou,) = overlaps(both, np.array([box], dtype=float), edges="half-open").iou.tolist()
+    assert mask_iou > 0.8 > 0.7 > map_iou
 
 
 def test_the_same_picture_gives_the_same_mask_whatever_was_drawn_before() -> None:

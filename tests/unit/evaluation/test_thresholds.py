@@ -23,7 +23,7 @@ from tscam.evaluation.pseudo_boxes import with_pseudo_boxes
 from tscam.evaluation.score_maps import map_path, read_map, write_map
 from tscam.evaluation.scoring import Thresholds
 from tscam.evaluation.thresholds import ThresholdPlan, choose_thresholds, plan_thresholds, requested_policy
-from tscam.geometry import View
+from tscam.geometry import View, scale_boxes
 from tscam.metrics.levels import truths_in_view
 from tscam.metrics.overlap import overlaps
 from tscam.metrics.protocol import BoxProtocol, PixelProtocol
@@ -82,7 +82,8 @@ def save_maps(dataset: Dataset, folder: Path, *, seed: int = 0) -> SavedMaps:
             size = picture.size
         random = np.random.default_rng([seed, index])
         if dataset.boxes is not None:
-            x0, y0, x1, y1 = View(size, (224, 224)).to_view(dataset.boxes[index][:1])[0].astype(int).tolist()
+            box = scale_boxes(dataset.boxes[index][:1], from_wh=size, to_wh=(224, 224))[0]
+            x0, y0, x1, y1 = box.astype(int).tolist()
         else:
             assert dataset.masks is not None
             ys, xs = np.nonzero(read_masks(dataset.masks[index], size_wh=(224, 224))[0])
