@@ -1,4 +1,4 @@
-"""What the tests of the report share: a tiny evaluation under three protocols, and names that try to break a page."""
+"""Helpers of the report's tests: a tiny evaluation under three protocols, and names that would break a page."""
 
 import json
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from tscam.verbs.evaluate import evaluate
 CLASSES = 3
 PICTURES = 6
 
-# By each of them a page that puts text where it should not be would run a script, lose its layout or turn its letters.
+# Each name would run a script, break the layout or reverse the text of a page that does not escape it.
 NASTY = (
     "</script><script>window.broken = 1</script>",
     "\"><img src=x onerror='window.broken = 2'>",
@@ -22,7 +22,7 @@ NASTY = (
 
 
 def tiny_evaluation(folder: Path) -> Path:
-    """A data set in `data`, and its evaluation in `out`, which is returned; the weights are random, always the same."""
+    """Evaluate a dataset in `data`, and return the folder `out`; the weights are random and always the same."""
     write_cub(folder / "data", classes=CLASSES, train=1, test=PICTURES, masks=True)
     names = [f"{number:03d}.Bird_{number}" for number in range(1, CLASSES + 1)]
     model = tiny_model(folder / "model", label_names=names)
