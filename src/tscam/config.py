@@ -1,4 +1,7 @@
-"""Settings of the verbs: one frozen dataclass a verb, the one source of its flags, its recipe and what a run keeps."""
+"""Settings of the verbs: one frozen dataclass a verb, the only source of its flags, its recipes and a run's settings.
+
+The descriptions of the attributes are the help of the flags.
+"""
 
 import math
 from collections.abc import Mapping
@@ -12,7 +15,7 @@ from tscam.system.resources import Precision
 
 Selection = Literal["val", "last", "oracle"]
 
-# Settings of training that do not change the result: paths, and how fast the computation is.
+# Settings of training that do not change the result: paths, and the speed of the computation.
 CHANGEABLE_ON_RESUME = frozenset(
     {
         "data", "out", "overwrite", "device", "devices", "processes", "workers", "cache", "accumulate", "auto_batch",
@@ -20,7 +23,7 @@ CHANGEABLE_ON_RESUME = frozenset(
     }
 )  # fmt: skip
 
-# Beyond these no one trains, and what is left is an overflow: of memory, of time, or of a float32.
+# Larger values only overflow: memory, time or a float32.
 _AT_MOST = {
     "image_size": 16384, "resize_size": 16384, "epochs": 1_000_000, "learning_rate": 1e30, "head_learning_rate": 1e30,
     "weight_decay": 1_000_000, "clip_norm": 1e30,
@@ -29,53 +32,55 @@ _AT_MOST = {
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """Settings of `tscam train`. The values here are those of the original's CUB run; a recipe gives its own.
+    """Settings of `tscam train`. The defaults are those of the original's CUB run; a recipe sets its own.
 
     Attributes:
-        data: folder of the data set.
-        out: folder of the run, new.
-        dataset: reader of the data set; looked at when not given.
-        backbone: as `tscam list backbones` shows.
+        data: folder of the dataset.
+        out: folder of the run; it must be new or empty.
+        dataset: name of the dataset reader; detected from the folder by default.
+        backbone: name of the backbone; `tscam list backbones` shows them.
         backbone_args: changes to the backbone's architecture, as JSON: '{"depth": 6}'.
-        method: as `tscam list methods` shows.
+        method: name of the method; `tscam list methods` shows them.
         method_args: options of the method, as JSON: '{"layers": [8, 9, 10, 11]}'.
-        weights: start weights: `pretrained` (timm's hub), `none`, or a file.
-        freeze_backbone: train the method's own weights alone.
-        freeze_blocks: keep the embedding and so many first blocks as they are.
+        weights: initial weights: `pretrained` (from timm's hub), `none` (random), or a file.
+        freeze_backbone: train only the method's own weights.
+        freeze_blocks: first blocks to freeze, together with the embedding; 0 trains all.
         image_size: side of the view, in pixels.
         resize_size: side of the square that training crops are taken from, in pixels.
-        rand_augment: magnitude of RandAugment, 1 to 30; none when not given.
+        rand_augment: magnitude of RandAugment, 1 to 30. Off by default.
         label_smoothing: share of the target that is spread over all classes.
         epochs: passes over the training pictures.
         batch_size: pictures a step, over all processes.
-        accumulate: parts that a process cuts its share of a step into, to save memory.
-        auto_batch: cut into more parts where memory does not suffice.
-        learning_rate: of AdamW.
-        head_learning_rate: of the method's own weights, where it differs.
-        schedule: of the learning rate: `steps`, or `cosine` down to nothing.
-        learning_rate_steps: of `steps`: a tenth from the start of every epoch that is a multiple of one of these.
-        warmup_epochs: epochs in which the rate rises from nothing.
-        layer_decay: each block's rate is this much of the one's after it.
-        weight_decay: of all weights but biases, norms, class token and position embeddings.
-        clip_norm: largest norm of the gradient; none when not given.
+        accumulate: parts that each process computes its share of a step in, to save memory.
+        auto_batch: compute each step in more parts when memory runs out.
+        learning_rate: learning rate of AdamW.
+        head_learning_rate: learning rate of the method's own weights; the backbone's by default.
+        schedule: schedule of the learning rate: `steps`, or `cosine` down to zero.
+        learning_rate_steps: for `steps`: divide the rate by ten at every epoch that is a multiple of one of these.
+        warmup_epochs: epochs in which the learning rate rises from zero.
+        layer_decay: ratio of each block's learning rate to that of the next block.
+        weight_decay: weight decay of all weights except biases, norms, class token and position embeddings.
+        clip_norm: largest norm of the gradient. Off by default.
         drop_path: rate of stochastic depth.
-        ema: decay of the moving average of the weights, which is what is then kept; none when not given.
-        select: epoch that is kept as the best: best on a held-out part of the training split (`val`), `last`, or best
-            on the test split (`oracle`).
-        val_fraction: of each class's training pictures, held out for `val` where the data has no such split.
-        seed: of weights, order and augmentation.
-        precision: of the matrix products.
+        ema: decay of an exponential moving average of the weights; the averaged weights are evaluated and saved. Off by
+            default.
+        select: choice of the best epoch: best on a held-out part of the training split (`val`), `last`, or best on the
+            test split (`oracle`).
+        val_fraction: fraction of each class's training pictures that is held out for `val`, if the dataset has no such
+            split.
+        seed: seed of weights, order and augmentation.
+        precision: precision of the matrix products.
         compile: compile the network; slow to start.
-        device: as PyTorch names it; the GPU where there is one.
-        devices: GPUs to train on, a process each: 0,1.
-        processes: to train with; GPUs in turn, or the CPU.
+        device: device by PyTorch's name; a GPU by default, if there is one.
+        devices: GPUs to train on, one process each: 0,1.
+        processes: processes to train with; they take the GPUs in turn, or the CPU.
         workers: processes that read pictures, for each training process.
-        cache: keep the resized training pictures in memory: `ram`.
-        fast_decode: decode JPEGs at a smaller size where that does; pixels differ from the exact ones.
-        save_minutes: between saved states, beside those of every epoch.
-        samples_every: epochs between sheets of held-out pictures; 0 draws none.
+        cache: `ram` keeps the resized training pictures in memory.
+        fast_decode: decode JPEGs at a smaller size if it suffices; pixels differ slightly from the exact ones.
+        save_minutes: minutes between saved states, beside the state of every epoch.
+        samples_every: epochs between sheets of sample pictures; 0 draws none.
         tracker: tracker of the metrics: tensorboard, wandb, trackio or mlflow. Off by default.
-        overwrite: replace what is in `out`.
+        overwrite: replace the content of `out`.
     """
 
     data: Path
@@ -124,8 +129,12 @@ class TrainConfig:
     overwrite: bool = False
 
     def __post_init__(self) -> None:
-        whole = {key: int(value) for key, value in self.backbone_args.items() if _is_whole(value)}
-        object.__setattr__(self, "backbone_args", {**self.backbone_args, **whole})
+        integers = {key: int(value) for key, value in self.backbone_args.items() if _is_integer(value)}
+        object.__setattr__(self, "backbone_args", {**self.backbone_args, **integers})
+        self._require_bounds()
+        self._require_consistency()
+
+    def _require_bounds(self) -> None:
         for name in ("image_size", "epochs", "batch_size", "accumulate", "learning_rate", "processes", "save_minutes"):
             _require(0 < getattr(self, name) < math.inf, f"{name} {getattr(self, name)}; expected more than 0")
         for name in ("head_learning_rate", "clip_norm"):
@@ -140,6 +149,12 @@ class TrainConfig:
         _require(self.ema is None or 0 < self.ema < 1, f"ema {self.ema}; expected between 0 and 1")
         magnitude = self.rand_augment
         _require(magnitude is None or 1 <= magnitude <= 30, f"rand_augment {magnitude}; expected 1 to 30")
+        for name, most in _AT_MOST.items():
+            value = getattr(self, name)
+            _require(value is None or value <= most, f"{name} {value}; expected at most {most:,}")
+        _require(0 <= self.seed < 2**32, f"seed {self.seed}; expected 0 to {2**32 - 1}")
+
+    def _require_consistency(self) -> None:
         _require(
             self.resize_size >= self.image_size,
             f"resize_size {self.resize_size} is below image_size {self.image_size}; crops are taken from the former",
@@ -161,19 +176,15 @@ class TrainConfig:
             not numbers or (self.device is None and self.processes in (1, len(numbers))),
             f"devices {self.devices} beside device {self.device} and processes {self.processes}; give one of them",
         )
-        for name, most in _AT_MOST.items():
-            value = getattr(self, name)
-            _require(value is None or value <= most, f"{name} {value}; expected at most {most:,}")
-        _require(0 <= self.seed < 2**32, f"seed {self.seed}; expected 0 to {2**32 - 1}")
 
     @property
     def gpus(self) -> tuple[int, ...]:
-        """The GPUs that were named."""
+        """Numbers of the GPUs to train on; empty if they are not chosen."""
         return () if self.devices is None else tuple(int(number) for number in self.devices.split(","))
 
     @property
     def process_count(self) -> int:
-        """Processes that train."""
+        """Number of processes to train with."""
         return len(self.gpus) or self.processes
 
 
@@ -182,25 +193,24 @@ class EvaluateConfig:
     """Settings of `tscam evaluate`.
 
     Attributes:
-        data: folder of the data set.
-        out: folder of the result, new.
-        dataset: reader of the data set; looked at when not given.
-        split: part of the data set; its test split when not given.
-        method: reads the maps by another method than the model's own: `cam`, `attention`, …
+        data: folder of the dataset.
+        out: folder of the result; it must be new or empty.
+        dataset: name of the dataset reader; detected from the folder by default.
+        split: part of the dataset to score; the test split by default.
+        method: method to read the maps by, if not the model's own: `cam`, `attention`, …
         method_args: options of the method, as JSON: '{"relu": true}'.
-        maps: folder of saved localization maps (.npy) that are scored in place of a model's.
-        protocol: those that the numbers are made under, all from one pass: ts-cam, max-box-acc, max-box-acc-v2, pxap,
-            realistic.
+        maps: folder of saved localization maps (.npy) to score in place of a model's.
+        protocol: protocols to score under, all in one pass: ts-cam, max-box-acc, max-box-acc-v2, pxap, realistic.
         threshold: fraction of the map's maximum above which is object, or how it is chosen: `model` (its own), `val` or
             `pseudo` (best on held-out pictures, with true or pseudo boxes), `otsu` or `percentile:80` (of each map),
-            `oracle` (best on the scored pictures); each protocol's own way when not given.
-        allow_missing: pictures without map or box count as wrong; else they are refused.
+            `oracle` (best on the scored pictures); each protocol's own choice by default.
+        allow_missing: count pictures without a map or box as wrong; by default they are refused.
         save_maps: write the maps and the metadata that wsolevaluation reads.
-        batch_size: pictures at once.
-        precision: of the matrix products.
-        device: as PyTorch names it; the GPU where there is one.
-        workers: threads that read pictures, and processes that judge many.
-        overwrite: replace what is in `out`.
+        batch_size: pictures that are computed together.
+        precision: precision of the matrix products.
+        device: device by PyTorch's name; a GPU by default, if there is one.
+        workers: threads that read pictures, and processes that judge many of them.
+        overwrite: replace the content of `out`.
     """
 
     data: Path
@@ -233,18 +243,18 @@ class LocalizeConfig:
     """Settings of `tscam localize`.
 
     Attributes:
-        out: folder of the result, new.
-        top_k: objects a picture: its most likely classes.
-        threshold: fraction of the map's maximum above which is object; the model's own when not given.
-        method: reads the maps by another method than the model's own.
+        out: folder of the result; it must be new or empty.
+        top_k: objects a picture, one for each of its most likely classes.
+        threshold: fraction of the map's maximum above which is object; the model's own by default.
+        method: method to read the maps by, if not the model's own.
         method_args: options of the method, as JSON: '{"relu": true}'.
         to: annotation formats to write beside `localizations.jsonl`.
-        draw: also draw every picture with its maps and boxes.
-        batch_size: pictures at once.
-        precision: of the matrix products.
-        device: as PyTorch names it; the GPU where there is one.
+        draw: draw every picture with its maps and boxes.
+        batch_size: pictures that are computed together.
+        precision: precision of the matrix products.
+        device: device by PyTorch's name; a GPU by default, if there is one.
         workers: threads that read pictures.
-        overwrite: replace what is in `out`.
+        overwrite: replace the content of `out`.
     """
 
     out: Path
@@ -272,12 +282,12 @@ class ExplainConfig:
     """Settings of `tscam explain`.
 
     Attributes:
-        out: folder of the result, new.
-        label: the class that is explained, by name; the most likely one when not given.
-        methods: those that are compared, by name; all that can read the model when not given.
-        threshold: fraction of the map's maximum above which is object; the model's own when not given.
-        device: as PyTorch names it; the GPU where there is one.
-        overwrite: replace what is in `out`.
+        out: folder of the result; it must be new or empty.
+        label: name of the class to explain; the most likely one by default.
+        methods: names of the methods to compare; by default all that can read the model.
+        threshold: fraction of the map's maximum above which is object; the model's own by default.
+        device: device by PyTorch's name; a GPU by default, if there is one.
+        overwrite: replace the content of `out`.
     """
 
     out: Path
@@ -298,10 +308,10 @@ def _require_threshold(threshold: float | None) -> None:
         require_threshold(threshold)
 
 
-def _is_whole(value: object) -> bool:
+def _is_integer(value: object) -> bool:
     return isinstance(value, float) and value.is_integer()
 
 
-def _require(holds: bool, otherwise: str) -> None:
-    if not holds:
-        raise ConfigError(otherwise)
+def _require(is_allowed: bool, message: str) -> None:
+    if not is_allowed:
+        raise ConfigError(message)

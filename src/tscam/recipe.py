@@ -1,4 +1,4 @@
-"""Recipes: YAML files of `TrainConfig` fields; those the package brings are found by name. Imports no torch."""
+"""Recipes: YAML files of `TrainConfig` fields; the recipes of the package are found by name. Imports no PyTorch."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -14,7 +14,7 @@ from tscam.errors import ConfigError, did_you_mean, one_line
 
 @cache
 def list_recipes() -> tuple[str, ...]:
-    """The names of the recipes that the package brings, such as `cub/deit-small`."""
+    """The names of the package's recipes, such as `cub/deit-small`."""
     folder = files("tscam") / "recipes"
     return tuple(
         sorted(f"{group.name}/{file.name.removesuffix('.yaml')}" for group in folder.iterdir() if group.is_dir()
@@ -23,10 +23,10 @@ def list_recipes() -> tuple[str, ...]:
 
 
 def read_recipe(recipe: str) -> dict[str, object]:
-    """The settings of a recipe: one of the package's, by name, or a YAML file of one's own.
+    """The settings of a recipe: one of the package's, by name, or a YAML file.
 
     Raises:
-        ConfigError: no such recipe, not YAML, or a key or value that `TrainConfig` does not know.
+        ConfigError: no such recipe, not YAML, or a key or value that `TrainConfig` does not have.
     """
     if recipe in list_recipes():
         text = (files("tscam") / "recipes" / f"{recipe}.yaml").read_text(encoding="utf-8")
@@ -35,7 +35,7 @@ def read_recipe(recipe: str) -> dict[str, object]:
     else:
         hint = did_you_mean(recipe, list_recipes()) or ";"
         raise ConfigError(f"no recipe {recipe!r}{hint} give a YAML file or one of {', '.join(list_recipes())}")
-    import yaml  # here, so that `--help` does not wait for it
+    import yaml  # Here, so that `--help` does not wait for it.
 
     try:
         settings = yaml.safe_load(text)
@@ -47,15 +47,15 @@ def read_recipe(recipe: str) -> dict[str, object]:
 
 
 def train_config(recipe: str, **changes: object) -> TrainConfig:
-    """The settings of a recipe with the given changes; `data` and `out` among them unless the recipe has them.
+    """The settings of a recipe with changes; they include `data` and `out` unless the recipe does.
 
     Raises:
-        ConfigError: as `read_recipe`; a setting that neither gives, or one with a value that is not allowed.
+        ConfigError: as `read_recipe`; a setting that neither has, or a value that is not allowed.
     """
     settings = read_recipe(recipe) | {key: _setting(key, value, source="train") for key, value in changes.items()}
-    lacking = {"data", "out"} - settings.keys()
-    if lacking:
-        raise ConfigError(f"{recipe}: lacks {', '.join(sorted(lacking))}; give them in the recipe or beside it")
+    missing = {"data", "out"} - settings.keys()
+    if missing:
+        raise ConfigError(f"{recipe}: lacks {', '.join(sorted(missing))}; give them in the recipe or beside it")
     return TrainConfig(**settings)  # type: ignore[arg-type]  # each was converted to its field's type
 
 
@@ -75,31 +75,36 @@ def to_plain(config: TrainConfig) -> dict[str, object]:
 
 
 def _setting(key: str, value: object, *, source: str) -> object:
-    kinds = get_type_hints(TrainConfig)
-    if key not in kinds:
-        hint = did_you_mean(key, kinds) or ";"
-        raise ConfigError(f"{source}: no setting {key!r}{hint} there are {', '.join(kinds)}")
+    """The value of a setting in the type of its field.
+
+    Raises:
+        ConfigError: no such setting, or a value of another type; names the source.
+    """
+    types = get_type_hints(TrainConfig)
+    if key not in types:
+        hint = did_you_mean(key, types) or ";"
+        raise ConfigError(f"{source}: no setting {key!r}{hint} there are {', '.join(types)}")
     try:
-        return _converted(value, kinds[key])
+        return _converted(value, types[key])
     except (TypeError, ValueError):
-        raise ConfigError(f"{source}: {key} is {value!r}; expected {_kind_name(kinds[key])}") from None
+        raise ConfigError(f"{source}: {key} is {value!r}; expected {_type_name(types[key])}") from None
 
 
-def _kind_name(kind: Any) -> str:
-    if get_origin(kind) is Literal:
-        return " or ".join(get_args(kind))
-    if get_origin(kind) is tuple:
-        return f"a list: [{_kind_name(get_args(kind)[0])}, …]"
-    if type(None) in get_args(kind):
-        return " or ".join(_kind_name(part) for part in get_args(kind) if part is not NoneType) + ", or null"
-    if get_origin(kind) is Mapping:
+def _type_name(type_: Any) -> str:
+    if get_origin(type_) is Literal:
+        return " or ".join(get_args(type_))
+    if get_origin(type_) is tuple:
+        return f"a list: [{_type_name(get_args(type_)[0])}, …]"
+    if type(None) in get_args(type_):
+        return " or ".join(_type_name(part) for part in get_args(type_) if part is not NoneType) + ", or null"
+    if get_origin(type_) is Mapping:
         return "a mapping: {name: value, …}"
-    return kind.__name__ if isinstance(kind, type) else str(kind)
+    return type_.__name__ if isinstance(type_, type) else str(type_)
 
 
-def _converted(value: object, kind: Any) -> object:
-    """A YAML value as the type of its field; ValueError or TypeError where it is of another."""
-    origin, parts = get_origin(kind), get_args(kind)
+def _converted(value: object, type_: Any) -> object:
+    """A YAML value in the type of its field; raises ValueError or TypeError for a value of another type."""
+    origin, parts = get_origin(type_), get_args(type_)
     if origin is Union or origin is UnionType:
         return None if value is None else _converted(value, next(part for part in parts if part is not NoneType))
     if origin is tuple and isinstance(value, list | tuple):
@@ -108,10 +113,10 @@ def _converted(value: object, kind: Any) -> object:
         return dict(value)
     if origin is Literal and value in parts:
         return value
-    if kind is Path and isinstance(value, str | Path) and str(value).strip():
+    if type_ is Path and isinstance(value, str | Path) and str(value).strip():
         return Path(value)
-    if kind is float and isinstance(value, int | float | str) and not isinstance(value, bool):
+    if type_ is float and isinstance(value, int | float | str) and not isinstance(value, bool):
         return float(value)  # YAML reads 5e-5, which has no point, as text
-    if type(value) is kind:
+    if type(value) is type_:
         return value
     raise TypeError

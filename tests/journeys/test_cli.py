@@ -216,7 +216,7 @@ def test_the_check_names_what_is_broken_and_fails(tmp_path: Path, tscam: Call) -
     answer = tscam("check", tmp_path)
     assert answer.code == 2
     assert "train/dog/dog_0_2.png" in answer.out
-    assert answer.err.splitlines()[-1] == f"tscam: {tmp_path}: not usable as it is; mend what is listed above"
+    assert answer.err.splitlines()[-1] == f"tscam: {tmp_path}: not usable as it is; fix the problems listed above"
 
 
 def test_names_are_listed_a_line_each(tscam: Call) -> None:
@@ -269,8 +269,8 @@ def test_a_run_is_published_and_serves_every_verb_from_the_hub(
 def test_backbones_are_listed_without_importing_what_builds_them() -> None:
     script = """
 import sys
-from tscam.verbs.list import lines_of
-print(len(lines_of("backbones", pattern="deit_tiny_patch16_224")), "timm" in sys.modules)
+from tscam.verbs.list import describe_names
+print(len(describe_names("backbones", pattern="deit_tiny_patch16_224")), "timm" in sys.modules)
 """
     assert run_python("-c", script).out == "1 False\n"
 

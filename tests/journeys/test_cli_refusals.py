@@ -62,7 +62,7 @@ MISTAKES: dict[str, tuple[Callable[[Place], list[str | Path]], str]] = {
     ),
     "a pattern that fits nothing": (
         lambda _: ["list", "backbones", "swinn*"],
-        "no backbones fit 'swinn*'; a pattern is as of a shell, such as 'deit*'",
+        "no backbones match 'swinn*'; give a shell pattern, such as 'deit*'",
     ),
     "an unknown class to explain": (
         lambda at: at.explain("--label", "dgo"),

@@ -1,11 +1,11 @@
-"""Progress fits the terminal it is shown on, and calls scores what they are."""
+"""The progress bar fits its terminal, and scores of an oracle are called so."""
 
 import io
 
 import pytest
 from rich.console import Console
 
-from tscam.cli.terminal import _bar, _epoch, _place
+from tscam.cli.terminal import _bar, _describe_bar, _describe_epoch
 from tscam.training.run.progress import EpochRow, Progress
 
 ROW = EpochRow(
@@ -13,7 +13,7 @@ ROW = EpochRow(
 )
 
 
-def at(*, selection: str = "last epoch", row: EpochRow | None = None) -> Progress:
+def progress(*, selection: str = "last epoch", row: EpochRow | None = None) -> Progress:
     return Progress(
         epoch=100, epochs=300, step=40, steps=5005, loss=12.3456, learning_rate=1.25e-5, selection=selection,
         images_per_second=1234.5, seconds_left=360_000.0, waiting=0.0, best=ROW, row=row,
@@ -21,21 +21,21 @@ def at(*, selection: str = "last epoch", row: EpochRow | None = None) -> Progres
 
 
 @pytest.mark.parametrize("columns", [80, 120, 160])
-def test_the_bar_of_a_long_training_is_one_line_with_all_that_it_has_to_say(columns: int) -> None:
+def test_the_bar_of_a_long_training_fits_into_one_line(columns: int) -> None:
     shown = io.StringIO()
     bar = _bar()
-    bar.add_task(_place(at()), total=1_501_500, completed=495_535)
+    bar.add_task(_describe_bar(progress()), total=1_501_500, completed=495_535)
     Console(file=shown, width=columns).print(bar.get_renderable())
     (line,) = shown.getvalue().splitlines()
     assert line.startswith("epoch 100/300 loss 12.3456 1234.5 images/s ")
     assert " 495535/1501500 " in line
     assert "━━━" in line
-    assert line.rstrip().endswith("-:--:--")  # The time left, before there are two steps to tell it by.
+    assert line.rstrip().endswith("-:--:--")  # The time left, which needs two steps.
     assert len(line) <= columns
 
 
-def test_an_epochs_scores_on_the_split_that_it_is_chosen_on_are_called_an_oracles() -> None:
+def test_scores_on_the_test_split_that_chooses_the_epoch_are_called_oracle() -> None:
     scores = "top-1 cls 81.2 % top-1 loc 60.0 % GT-known loc 75.5 % (best so far)"
-    oracle = at(selection="oracle (epoch of best gt_known_loc on split 'test')", row=ROW)
-    assert _epoch(oracle) == f"epoch 100/300 done: loss 12.3456 test (oracle): {scores}"
-    assert _epoch(at(row=ROW)) == f"epoch 100/300 done: loss 12.3456 test: {scores}"
+    oracle = progress(selection="oracle (epoch of best gt_known_loc on split 'test')", row=ROW)
+    assert _describe_epoch(oracle) == f"epoch 100/300 done: loss 12.3456 test (oracle): {scores}"
+    assert _describe_epoch(progress(row=ROW)) == f"epoch 100/300 done: loss 12.3456 test: {scores}"

@@ -1,4 +1,7 @@
-"""The command line: parse, call, print. A verb is a function; what it does lives elsewhere and is imported when run."""
+"""The commands of `tscam`: each parses its flags, calls a verb and prints the result.
+
+A verb is imported when its command runs, so that `--help` waits for nothing.
+"""
 
 import os
 import sys
@@ -7,7 +10,7 @@ from typing import Annotated, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
-from tscam.cli.flags import Flags, RecipeFlags, fill_from_recipe, refuse_what_would_be_guessed
+from tscam.cli.flags import Flags, RecipeFlags, fill_from_recipe, refuse_ambiguous_values
 from tscam.config import EvaluateConfig, ExplainConfig, LocalizeConfig, TrainConfig
 from tscam.errors import StoppedError, TscamError
 from tscam.recipe import to_yaml
@@ -26,19 +29,19 @@ app = App(
     help_epilogue="Any verb takes --debug, which shows the traceback of an error.",
     help_format="plaintext",  # rich's markdown alone takes a quarter of a second to import
     version=_version,
-    config=(refuse_what_would_be_guessed, fill_from_recipe),
+    config=(refuse_ambiguous_values, fill_from_recipe),
     default_parameter=Parameter(consume_multiple=True),  # --protocol ts-cam pxap
 )
 
 
 @app.command
 def demo(*, out: Path | None = None) -> None:
-    """Draw a few pictures, train a tiny model on their class labels, evaluate, localize: the main job in a minute.
+    """Draw pictures, train a tiny model on their class labels, evaluate it and localize: the main job in a minute.
 
     Parameters
     ----------
     out
-        Folder of the result, new; `tscam-demo` or the next free name when not given.
+        Folder of the result; it must be new or empty. By default `tscam-demo`, or the next free name.
     """
     from tscam.cli.terminal import training
     from tscam.verbs.demo import run_demo
@@ -51,23 +54,23 @@ def demo(*, out: Path | None = None) -> None:
 
 @app.command
 def check(data: Path, /, *, dataset: str | None = None) -> None:
-    """Is this data set whole? Counts, unreadable and missing files by name, boxes outside, files in two splits.
+    """Check a dataset: counts, unreadable and missing files by name, boxes outside pictures, files in two splits.
 
     Parameters
     ----------
     data
-        Folder of the data set.
+        Folder of the dataset.
     dataset
-        Its reader; looked at when not given.
+        Name of the dataset reader; detected from the folder by default.
     """
     from tscam.cli.terminal import counting
-    from tscam.datasets import check_dataset
+    from tscam.verbs.check import check
 
     with counting("pictures") as on_progress:
-        found = check_dataset(data, name=dataset, on_progress=on_progress)
-    print(found.describe())
-    if not found.usable:
-        raise TscamError(f"{data}: not usable as it is; mend what is listed above")
+        checked = check(data, dataset=dataset, on_progress=on_progress)
+    print(checked.describe())
+    if not checked.usable:
+        raise TscamError(f"{data}: not usable as it is; fix the problems listed above")
 
 
 @app.command
@@ -78,14 +81,14 @@ def train(
     config: Annotated[TrainConfig, RecipeFlags],
     print_config: bool = False,
 ) -> None:
-    """Train from image-level labels alone. Ctrl-C stops after the step and keeps the state; `resume` goes on.
+    """Train from image-level labels alone. Ctrl-C stops after the step and saves the state; `resume` continues.
 
     Parameters
     ----------
     recipe
-        One of `tscam list recipes`, or a YAML file; flags go before what it says.
+        One of `tscam list recipes`, or a YAML file; flags override its settings.
     print_config
-        Print all settings, which are a recipe, and do nothing.
+        Print all settings as a recipe, and do nothing else.
     """
     if print_config:
         print(to_yaml(config), end="")
@@ -95,33 +98,33 @@ def train(
 
     with training() as (on_progress, on_note):
         run = train(config, on_progress=on_progress, on_note=on_note)
-    _end_training(run)
+    _print_run(run)
 
 
 @app.command
 def resume(run: Path, /) -> None:
-    """Go on with a run that was stopped or killed, from its last saved state.
+    """Resume a run that was stopped or killed, from its last saved state.
 
     Parameters
     ----------
     run
-        Folder of the run: what `--out` was.
+        Folder of the run: the `--out` of `train`.
     """
     from tscam.cli.terminal import training
     from tscam.verbs.train import resume
 
     with training() as (on_progress, on_note):
-        done = resume(run, on_progress=on_progress, on_note=on_note)
-    _end_training(done)
+        folder = resume(run, on_progress=on_progress, on_note=on_note)
+    _print_run(folder)
 
 
-def _speaks() -> bool:
-    """Of several processes under torchrun the first one speaks."""
+def _prints() -> bool:
+    """True for the process that prints the result, the first one under torchrun."""
     return os.environ.get("RANK", "0") == "0"
 
 
-def _end_training(run: Path) -> None:
-    if _speaks():
+def _print_run(run: Path) -> None:
+    if _prints():
         from tscam.training.run.run_results import describe_run
 
         print(describe_run(run))
@@ -130,36 +133,36 @@ def _end_training(run: Path) -> None:
 
 @app.command
 def evaluate(model: str | None = None, /, *, config: Annotated[EvaluateConfig, Flags]) -> None:
-    """Score a model, or saved maps, on a data set with boxes or masks, under one protocol or several.
+    """Score a model, or saved maps, on a dataset with boxes or masks, under one or more protocols.
 
     Parameters
     ----------
     model
-        A model folder, a run folder (its best weights), the authors' .pth file, or hf-hub:user/name[@revision]; none
-        with --maps.
+        A model folder, a run folder (its best weights), the authors' .pth file, or hf-hub:user/name[@revision]; left
+        out with --maps.
     """
     from tscam.cli.terminal import counting
     from tscam.verbs.evaluate import evaluate
 
     with counting("evaluating") as on_progress:
-        found = evaluate(model, config, on_progress=on_progress)
-    if _speaks():
-        print(found.describe())
-        print(found.out)
+        evaluation = evaluate(model, config, on_progress=on_progress)
+    if _prints():
+        print(evaluation.describe())
+        print(evaluation.out)
 
 
 @app.command
 def compare(first: Path, second: Path, /, *, out: Path | None = None) -> None:
-    """Two evaluations of the same pictures: differences with intervals, and exact paired tests.
+    """Compare two evaluations of the same pictures: differences with intervals, and exact paired tests.
 
     Parameters
     ----------
     first
-        A folder that `evaluate` has written, or a run, whose test is taken.
+        A result folder of `evaluate`, or a run folder, whose test is compared.
     second
-        Another one; differences are the second less the first.
+        Another one; differences are the second minus the first.
     out
-        A JSON file for the result.
+        A JSON file to write the result to.
     """
     from tscam.verbs.compare import compare
 
@@ -170,7 +173,7 @@ def compare(first: Path, second: Path, /, *, out: Path | None = None) -> None:
 
 @app.command
 def localize(pictures: list[Path], /, *, model: str, config: Annotated[LocalizeConfig, Flags]) -> None:
-    """Find the objects of pictures.
+    """Find objects in pictures.
 
     Parameters
     ----------
@@ -196,7 +199,7 @@ def explain(picture: Path, /, *, model: str, config: Annotated[ExplainConfig, Fl
     Parameters
     ----------
     picture
-        The picture's file.
+        The picture file.
     model
         A model folder, a run folder (its best weights), the authors' .pth file, or hf-hub:user/name[@revision].
     """
@@ -219,11 +222,11 @@ def convert_weights(model: str, /, *, out: Path, labels: Path | None = None, ove
     model
         The authors' .pth file.
     out
-        Folder of the model, new.
+        Folder of the model; it must be new or empty.
     labels
-        Text file with the name of each class, a line a class.
+        Text file with one class name a line; by default the classes are numbers from 0.
     overwrite
-        Replace what is in `out`.
+        Replace the content of `out`.
     """
     from tscam.verbs.publish import convert_weights
 
@@ -239,11 +242,11 @@ def push(model: str, repo: str, /, *, private: bool = False, license: str | None
     model
         A model folder, or a run folder (its best weights).
     repo
-        user/name; made where it is not there yet.
+        user/name; created if it does not exist.
     private
-        Only for whom its owner lets in.
+        Make the repository private.
     license
-        Of the model, as the hub calls it: apache-2.0, cc-by-nc-4.0 …; what its card says when not given.
+        License of the model by the hub's name: apache-2.0, cc-by-nc-4.0 …; by default the one in its card.
     """
     from tscam.verbs.publish import push_to_hub
 
@@ -262,24 +265,24 @@ def benchmark(
     precision: Precision = "fp32",
     threads: int | None = None,
 ) -> None:
-    """Images/s and peak memory of classifier, logits + maps, and boxes, as ratios in one run.
+    """Measure speed and peak memory of localization beside plain classification, in one run.
 
     Parameters
     ----------
     model
-        A backbone's name, or a model as for `evaluate`.
+        Name of a backbone, or a model as in `evaluate`.
     batch_size
-        Pictures at once.
+        Pictures that are computed together.
     image_size
         Side of the view in pixels, for a backbone.
     num_classes
-        For a backbone.
+        Number of classes, for a backbone.
     device
-        As PyTorch names it; the GPU where there is one.
+        Device by PyTorch's name; a GPU by default, if there is one.
     precision
-        Of the matrix products.
+        Precision of the matrix products.
     threads
-        Of the processor; all when not given.
+        CPU threads; all by default.
     """
     from tscam.verbs.benchmark import benchmark
 
@@ -293,25 +296,25 @@ def benchmark(
 
 @app.command(name="list")
 def list_names(kind: Literal["methods", "backbones", "datasets", "recipes", "formats"], pattern: str = "*", /) -> None:
-    """The names that other verbs take.
+    """List the names that other commands take.
 
     Parameters
     ----------
     kind
-        Which names.
+        The kind of names.
     pattern
-        Only those that fit, such as `'deit*'`.
+        Shell pattern that the names must match, such as `'deit*'`.
     """
-    from tscam.verbs.list import lines_of
+    from tscam.verbs.list import describe_names
 
-    lines = lines_of(kind, pattern=pattern)
+    lines = describe_names(kind, pattern=pattern)
     if not lines:
-        raise TscamError(f"no {kind} fit {pattern!r}; a pattern is as of a shell, such as 'deit*'")
+        raise TscamError(f"no {kind} match {pattern!r}; give a shell pattern, such as 'deit*'")
     print("\n".join(lines))
 
 
 def main() -> None:
-    """Runs the command line. A user's mistake is one line and exit code 2."""
+    """Run the command line. A user's mistake is printed as one line, with exit code 2."""
     arguments = sys.argv[1:]
     debug = "--debug" in arguments
     try:
@@ -319,9 +322,9 @@ def main() -> None:
     except (TscamError, CycloptsError) as fault:
         if debug:
             sys.excepthook(type(fault), fault, fault.__traceback__)
-        # A path may have line breaks; cyclopts has some of its own.
-        said = "\\n".join(str(fault).splitlines()) if isinstance(fault, TscamError) else str(fault)
-        print(f"tscam: {said}".strip(), file=sys.stderr)
+        # A path may contain line breaks; messages of cyclopts contain some on purpose.
+        message = "\\n".join(str(fault).splitlines()) if isinstance(fault, TscamError) else str(fault)
+        print(f"tscam: {message}".strip(), file=sys.stderr)
         sys.exit(128 + fault.signal if isinstance(fault, StoppedError) else 2)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -1,4 +1,4 @@
-"""Progress as a person sees it: bars on a terminal, plain lines otherwise. Used by the command line alone."""
+"""Progress for people: bars on a terminal, plain lines otherwise. Used by the command line alone."""
 
 import sys
 import time
@@ -15,49 +15,57 @@ if TYPE_CHECKING:
     from tscam.training.run.progress import EpochRow
     from tscam.training.run.progress import Progress as TrainingProgress
 
-_LINE_EVERY_S = 10.0  # between plain lines
+_SECONDS_BETWEEN_LINES = 10.0
 
 
 @contextmanager
-def counting(what: str) -> Generator[Callable[[int, int], None]]:
-    """A bar or lines for work that is done in a known number of pieces: gives what takes `(done, of)`."""
+def counting(work: str) -> Generator[Callable[[int, int], None]]:
+    """Show progress of work with a known number of pieces; yields the listener, called with `(done, count)`.
+
+    Args:
+        work: name of the work, such as `evaluating`.
+    """
     if not sys.stderr.isatty():
-        yield _Lines(what)
+        yield _Lines(work)
         return
     with _bar() as bar:
-        task = bar.add_task(what, total=None)
+        task = bar.add_task(work, total=None)
 
-        def show(done: int, of: int) -> None:
-            bar.update(task, completed=done, total=of)
+        def show(done: int, count: int) -> None:
+            bar.update(task, completed=done, total=count)
 
         yield show
 
 
 @contextmanager
 def training() -> Generator[tuple[Callable[["TrainingProgress"], None], Callable[[str], None]]]:
-    """A bar or lines for `train`, a line that stays for each epoch, and one for each note: two listeners."""
+    """Show progress of training, with a line for each epoch and each note; yields the two listeners of `train`."""
     if not sys.stderr.isatty():
         lines = _Lines("")
 
-        def tell(at: "TrainingProgress") -> None:
-            lines.say(_epoch(at) if at.row else _step(at), at.row is not None or at.step == 1)
+        def print_progress(progress: "TrainingProgress") -> None:
+            is_first = progress.step == 1
+            text = _describe_epoch(progress) if progress.row else _describe_step(progress)
+            lines.print(text, always=progress.row is not None or is_first)
 
-        yield tell, lambda note: lines.say(note, True)
+        yield print_progress, lambda note: lines.print(note, always=True)
         return
     with _bar() as bar:
         task = bar.add_task("training", total=None)
 
-        def show(at: "TrainingProgress") -> None:
-            if at.row:
-                bar.console.print(_epoch(at), highlight=False)
-            done = (at.epoch - 1) * at.steps + at.step
-            bar.update(task, completed=done, total=at.epochs * at.steps, description=_place(at))
+        def show(progress: "TrainingProgress") -> None:
+            if progress.row:
+                bar.console.print(_describe_epoch(progress), highlight=False)
+            done = (progress.epoch - 1) * progress.steps + progress.step
+            bar.update(
+                task, completed=done, total=progress.epochs * progress.steps, description=_describe_bar(progress)
+            )
 
         yield show, lambda note: bar.console.print(note, highlight=False)
 
 
 def _bar() -> Progress:
-    """The bar itself gives way where the terminal is narrow, nothing else."""
+    """A progress bar of which only the bar itself shrinks on a narrow terminal."""
     bar = BarColumn(None, table_column=Column(ratio=1))
     columns = (TextColumn("{task.description}"), bar, MofNCompleteColumn(), TimeRemainingColumn())
     return Progress(*columns, console=Console(stderr=True), expand=True)
@@ -66,40 +74,44 @@ def _bar() -> Progress:
 class _Lines:
     """A line every few seconds, and one at the end."""
 
-    def __init__(self, what: str) -> None:
-        self._what = what
-        self._last = time.monotonic()
+    def __init__(self, work: str) -> None:
+        self._work = work
+        self._printed = time.monotonic()
 
-    def __call__(self, done: int, of: int) -> None:
-        self.say(f"{self._what} {done}/{of}", done == of)
+    def __call__(self, done: int, count: int) -> None:
+        self.print(f"{self._work} {done}/{count}", always=done == count)
 
-    def say(self, text: str, now: bool) -> None:
-        if now or time.monotonic() - self._last >= _LINE_EVERY_S:
-            self._last = time.monotonic()
+    def print(self, text: str, *, always: bool) -> None:
+        if always or time.monotonic() - self._printed >= _SECONDS_BETWEEN_LINES:
+            self._printed = time.monotonic()
             print(text, file=sys.stderr, flush=True)
 
 
-def _place(at: "TrainingProgress") -> str:
-    """What stands beside a bar, which shows steps and time left: short, so that all of it fits into 80 columns."""
-    return f"epoch {at.epoch}/{at.epochs} loss {at.loss:.4f} {at.images_per_second:.1f} images/s"
+def _describe_bar(progress: "TrainingProgress") -> str:
+    """The text beside a bar, which shows steps and time left: short, so that all fits into 80 columns."""
+    loss, speed = f"loss {progress.loss:.4f}", f"{progress.images_per_second:.1f} images/s"
+    return f"epoch {progress.epoch}/{progress.epochs} {loss} {speed}"
 
 
-def _step(at: "TrainingProgress") -> str:
-    left = timedelta(seconds=round(at.seconds_left))
-    best = f", best {_scores(at.best)} in epoch {at.best.epoch}" if at.best and _scores(at.best) else ""
+def _describe_step(progress: "TrainingProgress") -> str:
+    left = timedelta(seconds=round(progress.seconds_left))
+    best = progress.best
+    best_so_far = f", best {_scores(best)} in epoch {best.epoch}" if best and _scores(best) else ""
     return (
-        f"epoch {at.epoch}/{at.epochs} step {at.step}/{at.steps} loss {at.loss:.4f} rate {at.learning_rate:.2g} "
-        f"{at.images_per_second:.1f} images/s, {left} left{best}"
+        f"epoch {progress.epoch}/{progress.epochs} step {progress.step}/{progress.steps} loss {progress.loss:.4f} "
+        f"rate {progress.learning_rate:.2g} {progress.images_per_second:.1f} images/s, {left} left{best_so_far}"
     )
 
 
-def _epoch(at: "TrainingProgress") -> str:
-    assert at.row is not None
-    scores = _scores(at.row)
-    how = " (oracle)" if "oracle" in at.selection else ""
-    on = f"{at.row.split}{how}: {scores}" if scores else ""
-    best = "(best so far)" if at.is_best and scores else ""
-    return " ".join(filter(None, [f"epoch {at.epoch}/{at.epochs} done: loss {at.loss:.4f}", on, best]))
+def _describe_epoch(progress: "TrainingProgress") -> str:
+    assert progress.row is not None
+    scores = _scores(progress.row)
+    oracle = " (oracle)" if "oracle" in progress.selection else ""
+    parts = [f"epoch {progress.epoch}/{progress.epochs} done: loss {progress.loss:.4f}"]
+    if scores:
+        parts.append(f"{progress.row.split}{oracle}: {scores}")
+        parts += ["(best so far)"] if progress.is_best else []
+    return " ".join(parts)
 
 
 def _scores(row: "EpochRow") -> str:

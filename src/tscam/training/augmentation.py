@@ -1,4 +1,4 @@
-"""Picture → training view: resize, random crop, random flip. What is drawn depends on the given generator alone."""
+"""Picture → training view: resize, random crop, random flip. Random numbers come from the caller's generator alone."""
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ def training_view(
 
     Args:
         size_hw: height and width of the view, in pixels.
-        rand_augment: magnitude of two random operations on colours and shape after that, 1 to 30; None does none.
+        rand_augment: magnitude, 1 to 30, of two random operations on colours and shape that follow; None does none.
 
     Source:
         The released TS-CAM code: resize to 256×256, random crop of 224, horizontal flip. RandAugment: Cubuk et al.,
@@ -39,6 +39,6 @@ def training_view(
 
 
 def _rand_augmented(view: UInt8[np.ndarray, "H W 3"], magnitude: int, *, seed: int) -> UInt8[np.ndarray, "H W 3"]:
-    with torch.random.fork_rng(devices=[]):  # torchvision draws from PyTorch's generator, which is put back as it was
+    with torch.random.fork_rng(devices=[]):  # torchvision draws from PyTorch's generator, which is restored
         torch.default_generator.manual_seed(seed)
         return np.asarray(RandAugment(num_ops=2, magnitude=magnitude)(Image.fromarray(view)))

@@ -1,9 +1,8 @@
-"""How fast a model localizes beside its bare classifier, in one run: times, their ratio, and peak memory."""
+"""The verb `benchmark`: speed and peak memory of localization beside plain classification, in one run."""
 
 import re
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 import timm
 import torch
 from jaxtyping import Float
+from torch import nn
 
 from tscam.backbones import list_backbones
 from tscam.boxes import find_boxes
@@ -20,19 +20,21 @@ from tscam.checkpoints.hub import is_on_hub
 from tscam.checkpoints.loader import load_model
 from tscam.errors import ConfigError
 from tscam.geometry import View
-from tscam.model import LocalizationModel, create_model
+from tscam.model import LocalizationModel, ModelSpec, create_model
+from tscam.predictors.pytorch import autocast
 from tscam.system.processes import find_device
 from tscam.system.resources import Precision
 
-# Of (a) and (b) in turn. The fastest counts, as in Python's timeit: what else the machine does can only add time.
+# Rounds of (a) and (b) in turn. The fastest one counts, as in Python's timeit: other programs can only add time.
 _ROUNDS = 15
+_BOX_ROUNDS = 200
 _TOP_K = 5
-_MAPS = _TOP_K + 1  # of an evaluated picture: the five most likely classes and the label
+_MAPS = _TOP_K + 1  # maps of an evaluated picture: of the five most likely classes and of the label
 
 
 @dataclass(frozen=True, kw_only=True)
 class Timing:
-    """Seconds for a batch (the fastest round), and the most memory in use, MiB (None where it cannot be told)."""
+    """Seconds a batch in the fastest round, and peak memory in MiB, None if the system does not tell."""
 
     seconds: float
     peak_mib: float | None
@@ -40,15 +42,15 @@ class Timing:
 
 @dataclass(frozen=True, kw_only=True)
 class Benchmark:
-    """What was measured.
+    """The result of a benchmark.
 
     Attributes:
         subject: model, view, classes, batch, precision and device.
         batch_size: pictures a batch.
-        classifier: (a) the timm model as it is.
+        classifier: (a) the timm model alone.
         localization: (b) logits and the maps of the five most likely classes.
         ratio: (b) / (a), of the fastest rounds.
-        boxes_ms: (c) milliseconds an image from six maps to boxes in picture pixels, on one thread (fastest of 200).
+        boxes_ms: (c) milliseconds an image from six maps to boxes in picture pixels, on one thread (fastest round).
     """
 
     subject: str
@@ -59,7 +61,7 @@ class Benchmark:
     boxes_ms: float
 
     def describe(self) -> str:
-        """A table for people."""
+        """The result as a table for people."""
         rows = [("(a) timm classifier", self.classifier), (f"(b) logits + {_TOP_K} maps", self.localization)]
         lines = [self.subject]
         for name, timing in rows:
@@ -81,15 +83,15 @@ def benchmark(
     precision: Precision = "fp32",
     threads: int | None = None,
 ) -> Benchmark:
-    """Measures a backbone (random weights) or a stored model.
+    """Measure a backbone with random weights, or a stored model.
 
     Args:
-        model: name of a backbone, or path of a model.
-        batch_size: pictures at once.
-        image_size, num_classes: for a backbone; a stored model has its own.
-        device: as PyTorch names it; None takes the GPU where there is one.
-        precision: of the matrix products.
-        threads: of the processor; None leaves PyTorch's number.
+        model: name of a backbone, or path or hub name of a model.
+        batch_size: pictures that are computed together.
+        image_size, num_classes: view and classes of a backbone; a stored model has its own.
+        device: device by PyTorch's name; None takes the GPU if there is one.
+        precision: precision of the matrix products.
+        threads: CPU threads; None keeps PyTorch's number.
 
     Raises:
         ConfigError: no such backbone or device, or a number below one.
@@ -97,41 +99,51 @@ def benchmark(
     """
     if min(batch_size, image_size, num_classes, 1 if threads is None else threads) < 1:
         raise ConfigError("batch size, image size, classes and threads; expected 1 or more of each")
-    where = find_device(device)
+    torch_device = find_device(device)
     if threads is not None:
         torch.set_num_threads(threads)
-    if model.split(".")[0] in list_backbones() or not (is_on_hub(model) or Path(model).exists()):
-        ours = create_model(model, label_names=num_classes, image_size=image_size)
-    else:
-        ours = load_model(model)
-    spec = ours.spec
+    localizing = _open(model, image_size=image_size, num_classes=num_classes).to(torch_device).eval()
+    spec = localizing.spec
+    classifying = _timm_model(spec).to(torch_device).eval()
     classes, (height, width) = len(spec.label_names), spec.image_hw
-    settings: dict[str, Any] = {"img_size": spec.image_hw, **spec.backbone_args}
-    bare = timm.create_model(spec.backbone, num_classes=classes, **settings)
-    bare, ours = bare.to(where).eval(), ours.to(where).eval()
-    pixels = torch.randn(batch_size, 3, height, width, device=where)
+    pixels = torch.randn(batch_size, 3, height, width, device=torch_device)
 
     def classify() -> None:
-        bare(pixels)
+        classifying(pixels)
 
     def localize() -> None:
-        ours.localize(pixels, top_k=_TOP_K)[2].cpu()
+        localizing.localize(pixels, top_k=_TOP_K)[2].cpu()
 
-    amp = torch.autocast(where.type, dtype=torch.bfloat16) if precision == "bf16" else nullcontext()
-    with torch.inference_mode(), amp:
-        peaks = [peak_mib(run, where) for run in (classify, localize)]
-        pairs = [(_seconds(classify, where), _seconds(localize, where)) for _ in range(_ROUNDS)]
+    with torch.inference_mode(), autocast(torch_device, precision):
+        peaks = [peak_mib(run, torch_device) for run in (classify, localize)]
+        pairs = [(_seconds(classify, torch_device), _seconds(localize, torch_device)) for _ in range(_ROUNDS)]
     seconds_a, seconds_b = map(min, zip(*pairs, strict=True))
-    on = f"{torch.get_num_threads()} threads" if where.type == "cpu" else torch.cuda.get_device_name(where)
+    is_cpu = torch_device.type == "cpu"
+    hardware = f"{torch.get_num_threads()} threads" if is_cpu else torch.cuda.get_device_name(torch_device)
     view = f"{height}×{width}, {classes} classes, batch {batch_size}"
     return Benchmark(
-        subject=f"{spec.backbone}, {view}, {precision}, {where} ({on})",
+        subject=f"{spec.backbone}, {view}, {precision}, {torch_device} ({hardware})",
         batch_size=batch_size,
         classifier=Timing(seconds=seconds_a, peak_mib=peaks[0]),
         localization=Timing(seconds=seconds_b, peak_mib=peaks[1]),
         ratio=seconds_b / seconds_a,
-        boxes_ms=_boxes_ms(_example_maps(ours), size_wh=(width, height), threshold=spec.threshold),
+        boxes_ms=_boxes_ms(_example_maps(localizing), size_wh=(width, height), threshold=spec.threshold),
     )
+
+
+def _open(model: str, *, image_size: int, num_classes: int) -> LocalizationModel:
+    """The stored model, or a new one on the backbone of that name."""
+    is_backbone = model.split(".")[0] in list_backbones()
+    if is_backbone or not (is_on_hub(model) or Path(model).exists()):
+        return create_model(model, label_names=num_classes, image_size=image_size)
+    return load_model(model)
+
+
+def _timm_model(spec: ModelSpec) -> nn.Module:
+    """The classifier of timm on the same backbone."""
+    arguments: dict[str, Any] = {"img_size": spec.image_hw, **spec.backbone_args}
+    model: nn.Module = timm.create_model(spec.backbone, num_classes=len(spec.label_names), **arguments)
+    return model
 
 
 def _seconds(run: Callable[[], None], device: torch.device) -> float:
@@ -148,7 +160,7 @@ def _wait(device: torch.device) -> None:
 
 
 def peak_mib(run: Callable[[], None], device: torch.device) -> float | None:
-    """The most memory in use while `run` runs the second time: of the GPU's allocator, or of the whole process."""
+    """Peak memory of the second run, of the GPU's allocator or the whole process; None if the system does not tell."""
     run()
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
@@ -156,16 +168,16 @@ def peak_mib(run: Callable[[], None], device: torch.device) -> float | None:
         _wait(device)
         return torch.cuda.max_memory_allocated(device) / 2**20
     try:
-        Path("/proc/self/clear_refs").write_text("5")  # Linux: the high-water mark begins anew
+        Path("/proc/self/clear_refs").write_text("5")  # Linux: resets the high-water mark
         run()
-        high = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+        peak = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
     except OSError:
         return None
-    return int(high[1]) / 1024 if high else None
+    return int(peak[1]) / 1024 if peak else None
 
 
 def _example_maps(model: LocalizationModel) -> Float[np.ndarray, "k h w"]:
-    """Maps as a trained model gives them: a few smooth hills on the model's grid."""
+    """Maps like those of a trained model: a few smooth hills on the model's grid."""
     patch_h, patch_w = model.backbone.patch_hw
     grid_h, grid_w = model.spec.image_hw[0] // patch_h, model.spec.image_hw[1] // patch_w
     random = np.random.default_rng(0)
@@ -177,7 +189,7 @@ def _boxes_ms(maps: Float[np.ndarray, "k h w"], *, size_wh: tuple[int, int], thr
     view, threads = View(picture_wh=size_wh, view_wh=size_wh), cv2.getNumThreads()
     cv2.setNumThreads(1)
     times = []
-    for _ in range(200):
+    for _ in range(_BOX_ROUNDS):
         started = time.perf_counter()
         for raw in maps:
             find_boxes(raw, view, threshold=threshold)

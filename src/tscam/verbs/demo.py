@@ -1,4 +1,4 @@
-"""The main job, end to end, on pictures drawn for it: train from class labels, evaluate, localize. No network."""
+"""The verb `demo`: the main job on pictures that are drawn for it: train from class labels, evaluate, localize."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,25 +13,26 @@ from tscam.verbs.localize import localize
 from tscam.verbs.train import train
 from tscam.writing import claim_output
 
-_DRAWN_A_CLASS = 2  # pictures that are shown with maps and boxes
+_LOCALIZED_PER_CLASS = 2
 
 
 @dataclass(frozen=True, kw_only=True)
 class Demo:
-    """What the demo left: a folder, and a summary for people."""
+    """The result of the demo: a folder, and a summary for people."""
 
     out: Path
     summary: str
 
 
 def run_demo(out: Path | None = None, *, on_progress: Callable[[Progress], None] = lambda _: None) -> Demo:
-    """Draws pictures, trains a tiny model from random weights, evaluates it, and localizes some test pictures.
+    """Draw pictures, train a tiny model from random weights, evaluate it, and localize some test pictures.
 
     Args:
-        out: folder of the result, new; None takes `tscam-demo`, or the next free name, in the current folder.
+        out: folder of the result, new or empty; by default `tscam-demo`, or the next free name, in the current folder.
+        on_progress: called after every training step and epoch.
 
     Raises:
-        OutputError: the folder is in use or cannot be written.
+        OutputError: the folder is not empty or cannot be written.
     """
     folder = claim_output(out or _free_name(Path("tscam-demo")), overwrite=False)
     data, run = folder / "pictures", folder / "run"
@@ -39,19 +40,21 @@ def run_demo(out: Path | None = None, *, on_progress: Callable[[Progress], None]
     train(train_config("demo/vit-tiny", data=data, out=run), on_progress=on_progress)
     evaluation = evaluate(run, EvaluateConfig(data=data, out=folder / "evaluation", device="cpu"))
     classes = sorted((data / "test").iterdir())
-    shown = [path for pictures in classes for path in sorted(pictures.iterdir())[:_DRAWN_A_CLASS]]
-    localize(shown, model=run, config=LocalizeConfig(out=folder / "localized", draw=True, to=("coco",), device="cpu"))
+    pictures = [path for each in classes for path in sorted(each.iterdir())[:_LOCALIZED_PER_CLASS]]
+    config = LocalizeConfig(out=folder / "localized", draw=True, to=("coco",), device="cpu")
+    localize(pictures, model=run, config=config)
     summary = (
-        "The pictures are drawn and the model is tiny: this shows the way, not what TS-CAM can do.\n"
+        "The pictures are drawn and the model is tiny: this shows the steps, not the quality of TS-CAM.\n"
         f"{evaluation.describe()}\n"
         f"Pictures with maps and boxes: {folder / 'localized' / 'drawings'}"
     )
     return Demo(out=folder, summary=summary)
 
 
-def _free_name(wanted: Path) -> Path:
-    free, number = wanted, 1
+def _free_name(path: Path) -> Path:
+    """The path, or the first of `path-2`, `path-3` … that does not exist."""
+    free, count = path, 1
     while free.exists():
-        number += 1
-        free = wanted.with_name(f"{wanted.name}-{number}")
+        count += 1
+        free = path.with_name(f"{path.name}-{count}")
     return free

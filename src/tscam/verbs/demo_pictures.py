@@ -1,4 +1,4 @@
-"""Draws the pictures of the demo: beetles on a meadow, a pattern a class, with their boxes."""
+"""Drawn pictures for the demo: beetles on a meadow, one pattern a class, with their boxes."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,12 +10,12 @@ from PIL import Image, ImageDraw, ImageFilter
 from tscam.writing import write_csv
 
 _SIZE_WH = (208, 160)  # in pixels
-_PICTURES = {"train": 60, "test": 15}  # a class
+_PICTURES = {"train": 60, "test": 15}  # of each class
 _SEED = 26
 
 Canvas = Float[np.ndarray, "h w"]
 
-# Along (u) and across (v) the body, from −1 to 1 → where the pattern's second colour is; and the two colours.
+# The mask of a pattern's second colour from coordinates along (u) and across (v) the body, −1 to 1; its two colours.
 _PATTERNS: dict[str, tuple[Callable[[Canvas, Canvas], Bool[np.ndarray, "h w"]], str, str]] = {
     "bee": (lambda u, v: np.sin(14 * u) + 0 * v > 0, "#f2b632", "#2b2118"),
     "ladybird": (lambda u, v: np.hypot((4 * u) % 1.6 - 0.8, (3 * v) % 1.6 - 0.8) < 0.45, "#c8321f", "#1d1514"),
@@ -27,9 +27,10 @@ _PATTERNS: dict[str, tuple[Callable[[Canvas, Canvas], Bool[np.ndarray, "h w"]], 
 
 
 def draw_pictures(root: Path) -> None:
-    """A data set in the layout of a folder a class, with `boxes.csv`, the same at every call.
+    """Write a dataset with a folder for each class and `boxes.csv`; every call draws the same pictures.
 
-    A beetle's pattern covers all of it, so that all of it is evidence of its class. The boxes serve evaluation alone.
+    A beetle's pattern covers its whole body, so that the whole body is evidence of its class. Only evaluation uses the
+    boxes.
     """
     random = np.random.default_rng(_SEED)
     rows: list[tuple[str, float, float, float, float]] = []
@@ -47,10 +48,10 @@ def draw_pictures(root: Path) -> None:
 def draw_beetles(
     names: Sequence[str], random: np.random.Generator
 ) -> tuple[Image.Image, list[tuple[float, float, float, float]]]:
-    """A picture of one beetle, or of several side by side, and the box around each in pixels, half-open."""
-    places = [_place(column, len(names), random) for column in range(len(names))]
+    """A picture of one beetle or of several side by side, and the box around each, in pixels, half-open."""
+    positions = [_position(column, len(names), random) for column in range(len(names))]
     pixels, boxes = _meadow(random), []
-    for name, (u, v, angle) in zip(names, places, strict=True):
+    for name, (u, v, angle) in zip(names, positions, strict=True):
         body, legs = u**2 + v**2 < 1, _legs(u, v)
         pattern, base, mark = _PATTERNS[name]
         colour = np.where(pattern(u, v)[..., None], _rgb(mark), _rgb(base))
@@ -64,13 +65,13 @@ def draw_beetles(
     return picture.filter(ImageFilter.GaussianBlur(0.7)), boxes
 
 
-def _place(column: int, columns: int, random: np.random.Generator) -> tuple[Canvas, Canvas, float]:
-    """Along (u) and across (v) the body of a beetle somewhere in a column of the picture, and its angle in radians."""
+def _position(column: int, columns: int, random: np.random.Generator) -> tuple[Canvas, Canvas, float]:
+    """A random position in a column: coordinates along (u) and across (v) a body, and its angle in radians."""
     width, height = _SIZE_WH
-    wide = width / columns
+    column_width = width / columns
     y, x = np.mgrid[0:height, 0:width].astype(float)
     length, breadth = random.uniform(34, 62) / columns**0.7, random.uniform(0.5, 0.72)
-    centre_x = column * wide + random.uniform(0.75 * length, wide - 0.75 * length)
+    centre_x = column * column_width + random.uniform(0.75 * length, column_width - 0.75 * length)
     centre_y = random.uniform(0.75 * length, height - 0.75 * length) if height > 1.5 * length else height / 2
     angle = random.uniform(0, 2 * np.pi)
     u = ((x - centre_x) * np.cos(angle) + (y - centre_y) * np.sin(angle)) / length
@@ -79,7 +80,7 @@ def _place(column: int, columns: int, random: np.random.Generator) -> tuple[Canv
 
 
 def _legs(u: Canvas, v: Canvas) -> Bool[np.ndarray, "h w"]:
-    """Three pairs of legs and the feelers, a little beyond the body."""
+    """Mask of three pairs of legs and the antennae, a little beyond the body."""
     legs = np.zeros(u.shape, dtype=bool)
     for along in (-0.5, 0.0, 0.45):
         legs |= (abs(u - along - 0.15 * (abs(v) - 0.8)) < 0.045) & (abs(v) < 1.3)
@@ -87,7 +88,7 @@ def _legs(u: Canvas, v: Canvas) -> Bool[np.ndarray, "h w"]:
 
 
 def _meadow(random: np.random.Generator) -> Float[np.ndarray, "h w 3"]:
-    """Blades and flowers in the colours of a meadow; the same for every class."""
+    """A random background of grass and flowers, the same for every class."""
     width, height = _SIZE_WH
     greens = random.uniform((70, 95, 40), (125, 150, 80)) + random.normal(0, 1, (9, 12, 1)) * (16, 20, 12)
     shades = Image.fromarray(np.clip(greens, 0, 255).astype(np.uint8))
@@ -113,4 +114,4 @@ def _shade(
 
 
 def _rgb(colour: str) -> Float[np.ndarray, " 3"]:
-    return np.array([int(colour[at : at + 2], 16) for at in (1, 3, 5)], dtype=float)
+    return np.array([int(colour[start : start + 2], 16) for start in (1, 3, 5)], dtype=float)

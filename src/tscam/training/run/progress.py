@@ -1,4 +1,4 @@
-"""Where a training run is, in numbers: for whoever shows it."""
+"""The progress of a training run in numbers, for those who show it."""
 
 import time
 from dataclasses import dataclass
@@ -6,17 +6,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class EpochRow:
-    """One row of `metrics.csv`. Percentages are of the split that the best epoch is chosen on, None without one.
+    """One row of `metrics.csv`. Scores are percentages of the split that the best epoch is chosen on, None without one.
 
-    What is measured in seconds stands elsewhere: a run that was cut short and taken up again has the very same rows.
+    Times are not part of it: a run that was interrupted and resumed has the very same rows.
 
     Attributes:
         epoch: from 1.
         train_loss: mean over the epoch's pictures.
-        learning_rate: of the backbone, in the last step.
-        split: that was scored; None where none was.
-        top1_cls, top1_loc, gt_known_loc: under the protocol `ts-cam` at the threshold; None without boxes.
-        threshold: the best one on a held-out split with boxes, else the data set's published one.
+        learning_rate: the backbone's in the last step.
+        split: name of the scored split; None if none was.
+        top1_cls, top1_loc, gt_known_loc: scores under the protocol `ts-cam` at the threshold; None without boxes.
+        threshold: the best one on a held-out split with boxes, otherwise the dataset's published one.
     """
 
     epoch: int
@@ -30,30 +30,30 @@ class EpochRow:
 
     @property
     def measure(self) -> str:
-        """Name of what the best epoch is chosen by."""
-        named = ("gt_known_loc", "top1_cls")
-        return next((name for name in named if getattr(self, name) is not None), "epoch")
+        """Name of the column that the best epoch is chosen by: GT-known Loc, else accuracy, else the epoch."""
+        names = ("gt_known_loc", "top1_cls")
+        return next((name for name in names if getattr(self, name) is not None), "epoch")
 
     @property
     def quality(self) -> float:
-        """What the best epoch has most of: GT-known Loc, else accuracy, else epochs."""
+        """The value of that column; the best epoch has the largest."""
         return float(getattr(self, self.measure))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """Where training is: after a step and, then with its row, after an epoch.
+    """Progress of training after a step, and once more after an epoch, with its row.
 
     Attributes:
         epoch, epochs, step, steps: from 1; the steps are this epoch's.
         loss: mean over the epoch's pictures so far.
-        learning_rate: of the backbone.
+        learning_rate: the backbone's.
         selection: how the best epoch is chosen, in words.
-        images_per_second: of this epoch so far, or since it was taken up again.
-        seconds_left: of training, at this pace.
-        waiting: share of the time so far in which the next pictures were not there yet.
-        best: the row of the best epoch so far.
-        row: what stands in `metrics.csv`, at the end of an epoch.
+        images_per_second: speed of this epoch so far, or since it was resumed.
+        seconds_left: time that the rest of training takes at this speed.
+        waiting: fraction of the time so far that was spent waiting for the next pictures.
+        best: row of the best epoch so far.
+        row: row of the epoch that has just ended.
     """
 
     epoch: int
@@ -71,7 +71,7 @@ class Progress:
 
     @property
     def is_best(self) -> bool:
-        """Is the epoch that has just ended the best so far?"""
+        """True if the epoch that has just ended is the best so far."""
         return self.row is not None and self.row == self.best
 
 
@@ -83,11 +83,11 @@ class Pace:
         self._started = self._last = time.perf_counter()
 
     def batch_arrived(self) -> None:
-        """The pictures of the next step are there."""
+        """Note that the pictures of the next step are there."""
         self._waited += time.perf_counter() - self._last
 
     def count(self, pictures: int) -> None:
-        """One step more."""
+        """Count a step that is done."""
         self._steps += 1
         self._pictures += pictures
         self._last = time.perf_counter()
@@ -98,10 +98,11 @@ class Pace:
 
     @property
     def waiting(self) -> float:
+        """Fraction of the time that was spent waiting for pictures."""
         return self._waited / self._seconds if self._steps else 0.0
 
     def seconds_for(self, steps: int) -> float:
-        """That so many steps will take."""
+        """Seconds that so many steps take at the speed so far."""
         return self._seconds / self._steps * steps if self._steps else 0.0
 
     @property

@@ -1,4 +1,4 @@
-"""What a training run has come to: curves of its epochs as a picture, and the last lines that a person reads."""
+"""The results of a training run: curves of its epochs as a picture, and a summary in text."""
 
 import csv
 import io
@@ -18,24 +18,24 @@ from tscam.writing import write_bytes_atomically
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Okabe and Ito's colours, which all kinds of eyes tell apart, with markers that ink alone tells apart.
+# Okabe and Ito's colours, which colour-blind people can tell apart, with markers that differ in print.
 _BLUE, _ORANGE, _GREEN, _PINK, _INK, _FAINT = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#333333", "#8A8A8A"
 _SCORES = {
     "gt_known_loc": ("GT-known loc", _ORANGE, "s"),
     "top1_loc": ("top-1 loc", _GREEN, "^"),
     "top1_cls": ("top-1 cls", _BLUE, "o"),
 }
-_FEW = 30  # Epochs up to which each has a mark of its own.
+_FEW = 30  # Up to so many epochs, each has a marker.
 
 
 def draw_results(path: Path, rows: Sequence[EpochRow], *, selection: str) -> None:
-    """Writes a PNG with loss, learning rate, scores and threshold of each epoch, the best one marked.
+    """Write a PNG with loss, learning rate, scores and threshold of each epoch; the best epoch is marked.
 
-    Curves without values are left out, the threshold's also where it never changes.
+    Curves without values are left out, and the threshold's curve if it never changes.
 
     Args:
         rows: at least one.
-        selection: how the best epoch is chosen; it stands below the title.
+        selection: how the best epoch is chosen, for the title.
 
     Raises:
         OutputError: the disk refuses.
@@ -55,10 +55,10 @@ def draw_results(path: Path, rows: Sequence[EpochRow], *, selection: str) -> Non
     figure = Figure(figsize=(5.6 * columns, 3.5 * -(-len(draws) // columns) + 0.8), layout="constrained")
     FigureCanvasAgg(figure)
     grid = figure.add_gridspec(-(-len(draws) // columns), columns)
-    wide = len(draws) == 3  # The scores, over the other two.
-    for number, draw in enumerate(draws):
-        place = grid[0, :] if wide and number == 0 else grid[divmod(number + wide, columns)]
-        axes = figure.add_subplot(place)
+    is_first_wide = len(draws) == 3  # The scores, above the other two.
+    for index, draw in enumerate(draws):
+        cell = grid[0, :] if is_first_wide and index == 0 else grid[divmod(index + is_first_wide, columns)]
+        axes = figure.add_subplot(cell)
         _frame(axes, rows)
         draw(axes)
     colour = _ORANGE if "oracle" in selection else _INK
@@ -69,47 +69,47 @@ def draw_results(path: Path, rows: Sequence[EpochRow], *, selection: str) -> Non
 
 
 def describe_run(run: Path) -> str:
-    """The result of a run as lines of text: its best and its last epoch, its test, and where things are.
+    """The result of a run as lines of text: its best and last epoch, its test, and the paths of its files.
 
-    All scores are in percent, under the protocol and the choice of the epoch that the first lines name.
+    The first lines name the protocol of all scores and the choice of the epoch.
 
     Raises:
-        TrainingError: the folder lacks what a run has after its first epoch.
+        TrainingError: the folder lacks the files of a run after its first epoch.
     """
     try:
         rows = _read_rows(run / "metrics.csv")
         selection = str(json.loads((run / "run.json").read_text())["selection"])
-        tested = run / "test" / "metrics.json"
-        test: dict[str, Any] = json.loads(tested.read_text()) if tested.is_file() else {}
+        metrics = run / "test" / "metrics.json"
+        test: dict[str, Any] = json.loads(metrics.read_text()) if metrics.is_file() else {}
         best = _best(rows)
     except (OSError, ValueError, KeyError, TypeError) as fault:
         raise TrainingError(f"{run}: not the folder of a run with an epoch done ({one_line(fault)})") from fault
     table = [["weights", "epoch", "loss", "split", "top-1 cls", "top-1 loc", "GT-known", "threshold"]]
     table += [_cells("best", best), _cells("last", rows[-1])]
     if test:
-        table.append(["best", str(best.epoch), "–", str(test.get("split", "test")), *_tested(test)])
-    places = {"best weights": run / "weights" / "best", "curves": run / "results.png", "samples": run / "samples"}
+        table.append(["best", str(best.epoch), "–", str(test.get("split", "test")), *_test_cells(test)])
+    paths = {"best weights": run / "weights" / "best", "curves": run / "results.png", "samples": run / "samples"}
     heading = [f"protocol {PROTOCOL.name}, scores in %", f"selection of the best epoch: {selection}"]
     lines = [*heading, "", *_aligned(table), ""]
-    lines += [f"{name:12} {place}" for name, place in places.items() if place.exists()]
+    lines += [f"{name:12} {path}" for name, path in paths.items() if path.exists()]
     return "\n".join(lines)
 
 
-def _tested(test: Mapping[str, Any]) -> list[str]:
-    """Scores and threshold of the test split; without boxes its accuracy alone."""
-    found = test.get("protocols", {}).get(PROTOCOL.name, {})
-    scores = {name: score["value"] for name, score in found.get("scores", {}).items()} or test
+def _test_cells(test: Mapping[str, Any]) -> list[str]:
+    """Scores and threshold of the test split; without boxes only its accuracy."""
+    result = test.get("protocols", {}).get(PROTOCOL.name, {})
+    scores = {name: score["value"] for name, score in result.get("scores", {}).items()} or test
     cells = [_number(scores.get(name), ".2f") for name in ("top1_cls", "top1_loc", "gt_known_loc")]
-    return [*cells, _number(found.get("threshold", {}).get("values", {}).get("gt_known_loc"), "g")]
+    return [*cells, _number(result.get("threshold", {}).get("values", {}).get("gt_known_loc"), "g")]
 
 
 def _best(rows: Sequence[EpochRow]) -> EpochRow:
-    """The first of those with the largest quality."""
+    """The row of largest quality, the first of equal ones."""
     return max(rows, key=lambda row: row.quality)
 
 
 def _known(rows: Sequence[EpochRow], name: str) -> list[tuple[int, float]]:
-    """Epochs and values, where there is one."""
+    """Epochs that have a value, with the value."""
     return [(row.epoch, float(getattr(row, name))) for row in rows if getattr(row, name) is not None]
 
 
@@ -120,7 +120,7 @@ def _heading(rows: Sequence[EpochRow], best: EpochRow, selection: str) -> str:
 
 
 def _frame(axes: "Axes", rows: Sequence[EpochRow]) -> None:
-    """An empty plot over epochs."""
+    """Prepare a plot over epochs."""
     from matplotlib.ticker import MaxNLocator
 
     axes.spines[["top", "right"]].set_visible(False)
@@ -130,20 +130,20 @@ def _frame(axes: "Axes", rows: Sequence[EpochRow]) -> None:
     axes.set_axisbelow(True)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     first, last = rows[0].epoch, rows[-1].epoch
-    room = max(0.5, 0.02 * (last - first))
-    axes.set_xlim(first - room, last + room)
+    margin = max(0.5, 0.02 * (last - first))
+    axes.set_xlim(first - margin, last + margin)
     axes.set_xlabel("epoch", fontsize=9, color=_INK)
 
 
-def _name(axes: "Axes", title: str) -> None:
+def _set_title(axes: "Axes", title: str) -> None:
     axes.set_title(title, loc="left", fontsize=10, color=_INK)
 
 
 def _curve(axes: "Axes", rows: Sequence[EpochRow], name: str, *, colour: str, marker: str, label: str = "") -> None:
     points = _known(rows, name)
-    shown = marker if len(rows) <= _FEW else ""
+    marker = marker if len(rows) <= _FEW else ""
     epochs, values = [epoch for epoch, _ in points], [value for _, value in points]
-    axes.plot(epochs, values, color=colour, marker=shown, markersize=4, linewidth=1.6, label=label or None)
+    axes.plot(epochs, values, color=colour, marker=marker, markersize=4, linewidth=1.6, label=label or None)
 
 
 def _mark_best(axes: "Axes", best: EpochRow) -> None:
@@ -151,13 +151,13 @@ def _mark_best(axes: "Axes", best: EpochRow) -> None:
 
 
 def _draw_scores(axes: "Axes", rows: Sequence[EpochRow], best: EpochRow) -> None:
-    _name(axes, f"scores in % (protocol {PROTOCOL.name})")
+    _set_title(axes, f"scores in % (protocol {PROTOCOL.name})")
     _mark_best(axes, best)
     for name, (label, colour, marker) in _SCORES.items():
         value = getattr(best, name)
         if _known(rows, name):
-            named = label if value is None else f"{label}, {value:.1f} at epoch {best.epoch}"
-            _curve(axes, rows, name, colour=colour, marker=marker, label=named)
+            with_value = label if value is None else f"{label}, {value:.1f} at epoch {best.epoch}"
+            _curve(axes, rows, name, colour=colour, marker=marker, label=with_value)
         if value is not None:
             axes.plot(best.epoch, value, marker=marker, color=colour, markersize=8, markeredgecolor="white")
     axes.set_ylim(0, 102)
@@ -165,7 +165,7 @@ def _draw_scores(axes: "Axes", rows: Sequence[EpochRow], best: EpochRow) -> None
 
 
 def _draw_loss(axes: "Axes", rows: Sequence[EpochRow], best: EpochRow) -> None:
-    _name(axes, "training loss")
+    _set_title(axes, "training loss")
     if best.measure != "epoch":
         _mark_best(axes, best)
     _curve(axes, rows, "train_loss", colour=_INK, marker="o")
@@ -173,10 +173,10 @@ def _draw_loss(axes: "Axes", rows: Sequence[EpochRow], best: EpochRow) -> None:
 
 
 def _draw_rate(axes: "Axes", rows: Sequence[EpochRow]) -> None:
-    """On a logarithmic axis where it falls in steps; a cosine, which ends near nothing, is a curve on a plain one."""
+    """Draw a rate that falls in steps on a logarithmic axis, a cosine, which ends near zero, on a linear one."""
     from matplotlib.ticker import FuncFormatter
 
-    _name(axes, "learning rate")
+    _set_title(axes, "learning rate")
     _curve(axes, rows, "learning_rate", colour=_INK, marker="o")
     rates = [row.learning_rate for row in rows]
     falls_in_steps = any(math.isclose(rate, after) for rate, after in itertools.pairwise(rates))
@@ -188,7 +188,7 @@ def _draw_rate(axes: "Axes", rows: Sequence[EpochRow]) -> None:
 
 
 def _draw_threshold(axes: "Axes", rows: Sequence[EpochRow], best: EpochRow) -> None:
-    _name(axes, "threshold (fraction of the map's maximum)")
+    _set_title(axes, "threshold (fraction of the map's maximum)")
     _mark_best(axes, best)
     _curve(axes, rows, "threshold", colour=_PINK, marker="D")
     axes.set_ylim(0, 1.1 * max(value for _, value in _known(rows, "threshold")))
@@ -203,8 +203,8 @@ def _row(cells: dict[str, str]) -> EpochRow:
     values: dict[str, Any] = {}
     for column in fields(EpochRow):
         text = cells[column.name]
-        read = {"epoch": int, "split": str}.get(column.name, float)
-        values[column.name] = read(text) if text else None
+        parse = {"epoch": int, "split": str}.get(column.name, float)
+        values[column.name] = parse(text) if text else None
     return EpochRow(**values)
 
 
@@ -215,12 +215,12 @@ def _cells(weights: str, row: EpochRow) -> list[str]:
     ]  # fmt: skip
 
 
-def _number(value: float | None, form: str) -> str:
-    return "–" if value is None else format(value, form)
+def _number(value: float | None, format_spec: str) -> str:
+    return "–" if value is None else format(value, format_spec)
 
 
 def _aligned(table: Sequence[Sequence[str]]) -> list[str]:
-    """Words to the left, numbers to the right."""
+    """The table as lines; words are aligned to the left, numbers to the right."""
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     is_word = [column in (0, 3) for column in range(len(widths))]
     return [
