@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page
 
-pytest.register_assert_rewrite("command_line")  # It asserts, and a failure shall show what was compared.
+pytest.register_assert_rewrite("command_line")  # Its assertions show the compared values.
 
 from browser import PageRecord, chromium, find_chromium  # noqa: E402
 from command_line import TINY, Answer, Call  # noqa: E402

@@ -1,4 +1,4 @@
-"""Files are whole or as they were; output folders are refused rather than mixed or emptied by mistake."""
+"""Files are whole or unchanged; output folders are refused rather than mixed or emptied by mistake."""
 
 import csv
 import errno
@@ -56,14 +56,14 @@ def test_an_interrupt_between_write_and_rename_leaves_nothing_behind(
     assert names(tmp_path) == []
 
 
-def test_a_written_file_has_the_rights_of_any_new_file(tmp_path: Path) -> None:
+def test_a_written_file_has_the_permissions_of_any_new_file(tmp_path: Path) -> None:
     (tmp_path / "plain").touch()
     write_text_atomically(tmp_path / "ours", "")
     assert (tmp_path / "ours").stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
 @pytest.mark.parametrize("name", ["folder", "file/below.txt", "nul\0.txt", "x" * 300])
-def test_a_place_that_cannot_be_written_is_one_line(name: str, tmp_path: Path) -> None:
+def test_a_path_that_cannot_be_written_is_one_line(name: str, tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="cannot be written") as caught:
@@ -72,7 +72,7 @@ def test_a_place_that_cannot_be_written_is_one_line(name: str, tmp_path: Path) -
     assert names(tmp_path) == ["file", "folder"]
 
 
-def test_json_is_ascii_so_that_readers_with_any_encoding_agree(tmp_path: Path) -> None:
+def test_json_is_ascii_so_that_any_encoding_reads_it(tmp_path: Path) -> None:
     content = {"name": "лиса 🦊", "score": 0.1, "lost": os.fsdecode(b"\xff")}
     write_json(tmp_path / "a.json", content)
     assert (tmp_path / "a.json").read_bytes().isascii()
@@ -95,12 +95,12 @@ def test_csv_cells_that_a_spreadsheet_would_run_are_escaped_and_numbers_are_not(
     assert rows == [["'=name", "b"], *[[f"'{text}", "-2.5"] for text in hostile], [plain, ""]]
 
 
-def test_csv_cells_with_a_formula_sign_inside_stay(tmp_path: Path) -> None:
+def test_csv_cells_with_a_formula_sign_inside_are_unchanged(tmp_path: Path) -> None:
     write_csv(tmp_path / "a.csv", ["a"], [["a=b+c-d@e"]])
     assert (tmp_path / "a.csv").read_text() == "a\na=b+c-d@e\n"
 
 
-def test_a_new_folder_is_made_with_its_parents_and_comes_back_absolute(
+def test_a_new_folder_is_made_with_its_parents_and_returned_as_an_absolute_path(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -126,7 +126,7 @@ def test_a_file_in_the_way_is_refused_and_stays(overwrite: bool, tmp_path: Path)
     assert (tmp_path / "out").read_text() == "precious"
 
 
-def test_overwrite_empties_the_folder_and_leaves_what_links_point_to(tmp_path: Path) -> None:
+def test_overwrite_empties_the_folder_and_keeps_the_targets_of_links(tmp_path: Path) -> None:
     out, outside = tmp_path / "out", tmp_path / "outside"
     (out / "deep" / "deeper").mkdir(parents=True)
     (out / "deep" / "deeper" / "a.txt").touch()
@@ -182,15 +182,15 @@ def test_a_folder_that_cannot_be_emptied_is_one_line(tmp_path: Path, monkeypatch
         claim_output(tmp_path, overwrite=True)
 
 
-def test_overwrite_never_empties_what_the_run_reads(tmp_path: Path) -> None:
+def test_overwrite_never_empties_an_input(tmp_path: Path) -> None:
     data = tmp_path / "data"
     (data / "train").mkdir(parents=True)
     (data / "train" / "a.jpg").touch()
     (tmp_path / "link").symlink_to(data, target_is_directory=True)
     for folder in (data, data / "train", tmp_path, tmp_path / "link"):
-        for given in (data, tmp_path / "link"):
+        for source in (data, tmp_path / "link"):
             with pytest.raises(OutputError, match="--overwrite would empty the input"):
-                claim_output(folder, overwrite=True, inputs=(given,))
+                claim_output(folder, overwrite=True, inputs=(source,))
     with pytest.raises(OutputError, match="--overwrite would empty the input"):
         claim_output(data, overwrite=True, inputs=(data / "train" / "a.jpg",))
     assert names(data / "train") == ["a.jpg"]

@@ -1,4 +1,4 @@
-"""A folder is held by one run at a time, replaced as a whole, and found at the very place that was named."""
+"""A folder is locked by one run at a time, replaced as a whole, and keeps the path that was named."""
 
 import errno
 import signal
@@ -29,13 +29,13 @@ def names(folder: Path) -> list[str]:
 # Locks
 
 
-def test_a_folder_is_made_and_held_by_one_at_a_time(tmp_path: Path) -> None:
+def test_a_folder_is_made_and_locked_by_one_process_at_a_time(tmp_path: Path) -> None:
     folder = tmp_path / "deep" / "run"
     with locked(folder):
         assert names(folder) == [LOCK]
-        with pytest.raises(OutputError) as refused, locked(folder):
+        with pytest.raises(OutputError) as refusal, locked(folder):
             pass
-        assert str(refused.value) == (
+        assert str(refusal.value) == (
             f"{folder}: another run is writing here; wait until it has ended, or choose another folder"
         )
         with locked(tmp_path / "deep" / "other"):
@@ -44,14 +44,14 @@ def test_a_folder_is_made_and_held_by_one_at_a_time(tmp_path: Path) -> None:
         pass
 
 
-def test_an_error_inside_lets_go_of_the_folder(tmp_path: Path) -> None:
+def test_an_error_inside_unlocks_the_folder(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), locked(tmp_path):
         raise ZeroDivisionError
     with locked(tmp_path):
         pass
 
 
-def test_the_system_lets_go_of_a_folder_whose_process_was_killed(tmp_path: Path) -> None:
+def test_the_system_unlocks_the_folder_of_a_killed_process(tmp_path: Path) -> None:
     script = (
         "import sys, pathlib, tscam.writing as w\nwith w.locked(pathlib.Path(sys.argv[1])): print(flush=True); input()"
     )
@@ -69,16 +69,18 @@ def test_the_system_lets_go_of_a_folder_whose_process_was_killed(tmp_path: Path)
 
 
 @pytest.mark.parametrize("name", ["file", "file/below", "nul\0", "x" * 300])
-def test_a_folder_that_cannot_be_held_is_one_line(tmp_path: Path, name: str) -> None:
+def test_a_folder_that_cannot_be_locked_is_one_line(tmp_path: Path, name: str) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match="cannot be used for output") as refused, locked(tmp_path / name):
+    with pytest.raises(OutputError, match="cannot be used for output") as refusal, locked(tmp_path / name):
         pass
-    assert "\n" not in str(refused.value)
+    assert "\n" not in str(refusal.value)
     assert names(tmp_path) == ["file"]
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
-def test_a_lock_is_no_content_of_a_folder_and_stays_when_it_is_claimed(tmp_path: Path, overwrite: bool) -> None:
+def test_a_folder_with_a_lock_counts_as_empty_and_keeps_the_lock_when_it_is_claimed(
+    tmp_path: Path, overwrite: bool
+) -> None:
     with locked(tmp_path):
         if overwrite:
             (tmp_path / "old.txt").touch()
@@ -88,14 +90,14 @@ def test_a_lock_is_no_content_of_a_folder_and_stays_when_it_is_claimed(tmp_path:
             pass
 
 
-def test_what_a_killed_write_left_is_in_nobodys_way(tmp_path: Path) -> None:
+def test_the_leftover_of_a_killed_write_is_removed(tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("os.fsync", Mock(side_effect=SystemExit))
         patch.setattr(Path, "unlink", Mock())
         with pytest.raises(SystemExit):
             write_text_atomically(tmp_path / "config.yaml", "epochs: 1")
-    (left,) = names(tmp_path)
-    assert left.endswith(".part")
+    (leftover,) = names(tmp_path)
+    assert leftover.endswith(".part")
     assert claim_output(tmp_path, overwrite=False) == tmp_path
     assert names(tmp_path) == []
     (tmp_path / ".mine.part").touch()
@@ -103,19 +105,19 @@ def test_what_a_killed_write_left_is_in_nobodys_way(tmp_path: Path) -> None:
         claim_output(tmp_path, overwrite=False)
 
 
-def test_asking_for_a_folder_makes_and_empties_nothing(tmp_path: Path) -> None:
+def test_a_folder_is_checked_without_making_or_emptying_one(tmp_path: Path) -> None:
     full, data = tmp_path / "full", tmp_path / "data"
     for folder in (full, data):
         folder.mkdir()
         (folder / "thesis.txt").touch()
     assert require_claimable(tmp_path / "deep" / "new", overwrite=False) == tmp_path / "deep" / "new"
     assert require_claimable(full, overwrite=True, inputs=(data,)) == full
-    for overwrite, folder, said in (
+    for overwrite, folder, message in (
         (False, full, "the folder is not empty; choose another one, or empty it with --overwrite"),
         (True, data, "--overwrite would empty the input"),
         (True, full / "thesis.txt", "a file; the output is a folder"),
     ):
-        with pytest.raises(OutputError, match=said):
+        with pytest.raises(OutputError, match=message):
             require_claimable(folder, overwrite=overwrite, inputs=(data,))
     assert names(tmp_path) == ["data", "full"]
     assert names(full) == names(data) == ["thesis.txt"]
@@ -125,7 +127,7 @@ def test_asking_for_a_folder_makes_and_empties_nothing(tmp_path: Path) -> None:
 
 
 def two_folders(root: Path) -> tuple[Path, Path]:
-    """The old one with a file of its own, and a fresh one."""
+    """Make an old folder, with one file more, and a fresh one."""
     folder, fresh = root / "weights", root / ".weights.new"
     for path, content in ((folder, "old"), (fresh, "new")):
         path.mkdir()
@@ -205,7 +207,7 @@ def test_a_folder_that_is_there_is_read_whatever_is_beside_it(tmp_path: Path) ->
         assert readable_folder(path) == path
 
 
-def test_where_there_is_no_other_the_fresh_one_is_put(tmp_path: Path) -> None:
+def test_a_fresh_folder_takes_the_name_if_there_is_no_old_one(tmp_path: Path) -> None:
     _, fresh = two_folders(tmp_path)
     (tmp_path / ".first.old").mkdir()  # left by a crash long ago
     replace_folder(tmp_path / "first", fresh)
@@ -214,7 +216,7 @@ def test_where_there_is_no_other_the_fresh_one_is_put(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("failing", ["weights", ".weights.new"])
-def test_a_rename_that_fails_leaves_the_old_folder_in_its_place(
+def test_a_rename_that_fails_leaves_the_old_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str
 ) -> None:
     folder, fresh = two_folders(tmp_path)
@@ -233,10 +235,12 @@ def test_a_rename_that_fails_leaves_the_old_folder_in_its_place(
     assert (folder / "model").read_text() == "old"
 
 
-# Places
+# Paths
 
 
-def test_a_place_is_the_very_one_that_was_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_path_is_made_absolute_without_following_its_last_link(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "real" / "below").mkdir(parents=True)
     (tmp_path / "link").symlink_to(tmp_path / "real" / "below", target_is_directory=True)
     monkeypatch.chdir(tmp_path)
