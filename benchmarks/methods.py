@@ -351,17 +351,17 @@ def _markdown(
         [conditions],
         [f"- `{name}`: {said}" for name, said in trained.items()],
         list(_table(
-            ["run", "read by", "top-1 cls", "top-1 loc", "GT-known loc", "τ", "at published τ", "realistic GT-known",
+            ["run", "method", "top-1 cls", "top-1 loc", "GT-known loc", "τ", "at published τ", "realistic GT-known",
              "MaxBoxAcc", "best τ", "V2", "PxAP", "ms", "× classifier", "batch (classifier) MiB", "peak MiB"],
             (_cells(*row) for row in rows),
         )),
         list(_table(
-            ["run", "read by", *(f"{name} ({count})" for name, (count, _) in of_first.by_size.items())],
+            ["run", "method", *(f"{name} ({count})" for name, (count, _) in of_first.by_size.items())],
             ([reading.run, reading.name, *(f"{value:.1f}" for _, value in scores.by_size.values())]
              for reading, scores, _ in rows),
         )),
         list(_table(
-            ["run", "read by", "GT-known loc less that of the first row", "p"],
+            ["run", "method", "difference of GT-known loc to the first row", "p"],
             ([*pair["second"], f"{pair['value']:+.1f} [{pair['low']:+.1f}, {pair['high']:+.1f}]", f"{pair['p']:.2g}"]
              for pair in differences if pair["first"] == [first.run, first.name]),
         )),
