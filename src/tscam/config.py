@@ -204,7 +204,7 @@ class EvaluateConfig:
         threshold: fraction of the map's maximum above which is object, or how it is chosen: `model` (its own), `val` or
             `pseudo` (best on held-out pictures, with true or pseudo boxes), `otsu` or `percentile:80` (of each map),
             `oracle` (best on the scored pictures); each protocol's own choice by default.
-        allow_missing: count pictures without a map or box as wrong; by default they are refused.
+        allow_missing: count pictures without a map or mask as wrong; by default they are refused.
         save_maps: write the maps and the metadata that wsolevaluation reads.
         batch_size: pictures that are computed together.
         precision: precision of the matrix products.

@@ -222,7 +222,6 @@ def test_categories_flags_scores_and_sizes_are_kept(tmp_path: Path) -> None:
         {"ignore": 1},
         {"iscrowd": 0, "ignore": False},
         {"score": 0.25},
-        {"category_id": 9},
     ]
     annotations = read(
         tmp_path,
@@ -239,7 +238,6 @@ def test_categories_flags_scores_and_sizes_are_kept(tmp_path: Path) -> None:
         AnnotatedObject(box=box, category="fox", ignore=True),
         AnnotatedObject(box=box, category="fox"),
         AnnotatedObject(box=box, category="fox", score=0.25),
-        AnnotatedObject(box=box),
     )
     assert one.source == f"{tmp_path / 'annotations.json'}: images[0]"
 

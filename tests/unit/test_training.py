@@ -229,20 +229,22 @@ def test_a_picture_that_cannot_be_read_stops_before_anything_is_written(config: 
     assert not config.out.exists()
 
 
-def test_a_test_split_of_which_some_pictures_have_boxes_is_scored_by_accuracy_and_that_is_said(
+def test_a_test_split_of_which_some_pictures_have_boxes_is_scored_on_these_and_that_is_said(
     config: TrainConfig,
 ) -> None:
     lines = (config.data / "boxes.csv").read_text().splitlines()
     (config.data / "boxes.csv").write_text("\n".join(line for line in lines if not line.startswith("test/dog/")))
     notes: list[str] = []
     run = train(replace(config, epochs=1), on_note=notes.append)
-    assert [note.partition(";")[0] for note in notes if "no box" in note] == [
-        "2 of 6 pictures of the split 'test' have no box: it is scored by accuracy alone"
+    assert [note.partition(";")[0] for note in notes if "have an object" in note] == [
+        "split 'test': 4 of 6 pictures have an object"
     ]
     tested = json.loads((run / "test" / "metrics.json").read_text())
-    assert tested["top1_cls"] == float(rows(run)[0]["top1_cls"])
-    assert tested["selection"] == "oracle (epoch of best top1_cls on split 'test')"
-    assert rows(run)[0]["gt_known_loc"] == ""
+    scores = {name: score["value"] for name, score in tested["protocols"]["ts-cam"]["scores"].items()}
+    assert scores["top1_cls"] == pytest.approx(float(rows(run)[0]["top1_cls"]))
+    assert scores["gt_known_loc"] == pytest.approx(float(rows(run)[0]["gt_known_loc"]))
+    assert tested["selection"] == "oracle (epoch of best gt_known_loc on split 'test')"
+    assert (tested["pictures"], tested["protocols"]["ts-cam"]["pictures"]) == (6, 4)
 
 
 def test_a_run_folder_in_use_is_refused_and_kept(config: TrainConfig) -> None:

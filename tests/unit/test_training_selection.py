@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from data_sets import write_folder, write_imagenet
@@ -99,11 +100,11 @@ def test_unless_it_is_chosen_the_threshold_is_the_data_sets(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("choose_threshold", [True, False])
 def test_without_boxes_accuracy_alone_is_scored(tmp_path: Path, choose_threshold: bool) -> None:
-    boxed = write_folder(tmp_path / "data", splits={"test": 5})
+    write_folder(tmp_path / "data", splits={"test": 5})
     model = tiny_model(tmp_path / "model")
     accuracy = evaluated(predictor_of(model), read_dataset(tmp_path / "data"), threshold=0.1).percent("top1_cls")
     lines = (tmp_path / "data" / "boxes.csv").read_text().splitlines()
-    for left in (lines[: len(boxed)], None):  # One picture without a box, or all of them.
+    for left in (lines[:1], None):  # A file of boxes without any, or no such file.
         (tmp_path / "data" / "boxes.csv").unlink(missing_ok=True)
         if left:
             (tmp_path / "data" / "boxes.csv").write_text("\n".join(left))
@@ -113,6 +114,19 @@ def test_without_boxes_accuracy_alone_is_scored(tmp_path: Path, choose_threshold
             )
             assert row == replace(ROW, split="test", top1_cls=accuracy)
             assert (row.measure, row.quality) == ("top1_cls", accuracy)
+
+
+def test_localization_is_scored_on_the_pictures_with_an_object(tmp_path: Path) -> None:
+    write_imagenet(tmp_path / "data", train=1, val=4)
+    dataset = read_dataset(tmp_path / "data")
+    assert dataset.boxes is not None
+    model = tiny_model(tmp_path / "model", label_names=dataset.class_names)
+    some = replace(dataset, boxes=(*dataset.boxes[:7], *[np.empty((0, 4))] * 5))
+    row, _ = scored(model, some, choose_threshold=False)
+    predictor = predictor_of(model)
+    assert row.top1_cls == evaluated(predictor, dataset, threshold=0.12).percent("top1_cls")
+    result = evaluated(predictor, dataset.subset(range(7), split="val"), threshold=0.12)
+    assert (row.gt_known_loc, row.top1_loc) == (result.percent("gt_known_loc"), result.percent("top1_loc"))
 
 
 # In a run

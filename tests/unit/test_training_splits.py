@@ -176,12 +176,13 @@ def test_an_oracle_needs_a_test_split(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
-def test_boxes_count_only_where_every_picture_has_one() -> None:
+def test_a_split_has_boxes_where_a_picture_has_one() -> None:
     whole = dataset_of(2, 2)
     assert whole.boxes is not None
     assert has_boxes(whole)
     assert not has_boxes(dataset_of(2, 2, boxes=False))
-    assert not has_boxes(replace(whole, boxes=(np.empty((0, 4)), *whole.boxes[1:])))
+    assert has_boxes(replace(whole, boxes=(np.empty((0, 4)), *whole.boxes[1:])))
+    assert not has_boxes(replace(whole, boxes=(np.empty((0, 4)),) * len(whole)))
 
 
 def test_splits_with_boxes_for_some_pictures_are_noted(tmp_path: Path) -> None:
@@ -190,14 +191,14 @@ def test_splits_with_boxes_for_some_pictures_are_noted(tmp_path: Path) -> None:
 
     def notes(*without: str) -> list[str]:
         (tmp_path / "boxes.csv").write_text("\n".join(row for row in boxes if not row.startswith(without)))
-        return [note.partition(" have no box: ")[0] for note in splits_of(tmp_path, select="val").notes()]
+        return [note.partition(" have an object")[0] for note in splits_of(tmp_path, select="val").notes()]
 
     assert notes("none") == []
     assert notes("train/") == []
     assert notes("test/emu", "val/dog/dog_1_0") == [
-        "1 of 9 pictures of the split 'val'", "2 of 6 pictures of the split 'test'",
+        "split 'val': 8 of 9 pictures", "split 'test': 4 of 6 pictures",
     ]  # fmt: skip
-    assert notes("test/", "val/") == ["6 of 6 pictures of the split 'test'"]  # Few data sets have boxes to choose by.
+    assert notes("test/", "val/") == ["split 'test': 0 of 6 pictures"]  # Few data sets have boxes to choose by.
 
 
 def test_one_class_is_nothing_to_learn(tmp_path: Path) -> None:

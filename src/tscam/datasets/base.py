@@ -32,6 +32,7 @@ class Dataset:
         masks: segmentation files of each picture; None where the data set has none.
         sizes_wh: width and height of each picture as displayed, in pixels, as the lists of the data set state them;
             None where they state none.
+        notes: what reading left out or passed over, a line of text each; verbs that read the data set say them.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Dataset:
     threshold: float = 0.10
     masks: tuple[Masks, ...] | None = None
     sizes_wh: Int[np.ndarray, "n 2"] | None = None
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.image_ids)
@@ -53,6 +55,17 @@ class Dataset:
     def path(self, index: int) -> Path:
         """Return the file of a picture."""
         return self.image_root / self.image_ids[index]
+
+    def describe_gaps(self) -> list[str]:
+        """Return what reading left out, and how many pictures have an object where not all have, a line each."""
+        lines = list(self.notes)
+        with_object = sum(len(boxes) > 0 for boxes in self.boxes or ())
+        if self.boxes is not None and with_object < len(self):
+            lines.append(
+                f"split {self.split!r}: {with_object} of {len(self)} pictures have an object; the others count for "
+                "classification, not for localization"
+            )
+        return lines
 
     def subset(self, indices: Sequence[int] | Int[np.ndarray, " m"], *, split: str) -> "Dataset":
         """Return the pictures of these indices, in their order, as a split of another name."""
@@ -176,5 +189,5 @@ def _require_folder(root: Path) -> None:
 
 
 def has_boxes(dataset: Dataset) -> bool:
-    """True if every picture has a box."""
-    return dataset.boxes is not None and all(len(boxes) for boxes in dataset.boxes)
+    """True if a picture has a box: localization is measured on the pictures that have one."""
+    return dataset.boxes is not None and any(len(boxes) for boxes in dataset.boxes)

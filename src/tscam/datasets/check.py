@@ -42,6 +42,7 @@ class SplitCheck:
         missing_masks: pictures with a mask whose file does not exist, in a data set with masks.
         bad_masks: pictures with a mask that is unreadable or has another size than the picture, each with the reason.
         other_sizes: pictures that have another size than their list states, in a data set that states sizes.
+        notes: what reading left out, and how many pictures have an object where not all have, a line of text each.
     """
 
     split: str
@@ -56,6 +57,7 @@ class SplitCheck:
     missing_masks: tuple[str, ...]
     bad_masks: tuple[tuple[str, str], ...]
     other_sizes: tuple[str, ...]
+    notes: tuple[str, ...]
 
     def describe(self) -> list[str]:
         """Return the counts as one line, then one line for every fault and warning."""
@@ -71,7 +73,7 @@ class SplitCheck:
             "warning: unusable mask": _with_reasons(self.bad_masks),
             "warning: another size than its list states": self.other_sizes,
         }
-        lines = [f"{self.split}: {counts}, {boxes}"]
+        lines = [f"{self.split}: {counts}, {boxes}", *self.notes]
         return lines + [f"{self.split}: {message}: {image_id}" for message, ids in messages.items() for image_id in ids]
 
 
@@ -222,6 +224,7 @@ def _check_split(dataset: Dataset, inspection: _Inspection) -> SplitCheck:
             for index, stated in enumerate(dataset.sizes_wh if dataset.sizes_wh is not None else ())
             if index not in reasons and (stated != inspection.sizes_wh[index]).any()
         ),
+        notes=tuple(dataset.describe_gaps()),
     )
 
 

@@ -1,17 +1,15 @@
 """One folder a class, the layout that practitioners have, with optional boxes in any annotation format that is read."""
 
-from collections.abc import Collection, Iterable
-from pathlib import Path, PurePosixPath
+from collections.abc import Collection
+from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
 
 from tscam.datasets.base import Dataset, DatasetReader, dataset_readers
-from tscam.datasets.listings import box_array, folder_names, picture_names
+from tscam.datasets.box_matching import match_boxes
+from tscam.datasets.listings import folder_names, picture_names
 from tscam.errors import DataError
 from tscam.formats import formats
-from tscam.geometry import Box
-from tscam.image import has_picture_suffix
 
 _SPLITS = ("train", "val", "test")
 _VOC = "Annotations"
@@ -26,30 +24,40 @@ def _read(root: Path, split: str) -> Dataset:
     Ids are relative to `root`. Classes are the folders by name, of all splits together. Boxes come from `boxes.csv`,
     `annotations.json` or `Annotations/`, in `root` or in the folder of the split; pictures are named there relative to
     that folder. An XML file belongs to the picture with its stem, `Annotations/<stem>.xml`, or, where several have it,
-    with its path, `Annotations/<class>/<stem>.xml`. Every box of a picture is one of the picture's class, whatever its
-    category and flags.
+    with its path, `Annotations/<class>/<stem>.xml`. `tscam.datasets.box_matching` says which boxes count.
 
     Raises:
-        DataError: no class folders, more than one file of boxes, a broken one, or one that names an unknown picture.
+        DataError: no class folders, more than one file of boxes, a broken one, one that names an unknown picture, or
+            one whose categories are no classes.
     """
     pictures = {name: _pictures(root, name) for name in _splits(root)}
     class_names = sorted({name for by_class in pictures.values() for name in by_class})
     _require_class_folders(root, class_names)
     class_ids = {name: class_id for class_id, name in enumerate(class_names)}
-    labelled = [(image_id, class_ids[name]) for name, image_ids in pictures[split].items() for image_id in image_ids]
-    image_ids = tuple(image_id for image_id, _ in labelled)
-    all_ids = [image_id for by_class in pictures.values() for image_ids in by_class.values() for image_id in image_ids]
+    labels = {image_id: class_ids[name] for name, image_ids in pictures[split].items() for image_id in image_ids}
+    matched, box_file = None, _box_file(root, split)
+    if box_file is not None:
+        matched = match_boxes(
+            formats[_BOX_FILES[box_file.name]].read(box_file),
+            path=box_file,
+            prefix="" if box_file.parent == root else f"{split}/",
+            split=split,
+            class_ids=labels,
+            all_ids=[image_id for by_class in pictures.values() for ids in by_class.values() for image_id in ids],
+            class_names=class_names,
+        )
     return Dataset(
         name="folder",
         split=split,
         root=root,
         image_root=root,
         class_names=tuple(class_names),
-        image_ids=image_ids,
-        labels=np.array([label for _, label in labelled], dtype=np.int64),
-        boxes=_boxes(root, split, image_ids, all_ids),
+        image_ids=tuple(labels),
+        labels=np.array(list(labels.values()), dtype=np.int64),
+        boxes=None if matched is None else matched.boxes,
         box_rule="ilsvrc",
         threshold=0.10,
+        notes=() if matched is None else matched.notes,
     )
 
 
@@ -85,46 +93,17 @@ def _require_class_folders(root: Path, class_names: Collection[str]) -> None:
         )
 
 
-def _boxes(
-    root: Path, split: str, image_ids: Collection[str], all_ids: Iterable[str]
-) -> tuple[Float[np.ndarray, "_ 4"], ...] | None:
-    """Return the boxes of each picture; None where there is no file of boxes."""
+def _box_file(root: Path, split: str) -> Path | None:
+    """Return the file of boxes, or the folder of such files; None where there is none.
+
+    Raises:
+        DataError: there are several.
+    """
     folders = dict.fromkeys([root, root if split == "all" else root / split])
     paths = [folder / name for folder in folders for name in _BOX_FILES if (folder / name).exists()]
-    if not paths:
-        return None
     if len(paths) > 1:
         raise DataError(f"{paths[0]} and {paths[1]} both contain boxes; keep one of them")
-    path = paths[0]
-    is_voc = path.name == _VOC
-    prefix = "" if path.parent == root else f"{split}/"
-    candidates = _by_path_or_stem(all_ids, prefix) if is_voc else {image_id: [image_id] for image_id in all_ids}
-    boxes: dict[str, list[Box]] = {image_id: [] for image_id in image_ids}
-    for picture in formats[_BOX_FILES[path.name]].read(path).pictures:
-        if not picture.objects:
-            continue
-        name = _without_suffix(picture.name) if is_voc else picture.name
-        matches = candidates.get(prefix + name, [])
-        if len(matches) != 1:
-            fault = "names several pictures" if matches else "names no picture"
-            raise DataError(f"{picture.source}: {name!r} {fault} of {path.parent}; expected the path of one below it")
-        if matches[0] in boxes:  # Else it is in another split.
-            boxes[matches[0]] += [annotated.box for annotated in picture.objects]
-    return tuple(box_array(picture_boxes) for picture_boxes in boxes.values())
-
-
-def _by_path_or_stem(image_ids: Iterable[str], prefix: str) -> dict[str, list[str]]:
-    """Return the pictures that an XML file can mean, by their path without suffix and by their stem."""
-    candidates: dict[str, list[str]] = {}
-    for image_id in image_ids:
-        path = PurePosixPath(image_id).with_suffix("")
-        candidates.setdefault(str(path), []).append(image_id)
-        candidates.setdefault(prefix + path.name, []).append(image_id)
-    return candidates
-
-
-def _without_suffix(name: str) -> str:
-    return str(PurePosixPath(name).with_suffix("")) if has_picture_suffix(name) else name
+    return paths[0] if paths else None
 
 
 dataset_readers.register("folder")(DatasetReader(recognizes=_recognizes, splits=_splits, read=_read))

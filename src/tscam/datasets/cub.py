@@ -24,7 +24,8 @@ def _read(root: Path, split: str) -> Dataset:
 
     `images.txt` (`number path`), `image_class_labels.txt` (`number class`, classes from 1), `train_test_split.txt`
     (`number 1` for training) and `classes.txt` (`class name`) are required; `bounding_boxes.txt` (`number x y width
-    height`) and `segmentations/` are optional. A picture without a box gets none, not a guess.
+    height`, or `0 0 0 0` without an object) and `segmentations/` are optional. A picture without a box gets none, not a
+    guess.
 
     Raises:
         DataError: a list is missing, a line of it is broken, or the lists do not agree.
@@ -135,11 +136,16 @@ def _is_training(text: str, source: str) -> bool:
 
 
 def _box(text: str, source: str) -> Box:
-    """Convert `x y width height` in pixels to `(x, y, x + width, y + height)`, not rounded or shifted."""
+    """Convert `x y width height` in pixels to `(x, y, x + width, y + height)`, not rounded or shifted.
+
+    `0 0 0 0` says that the picture has no object.
+    """
     numbers = [finite_number(number, source) for number in text.split()]
     if len(numbers) != 4:
         raise DataError(f"{source}: {len(numbers)} numbers for a box; expected x y width height")
     x, y, width, height = numbers
+    if not any(numbers):
+        return 0.0, 0.0, 0.0, 0.0
     if width <= 0 or height <= 0:
         side = "width" if width <= 0 else "height"
         raise DataError(f"{source}: box x={x:g} y={y:g} width={width:g} height={height:g} has no {side}")

@@ -3,13 +3,14 @@
 import re
 from array import array
 from collections.abc import Mapping, MutableSequence, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
 
 from tscam.datasets.base import Dataset, DatasetReader, dataset_readers
+from tscam.datasets.box_matching import LeftOutBoxes
 from tscam.datasets.listings import box_array, folder_names, list_lines, picture_names, whole_number
 from tscam.errors import DataError
 from tscam.formats.parsing import box_of_edges, finite_number, picture_id, read_xml
@@ -32,20 +33,28 @@ _NO_BOXES.setflags(write=False)
 
 
 @dataclass(frozen=True)
+class _Annotation:
+    """The official annotation of a picture of `val/`; `difficult` counts the boxes that are left out as such."""
+
+    wnid: str
+    boxes: Float[np.ndarray, "m 4"]
+    difficult: int = 0
+
+
+@dataclass(frozen=True)
 class _Columns:
     """The pictures of a split as columns, since ImageNet has 1.28 million."""
 
     ids: list[str] = field(default_factory=list)
     labels: MutableSequence[int] = field(default_factory=lambda: array("i"))
     boxes: list[Float[np.ndarray, "_ 4"]] = field(default_factory=list)
+    left_out: LeftOutBoxes = field(default_factory=LeftOutBoxes)
 
-
-@dataclass(frozen=True)
-class _Annotation:
-    """The official annotation of a picture of `val/`."""
-
-    wnid: str
-    boxes: Float[np.ndarray, "m 4"]
+    def add_boxes(self, annotation: _Annotation | None) -> None:
+        """Add the boxes of one more picture."""
+        self.boxes.append(annotation.boxes if annotation else _NO_BOXES)
+        if annotation and annotation.difficult:
+            self.left_out.flags["difficult"] += annotation.difficult
 
 
 def _read(root: Path, split: str) -> Dataset:
@@ -83,6 +92,7 @@ def _read(root: Path, split: str) -> Dataset:
         boxes=tuple(columns.boxes) if any(map(len, columns.boxes)) else None,
         box_rule="ilsvrc",
         threshold=0.12,
+        notes=columns.left_out.notes(split),
     )
 
 
@@ -175,7 +185,7 @@ def _read_class_folders(folder: Path, class_names: Sequence[str], annotations: M
                 )
             columns.ids.append(f"{wnid}/{name}")
             columns.labels.append(labels[wnid])
-            columns.boxes.append(annotation.boxes if annotation else _NO_BOXES)
+            columns.add_boxes(annotation)
     return columns
 
 
@@ -195,7 +205,7 @@ def _read_flat_folder(folder: Path, class_names: Sequence[str], annotations: Map
             )
         columns.ids.append(name)
         columns.labels.append(labels[annotation.wnid])
-        columns.boxes.append(annotation.boxes)
+        columns.add_boxes(annotation)
     return columns
 
 
@@ -232,7 +242,9 @@ def _csv_annotations(path: Path) -> dict[str, _Annotation]:
 
 def _xml_annotation(path: Path) -> _Annotation:
     objects = voc_objects(read_xml(path), str(path))
-    return _annotation([voc.name for voc in objects], [voc.sides for voc in objects], str(path))
+    boxes = [voc.sides for voc in objects if not voc.difficult]
+    annotation = _annotation([voc.name for voc in objects], boxes, str(path))
+    return replace(annotation, difficult=len(objects) - len(boxes))
 
 
 def _annotation(names: Sequence[str], boxes: Sequence[Box], source: str) -> _Annotation:

@@ -125,8 +125,8 @@ def _compared(first: _Columns, second: _Columns) -> Iterator[MeasureComparison]:
             yield MeasureComparison(
                 protocol=protocol,
                 measure=measure,
-                first=100 * float(ours.mean()),
-                second=100 * float(theirs.mean()),
+                first=100 * float(np.nanmean(ours)),
+                second=100 * float(np.nanmean(theirs)),
                 difference=difference(ours, theirs, is_hit=measure not in _SHARES),
             )
 
@@ -190,6 +190,9 @@ def _columns(folder: Path, protocols: Sequence[str]) -> _Columns:
 
 
 def _share(measure: str, value: object) -> float:
+    """The value of a measure; NaN for null, the localization of a picture without an object."""
+    if value is None:
+        return math.nan
     share = float(value) if isinstance(value, int | float) else math.nan
     if not (0 <= share <= 1 and (measure in _SHARES or share in (0, 1))):
         raise ValueError(f"{measure} is {value!r:.40}; expected {'0 to 1' if measure in _SHARES else '0 or 1'}")

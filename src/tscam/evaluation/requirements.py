@@ -24,7 +24,9 @@ _NAMED_AT_MOST = 5
 
 
 def require_scorable(dataset: Dataset, maps: MapSource, protocols: Protocols, *, allow_missing: bool) -> MappedSplit:
-    """Return the data set with its maps, and the pictures that count as wrong since they lack a map, box or mask.
+    """Return the data set with its maps, and the pictures that count as wrong since they lack a map or a mask.
+
+    A picture without a box has no object: it counts for classification, not for localization.
 
     Args:
         allow_missing: count such pictures as wrong; by default they are refused.
@@ -39,7 +41,7 @@ def require_scorable(dataset: Dataset, maps: MapSource, protocols: Protocols, *,
         raise DataError(f"{dataset.root}: no boxes for split {dataset.split!r}; evaluation compares with boxes")
     if by_masks and dataset.masks is None:
         raise DataError(f"{split} has no masks; the protocol pxap compares with masks, take one of boxes")
-    reasons = _reasons(dataset, maps, by_boxes=by_boxes, by_masks=by_masks)
+    reasons = _reasons(dataset, maps, by_masks=by_masks)
     faults: dict[int, str] = {}
     for reason, indices in reasons.items():
         faults |= {index: f"{faults[index]}, {reason}" if index in faults else reason for index in indices}
@@ -106,13 +108,11 @@ def _has_names(classes: tuple[str, ...]) -> bool:
     return any(name != str(number) for number, name in enumerate(classes))
 
 
-def _reasons(dataset: Dataset, maps: MapSource, *, by_boxes: bool, by_masks: bool) -> Mapping[str, Sequence[int]]:
+def _reasons(dataset: Dataset, maps: MapSource, *, by_masks: bool) -> Mapping[str, Sequence[int]]:
     """Indices of the pictures that cannot be judged, by reason."""
     reasons: dict[str, list[int]] = {}
     for index, reason in maps.missing(dataset).items():
         reasons.setdefault(reason, []).append(index)
-    if by_boxes and dataset.boxes is not None:
-        reasons["no box"] = [index for index, boxes in enumerate(dataset.boxes) if not len(boxes)]
     if by_masks and dataset.masks is not None:
         is_whole = [all(file.is_file() for file in masks.files) for masks in dataset.masks]
         reasons[NO_MASK] = [index for index, whole in enumerate(is_whole) if not whole]

@@ -1,6 +1,7 @@
 """The files of an evaluation: `metrics.json`, `per_image.jsonl` with a line for every picture, `missing.csv`."""
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -33,7 +34,8 @@ def write_results(
     `metrics.json` has the numbers of every protocol, with its settings and threshold. A line of `per_image.jsonl` has
     a picture's id, size, class and true boxes, its most likely classes, its map on the grid (min-max scaled to bytes,
     as in `localizations.jsonl`), and by protocol the box in view pixels, its IoU, the outcome, and each measure in
-    [0, 1]. `missing.csv` lists the pictures that count as wrong without being judged.
+    [0, 1]; the localization of a picture without an object is null. `missing.csv` lists the pictures that count as
+    wrong without being judged.
 
     Args:
         facts: facts about the model or the maps.
@@ -86,9 +88,15 @@ def _line(picture: JudgedPicture, index: int, results: Mapping[str, ProtocolResu
 
 def _picture_scores(result: ProtocolResult, index: int) -> dict[str, object]:
     columns = result.columns
-    scores: dict[str, object] = {"iou": float(columns.iou[index])}
+    scores: dict[str, object] = {"iou": _number_or_none(columns.iou[index])}
     if columns.boxes is not None:
         scores["box"] = columns.boxes[index].tolist()
     if columns.outcomes is not None:
-        scores["outcome"] = OUTCOMES[columns.outcomes[index]].value
-    return scores | {name: float(column[index]) for name, column in columns.measures.items()}
+        place = int(columns.outcomes[index])
+        scores["outcome"] = OUTCOMES[place].value if place >= 0 else None
+    return scores | {name: _number_or_none(column[index]) for name, column in columns.measures.items()}
+
+
+def _number_or_none(value: float) -> float | None:
+    """The number; None for NaN, which JSON does not have: the localization of a picture without an object."""
+    return None if math.isnan(value) else float(value)

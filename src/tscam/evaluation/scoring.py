@@ -32,6 +32,7 @@ class Evaluation:
         images: ids of the pictures, in the data set's order.
         faults: by picture id, why a picture counts as wrong without being judged.
         selection: how the model's epoch was chosen, in words; empty where that is not known.
+        notes: what reading the data set left out, a line of text each.
     """
 
     results: Mapping[str, ProtocolResult]
@@ -39,6 +40,7 @@ class Evaluation:
     faults: Mapping[str, str]
     out: Path
     selection: str = ""
+    notes: tuple[str, ...] = ()
 
     def describe(self) -> str:
         """The numbers as lines of text, each protocol with its threshold."""
@@ -47,6 +49,8 @@ class Evaluation:
             blocks.append(f"{len(self.faults)} pictures count as wrong without being judged: {self.out}/missing.csv")
         if "oracle" in self.selection:
             blocks.append(f"the model's epoch was chosen on the test split: {self.selection}")
+        if self.notes:
+            blocks.append("\n".join(self.notes))
         return "\n\n".join(blocks)
 
 

@@ -94,8 +94,8 @@ def plan_thresholds(
     needs_boxes = any(isinstance(protocol, BoxProtocol) for protocol in plan.judging_protocols)
     if needs_boxes and not plan.uses_pseudo_boxes and not has_boxes(held_out):
         raise DataError(
-            f"{dataset.root}: the split {held_out.split!r} has pictures without boxes, and a threshold is to be chosen "
-            "on it; take --threshold pseudo, or a number"
+            f"{dataset.root}: the split {held_out.split!r} has no boxes, and a threshold is to be chosen on it; take "
+            "--threshold pseudo, or a number"
         )
     if missing := maps.missing(held_out):
         raise DataError(
@@ -141,7 +141,7 @@ def choose_thresholds(plan: ThresholdPlan, *, spool_in: Path | None, workers: in
             chosen[protocol] = replace(
                 plan.thresholds[protocol],
                 value=float(curve.thresholds[best]),
-                explained=f"best on {len(pictures)} pictures of split {split!r} with {origin} {compared}",
+                explained=f"best on {curve.pictures} pictures of split {split!r} with {origin} {compared}",
             )
     return chosen
 

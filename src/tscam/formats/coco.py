@@ -123,11 +123,19 @@ def _object(entry: Mapping[str, object], categories: Mapping[int | str, str], so
     x, y, width, height = (finite_number(value, source) for value in bbox)
     return AnnotatedObject(
         box=box_of_edges((x, y, x + width, y + height), source),
-        category=categories.get(category_id) if isinstance(category_id, int | str) else None,
+        category=_category(category_id, categories, source),
         score=None if score is None else finite_number(score, source),
         iscrowd=flag(entry.get("iscrowd"), f"{source}: iscrowd"),
         ignore=flag(entry.get("ignore"), f"{source}: ignore"),
     )
+
+
+def _category(category_id: object, categories: Mapping[int | str, str], source: str) -> str | None:
+    if category_id is None or not categories:
+        return None
+    if not isinstance(category_id, int | str) or category_id not in categories:
+        raise DataError(f"{source}: category {category_id!r:.80} is not in 'categories'")
+    return categories[category_id]
 
 
 def _categories(content: object, path: Path) -> dict[int | str, str]:

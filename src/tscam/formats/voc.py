@@ -125,6 +125,8 @@ def _text(element: Element, tag: str) -> str:
 
 
 def _edges(sides: Box) -> Box:
+    if not any(sides):  # How people write that there is no object.
+        return sides
     xmin, ymin, xmax, ymax = sides
     return xmin - 1, ymin - 1, xmax, ymax
 

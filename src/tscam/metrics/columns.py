@@ -1,5 +1,6 @@
 """Every picture's part of a protocol's numbers at the chosen threshold, one column a measure."""
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -16,11 +17,13 @@ from tscam.metrics.ts_cam import OUTCOMES
 class Columns:
     """One value for every picture, in the order of the pictures.
 
+    Under a protocol of boxes a picture without an object counts for classification, not for localization.
+
     Attributes:
-        measures: by name, in [0, 1]; class measures included.
-        iou: IoU of the box, or of the mask.
+        measures: by name, in [0, 1], NaN for the localization of a picture without an object; class measures included.
+        iou: IoU of the box, NaN without an object; or of the mask.
         boxes: in view pixels; None for masks.
-        outcomes: indices into `OUTCOMES`; None where the protocol has none.
+        outcomes: indices into `OUTCOMES`, -1 without an object; None where the protocol has none.
     """
 
     measures: dict[str, Float[np.ndarray, " n"]]
@@ -32,7 +35,7 @@ class Columns:
         """Number of pictures with each outcome; None where the protocol has none."""
         if self.outcomes is None:
             return None
-        counts = np.bincount(self.outcomes, minlength=len(OUTCOMES))
+        counts = np.bincount(self.outcomes[self.outcomes >= 0], minlength=len(OUTCOMES))
         return {outcome.value: int(count) for outcome, count in zip(OUTCOMES, counts, strict=True)}
 
 
@@ -63,6 +66,9 @@ def columns_of(
             boxes.append(picture.boxes[protocol.name].boxes[first])
             if protocol.outcomes:
                 outcomes.append(int(outcomes_at_levels(picture, protocol, np.array([first]))[0]))
+            if not picture.has_object:
+                values, ious[-1] = dict.fromkeys(values, math.nan), math.nan
+                outcomes[-1:] = [-1] * len(outcomes[-1:])
         if picture.top_classes and not isinstance(protocol, PixelProtocol) and protocol.threshold != "best":
             values = {"top1_cls": float(picture.top1_cls), "top5_cls": float(picture.top5_cls)} | values
         for name, value in values.items():

@@ -15,7 +15,7 @@ CLS_WRONG = OUTCOMES.index(Outcome.CLS_WRONG)
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Curve:
-    """Numbers over pictures at each threshold.
+    """Numbers over pictures at each threshold; under a protocol of boxes, over the pictures with an object.
 
     Attributes:
         thresholds: ascending, in [0, 1).
@@ -69,7 +69,7 @@ def curve_of(
     *,
     thresholds: Float[np.ndarray, " n"] | None = None,
 ) -> Curve:
-    """Count the right pictures at each threshold.
+    """Count the right pictures at each threshold; a protocol of boxes counts pictures with an object alone.
 
     Args:
         thresholds: ascending; by default the protocol's.
@@ -80,6 +80,8 @@ def curve_of(
     has_outcomes = isinstance(protocol, BoxProtocol) and protocol.outcomes
     outcomes = np.zeros((len(thresholds), len(OUTCOMES)), dtype=np.int64)
     for picture in pictures:
+        if isinstance(protocol, BoxProtocol) and not picture.has_object:
+            continue
         levels = levels_of(picture, protocol, thresholds)
         count += 1
         for name, values in measures_at_levels(picture, protocol, levels).items():

@@ -39,6 +39,11 @@ class JudgedPicture:
     fault: str = ""
 
     @property
+    def has_object(self) -> bool:
+        """True if it has a true box; else it counts for classification, not for localization."""
+        return len(self.truths) > 0
+
+    @property
     def top1_cls(self) -> bool:
         """True if its class is the most likely one."""
         return self.top_classes[:1] == (self.label,)

@@ -65,8 +65,10 @@ def mean_scores(columns: Float[np.ndarray, "n k"]) -> list[Score]:
     """The mean of each column over pictures, in percent, with intervals.
 
     Args:
-        columns: values in [0, 1].
+        columns: values in [0, 1], NaN for a picture that a measure does not count.
     """
+    if np.isnan(columns).any():
+        return [_mean_of_counted(column) for column in columns.T]
     pictures = len(columns)
     samples = np.concatenate([drawn @ columns for drawn in resamples(pictures)]) * (100 / pictures)
     scores = []
@@ -74,6 +76,17 @@ def mean_scores(columns: Float[np.ndarray, "n k"]) -> list[Score]:
         low, high = interval(column_samples)
         scores.append(Score(value=100 * float(column.sum()) / pictures, low=low, high=high))
     return scores
+
+
+def _mean_of_counted(column: Float[np.ndarray, " n"]) -> Score:
+    """The mean of one column over the pictures that count; a sample without any has no mean, and is left out."""
+    counted = ~np.isnan(column)
+    terms = np.stack([np.where(counted, column, 0.0), counted], axis=1)
+    sums = np.concatenate([drawn @ terms for drawn in resamples(len(column))])
+    drawn_any = sums[:, 1] > 0
+    low, high = interval(100 * sums[drawn_any, 0] / sums[drawn_any, 1])
+    total, pictures = terms.sum(axis=0).tolist()
+    return Score(value=100 * total / pictures, low=low, high=high)
 
 
 def difference(first: Float[np.ndarray, " n"], second: Float[np.ndarray, " n"], *, is_hit: bool) -> Difference:

@@ -26,11 +26,14 @@ _COUNTS = ("1 object", "2 objects", "3 or more")
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """A group of pictures: its name, number of pictures, and scores in percent."""
+    """A group of pictures: its name, number of pictures, and scores in percent.
+
+    A localization score is None where no picture of the group has an object.
+    """
 
     name: str
     pictures: int
-    scores: dict[str, float]
+    scores: dict[str, float | None]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -69,7 +72,8 @@ class ProtocolResult:
     def to_json(self) -> dict[str, object]:
         """The result as JSON values, for `metrics.json`."""
         curve, errors = self.curve, self.columns.errors()
-        histogram = np.histogram(self.columns.iou, bins=_IOU_BINS, range=(0, 1))[0]
+        ious = self.columns.iou[~np.isnan(self.columns.iou)]
+        histogram = np.histogram(ious, bins=_IOU_BINS, range=(0, 1))[0]
         return {
             "settings": self.protocol.settings(),
             "pictures": curve.pictures,
@@ -100,7 +104,8 @@ class ProtocolResult:
         if self.columns.outcomes is None or self.best_outcomes is None:
             return None
         counts = np.zeros((len(OUTCOMES), len(OUTCOMES)), dtype=np.int64)
-        np.add.at(counts, (self.columns.outcomes, self.best_outcomes), 1)
+        has_object = self.columns.outcomes >= 0
+        np.add.at(counts, (self.columns.outcomes[has_object], self.best_outcomes[has_object]), 1)
         return {
             outcome.value: dict(zip([other.value for other in OUTCOMES], row, strict=True))
             for outcome, row in zip(OUTCOMES, counts.tolist(), strict=True)
@@ -208,15 +213,17 @@ def _groups(columns: Columns, indices: Int[np.ndarray, " n"], names: tuple[str, 
     """
     inside = (indices >= 0) & (indices < len(names))
     counts = np.bincount(indices[inside], minlength=len(names))
-    sums = {
-        measure: np.bincount(indices[inside], weights=column[inside], minlength=len(names))
-        for measure, column in columns.measures.items()
-    }
+    means: dict[str, list[float | None]] = {}
+    for measure, column in columns.measures.items():
+        counted = inside & ~np.isnan(column)
+        sums = np.bincount(indices[counted], weights=column[counted], minlength=len(names)).tolist()
+        parts = np.bincount(indices[counted], minlength=len(names)).tolist()
+        means[measure] = [100.0 * total / part if part else None for total, part in zip(sums, parts, strict=True)]
     return [
         Group(
             name=names[index],
             pictures=int(counts[index]),
-            scores={measure: 100.0 * float(values[index]) / int(counts[index]) for measure, values in sums.items()},
+            scores={measure: values[index] for measure, values in means.items()},
         )
         for index in np.flatnonzero(counts).tolist()
     ]

@@ -150,7 +150,7 @@ def read_evaluation(folder: Path) -> EvaluationSummary:
 
 
 def read_pictures(folder: Path, *, protocol: ProtocolSummary) -> Iterator[PictureRecord]:
-    """Yield the pictures of `per_image.jsonl` under one protocol, in the order of the file.
+    """Yield the pictures of `per_image.jsonl` that a protocol counts, in the order of the file.
 
     Raises:
         DataError: the file is missing, or a line is broken.
@@ -161,7 +161,9 @@ def read_pictures(folder: Path, *, protocol: ProtocolSummary) -> Iterator[Pictur
         with path.open(encoding="utf-8") as lines:
             for line in lines:
                 line_number += 1
-                yield _picture(json.loads(line), protocol.name, protocol.lead)
+                picture = json.loads(line)
+                if picture["protocols"][protocol.name]["iou"] is not None:  # Else it has no object.
+                    yield _picture(picture, protocol.name, protocol.lead)
     except (OSError, ValueError, LookupError, TypeError, RecursionError) as fault:
         raise DataError(
             f"{path}:{line_number}: not a picture of an evaluation ({type(fault).__name__}: {fault}); "

@@ -48,18 +48,12 @@ class Splits:
     chooses_threshold: bool
 
     def notes(self) -> list[str]:
-        """Messages about splits of which some pictures have boxes, and about a test split without boxes."""
-        notes = []
-        for dataset in {id(split): split for split in (self.choosing, self.test) if split is not None}.values():
-            if dataset.boxes is None or has_boxes(dataset):
-                continue
-            without = sum(not len(boxes) for boxes in dataset.boxes)
-            if without < len(dataset) or dataset is self.test:
-                notes.append(
-                    f"{without} of {len(dataset)} pictures of the split {dataset.split!r} have no box: it is scored by "
-                    "accuracy alone; for localization give each a box, or `tscam evaluate --allow-missing`"
-                )
-        return notes
+        """Messages about what reading left out, and about splits of which not all pictures have an object."""
+        notes = [*self.training.notes]
+        for dataset in (self.choosing, self.test):
+            if dataset is not None:
+                notes += dataset.describe_gaps() if has_boxes(dataset) or dataset is self.test else dataset.notes
+        return list(dict.fromkeys(notes))
 
     def data_hash(self) -> str:
         """Hash of names, sizes in bytes, labels and boxes of all pictures."""

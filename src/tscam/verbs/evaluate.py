@@ -2,6 +2,7 @@
 
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,7 +64,8 @@ def evaluate(
             )  # fmt: skip
             if processes.is_main:
                 write_report(out, image_root=dataset.image_root)
-    return evaluation
+    held_out = plan.held_out.dataset.describe_gaps() if plan.held_out is not None else []
+    return replace(evaluation, notes=tuple(dict.fromkeys([*dataset.describe_gaps(), *held_out])))
 
 
 def _open_maps(

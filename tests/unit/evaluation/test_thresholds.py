@@ -237,9 +237,7 @@ def test_too_few_pictures_to_hold_any_out_are_refused(tmp_path: Path) -> None:
 
 def test_pictures_without_boxes_are_refused_for_val_and_not_for_pseudo(tmp_path: Path) -> None:
     write_imagenet(tmp_path, train=5)
-    message = (
-        "the split \"held out of 'train'\" has pictures without boxes, and a threshold is to be chosen on it; take"
-    )
+    message = "the split \"held out of 'train'\" has no boxes, and a threshold is to be chosen on it; take"
     with pytest.raises(DataError, match=message) as refused:
         held_out(tmp_path, split="val")
     assert str(refused.value).endswith("take --threshold pseudo, or a number")
@@ -249,7 +247,7 @@ def test_pictures_without_boxes_are_refused_for_val_and_not_for_pseudo(tmp_path:
 def test_masks_alone_are_enough_for_a_protocol_of_masks(tmp_path: Path) -> None:
     write_wsol(tmp_path, masks=True)
     assert len(held_out(tmp_path, protocol=PX_AP)) == 3
-    with pytest.raises(DataError, match="the split 'val' has pictures without boxes"):
+    with pytest.raises(DataError, match="the split 'val' has no boxes"):
         held_out(tmp_path, protocol=REALISTIC)
 
 

@@ -239,7 +239,7 @@ def test_pictures_are_grouped_by_size_count_and_class() -> None:
         ("1 object", 2), ("2 objects", 1), ("3 or more", 2),
     ]  # fmt: skip
     assert [(group.name, group.pictures) for group in result.by_class] == [("ant", 3), ("bee", 3)]
-    assert [group.scores["gt_known_loc"] for group in result.by_class] == pytest.approx([100 / 3, 200 / 3])
+    assert [group.scores["gt_known_loc"] for group in result.by_class] == pytest.approx([100 / 3, 50])
 
 
 def test_the_histogram_of_ious_has_20_bins_and_every_picture() -> None:
