@@ -45,8 +45,8 @@ from tscam.predictors.pytorch import PyTorchPredictor
 from tscam.recipe import read_recipe
 from tscam.registry import MethodArgs
 from tscam.system.processes import find_device
+from tscam.system.writing import write_json, write_text_atomically
 from tscam.verbs.benchmark import peak_mib
-from tscam.writing import write_json, write_text_atomically
 
 PROTOCOLS = ("ts-cam", "max-box-acc", "max-box-acc-v2", "realistic", "pxap")
 CLASS_AGNOSTIC = ("attention", "rollout")

@@ -15,7 +15,7 @@ from tscam.boxes import require_threshold
 from tscam.checkpoints.card import model_card
 from tscam.errors import ConfigError, OutputError, WeightsError, one_line
 from tscam.model import LocalizationModel, ModelSpec
-from tscam.writing import flush_file, replace_folder
+from tscam.system.writing import flush_file, replace_folder
 
 FORMAT_VERSION = 1
 

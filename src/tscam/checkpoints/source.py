@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tscam.checkpoints.hub import PREFIX, fetch, is_on_hub
 from tscam.errors import ConfigError, WeightsError, one_line
-from tscam.writing import readable_folder
+from tscam.system.writing import readable_folder
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ from tscam.datasets.mask_files import Masks
 from tscam.errors import DataError
 from tscam.formats.parsing import box_of_edges, finite_number, picture_id
 from tscam.geometry import Box
-from tscam.writing import literal, write_text_atomically
+from tscam.system.writing import literal, write_text_atomically
 
 _SPLITS = ("train", "val", "test")
 

@@ -12,7 +12,7 @@ from tscam.localization import encode_levels
 from tscam.metrics.picture import JudgedPicture
 from tscam.metrics.summary import ProtocolResult
 from tscam.metrics.ts_cam import OUTCOMES
-from tscam.writing import write_csv, write_json, written_atomically
+from tscam.system.writing import write_csv, write_json, written_atomically
 
 METRICS, PICTURES = "metrics.json", "per_image.jsonl"
 

@@ -13,7 +13,7 @@ from jaxtyping import Float, Num
 
 from tscam.errors import DataError, one_line
 from tscam.image import leads_out, printable
-from tscam.writing import write_bytes_atomically
+from tscam.system.writing import write_bytes_atomically
 
 # As many values as a picture may have pixels: a map is read whole and must fit into memory.
 _MOST_VALUES = 179_000_000

@@ -14,7 +14,7 @@ from tscam.formats.base import (
     occurring_categories,
 )
 from tscam.formats.parsing import box_of_edges, finite_number, flag, picture_id, read_json, stated_size
-from tscam.writing import write_json
+from tscam.system.writing import write_json
 
 _EXPECTED = "COCO annotations"
 

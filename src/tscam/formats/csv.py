@@ -14,7 +14,7 @@ from tscam.formats.base import (
     occurring_categories,
 )
 from tscam.formats.parsing import box_of_edges, finite_number, picture_id, read_csv_rows, stated_size
-from tscam.writing import plain_cell, write_csv
+from tscam.system.writing import plain_cell, write_csv
 
 _NAME = "boxes.csv"
 

@@ -26,7 +26,7 @@ from tscam.formats.base import (
 from tscam.formats.parsing import box_of_edges, finite_number, flag, read_xml, stated_size
 from tscam.geometry import Box
 from tscam.image import has_picture_suffix
-from tscam.writing import write_text_atomically
+from tscam.system.writing import write_text_atomically
 
 _FOLDER = "Annotations"
 _SIDES = ("xmin", "ymin", "xmax", "ymax")

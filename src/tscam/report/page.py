@@ -12,7 +12,7 @@ from tscam.report import charts, wording
 from tscam.report.evaluation_files import EvaluationSummary, read_evaluation, read_pictures
 from tscam.report.gallery import Gallery, choose_pictures, data_uri, gallery_protocol
 from tscam.report.protocol_section import protocol_section
-from tscam.writing import write_text_atomically
+from tscam.system.writing import write_text_atomically
 
 REPORT = "report.html"
 _PACKAGE = "tscam.report"

@@ -7,6 +7,7 @@ from dataclasses import asdict, replace
 
 from tscam.errors import StoppedError, TrainingError, first_names
 from tscam.system.stopping import StopRequest
+from tscam.system.writing import write_csv
 from tscam.training.learner import Learner, NotFiniteError
 from tscam.training.pictures import Batch, TrainingBatches
 from tscam.training.run.position import Position, SavedPosition
@@ -16,7 +17,6 @@ from tscam.training.run.run_results import draw_results
 from tscam.training.run.trackers import Tracker
 from tscam.training.schedule import ScheduleSettings, learning_rate_factor
 from tscam.training.selection import EpochScorer
-from tscam.writing import write_csv
 
 # Steps between two points of the training loss in a tracker.
 _TRACKED_STEPS = 10

@@ -19,10 +19,10 @@ from tscam.predictor import Predictor
 from tscam.predictors import open_predictor
 from tscam.system.processes import Processes
 from tscam.system.resources import Resources
+from tscam.system.writing import write_json
 from tscam.training.run.progress import EpochRow
 from tscam.training.run.samples import write_samples
 from tscam.training.splits import Splits
-from tscam.writing import write_json
 
 # The protocol that epochs are compared under.
 PROTOCOL = TS_CAM

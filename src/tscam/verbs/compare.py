@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tscam.errors import OutputError
 from tscam.evaluation.comparison import Comparison, compare_evaluations
-from tscam.writing import write_json
+from tscam.system.writing import write_json
 
 
 def compare(first: Path, second: Path, *, out: Path | None = None) -> Comparison:

@@ -6,12 +6,12 @@ from pathlib import Path
 
 from tscam.config import EvaluateConfig, LocalizeConfig
 from tscam.recipe import train_config
+from tscam.system.writing import claim_output
 from tscam.training.run.progress import Progress
 from tscam.verbs.demo_pictures import draw_pictures
 from tscam.verbs.evaluate import evaluate
 from tscam.verbs.localize import localize
 from tscam.verbs.train import train
-from tscam.writing import claim_output
 
 _LOCALIZED_PER_CLASS = 2
 

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from PIL import Image, ImageDraw, ImageFilter
 
-from tscam.writing import write_csv
+from tscam.system.writing import write_csv
 
 _SIZE_WH = (208, 160)  # in pixels
 _PICTURES = {"train": 60, "test": 15}  # of each class

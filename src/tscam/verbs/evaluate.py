@@ -19,7 +19,7 @@ from tscam.predictors import open_predictor
 from tscam.report import write_report
 from tscam.system.loading import Progress
 from tscam.system.processes import Processes, joined, own_device
-from tscam.writing import claim_output, literal, locked, require_claimable
+from tscam.system.writing import claim_output, literal, locked, require_claimable
 
 if TYPE_CHECKING:
     import tscam.model

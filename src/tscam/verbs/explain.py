@@ -11,7 +11,7 @@ from tscam.explainer import Explainer
 from tscam.image import Picture
 from tscam.localizer import Label
 from tscam.model import LocalizationModel
-from tscam.writing import claim_output
+from tscam.system.writing import claim_output
 
 _SIDE = 960  # Longer side of a panel in a file, in pixels.
 _DPI = 300  # Four panels side by side are as wide as a page and a half.

@@ -17,7 +17,7 @@ from tscam.predictors import open_predictor
 from tscam.registry import MethodArgs
 from tscam.system.loading import Progress
 from tscam.system.resources import Precision
-from tscam.writing import claim_output, write_csv
+from tscam.system.writing import claim_output, write_csv
 
 if TYPE_CHECKING:
     import tscam.model

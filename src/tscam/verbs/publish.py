@@ -9,7 +9,7 @@ from tscam.checkpoints.loader import load_model
 from tscam.checkpoints.model_folder import read_model_folder, save_model
 from tscam.checkpoints.source import ModelSource, resolve
 from tscam.errors import ConfigError, WeightsError, one_line
-from tscam.writing import claim_output
+from tscam.system.writing import claim_output
 
 
 def push_to_hub(model: str | Path, repo: str, *, private: bool = False, license: str | None = None) -> str:

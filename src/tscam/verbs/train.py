@@ -11,6 +11,7 @@ from tscam.recipe import to_plain, to_yaml, train_config
 from tscam.system.launch import launch
 from tscam.system.processes import is_member, own_device
 from tscam.system.resources import Resources
+from tscam.system.writing import literal
 from tscam.training.learner import LearnerSettings
 from tscam.training.loop import ModelSettings, OnNote, OnProgress, Start, TrainingSettings, run_training
 from tscam.training.optimizer import OptimizerSettings
@@ -21,7 +22,6 @@ from tscam.training.run.state import was_saved
 from tscam.training.run.trackers import require_tracker
 from tscam.training.schedule import ScheduleSettings
 from tscam.training.splits import SplitSettings
-from tscam.writing import literal
 
 # Pictures that are scored together, at most.
 _SCORED_TOGETHER = 32

@@ -16,9 +16,7 @@ from torch import Tensor
 from tscam.checkpoints.model_folder import save_model
 from tscam.errors import TrainingError
 from tscam.model import LocalizationModel
-from tscam.training.run.progress import EpochRow
-from tscam.training.run.state import State, load_state, save_state
-from tscam.writing import (
+from tscam.system.writing import (
     LOCK,
     claim_output,
     locked,
@@ -27,6 +25,8 @@ from tscam.writing import (
     write_json,
     write_text_atomically,
 )
+from tscam.training.run.progress import EpochRow
+from tscam.training.run.state import State, load_state, save_state
 
 CONFIG_FILE = "config.yaml"
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tscam.errors import TrainingError, one_line
+from tscam.system.writing import write_bytes_atomically
 from tscam.training.run.progress import EpochRow
 from tscam.training.selection import PROTOCOL
-from tscam.writing import write_bytes_atomically
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

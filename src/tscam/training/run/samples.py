@@ -16,7 +16,7 @@ from tscam.image import read_image
 from tscam.localization import Localization
 from tscam.localizer import Localizer
 from tscam.predictor import Predictor
-from tscam.writing import write_bytes_atomically
+from tscam.system.writing import write_bytes_atomically
 
 _SIDE = 360  # Side of a tile, in pixels.
 _COLUMNS = 4

@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from tscam.errors import OutputError, TrainingError, one_line
-from tscam.writing import flush_file, flush_folder, write_json
+from tscam.system.writing import flush_file, flush_folder, write_json
 
 _KEPT = 2  # states: the newest, and the one before in case the newest is corrupt
 

@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from tscam.errors import OutputError, TrainingError
+from tscam.system.writing import write_csv, write_json
 from tscam.training.run.progress import EpochRow
 from tscam.training.run.run_results import describe_run, draw_results
-from tscam.writing import write_csv, write_json
 
 VAL = "val (epoch of best gt_known_loc on 42 pictures held out of 'train')"
 ORACLE = "oracle (epoch of best gt_known_loc on split 'test')"

@@ -10,7 +10,7 @@ from unittest.mock import Mock
 import pytest
 
 from tscam.errors import OutputError
-from tscam.writing import (
+from tscam.system.writing import (
     LOCK,
     claim_output,
     literal,
@@ -53,7 +53,8 @@ def test_an_error_inside_unlocks_the_folder(tmp_path: Path) -> None:
 
 def test_the_system_unlocks_the_folder_of_a_killed_process(tmp_path: Path) -> None:
     script = (
-        "import sys, pathlib, tscam.writing as w\nwith w.locked(pathlib.Path(sys.argv[1])): print(flush=True); input()"
+        "import sys, pathlib, tscam.system.writing as w\n"
+        "with w.locked(pathlib.Path(sys.argv[1])): print(flush=True); input()"
     )
     with subprocess.Popen(
         [sys.executable, "-c", script, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -151,7 +152,7 @@ def test_the_fresh_folder_replaces_the_other_which_is_gone(tmp_path: Path) -> No
 
 KILLED = """
 import os, pathlib, signal, sys
-from tscam.writing import replace_folder
+from tscam.system.writing import replace_folder
 
 def killed_before(event, arguments):
     if event == "os.rename" and str(arguments[0]).endswith(sys.argv[2]):

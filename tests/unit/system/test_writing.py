@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tscam.errors import OutputError
-from tscam.writing import claim_output, write_csv, write_json, write_text_atomically
+from tscam.system.writing import claim_output, write_csv, write_json, write_text_atomically
 
 
 def names(folder: Path) -> list[str]:
