@@ -20,25 +20,25 @@ from tscam.system.writing import write_bytes_atomically
 
 _SIDE = 360  # Side of a tile, in pixels.
 _COLUMNS = 4
+_PICTURES = 12  # Spread over the classes; fewer if the dataset has fewer.
 _BACKGROUND = (244, 244, 244)
 _RIGHT, _WRONG = CLASS_COLOURS[0], CLASS_COLOURS[3]  # Cyan and orange: colour-blind people can tell them apart.
 _HEADER_PANEL = (960, 150)  # Panel whose caption is the header; its size determines the size of the letters.
 _LEFT = 16  # Left margin of `sheet`, in pixels.
 
 
-def write_samples(path: Path, predictor: Predictor, dataset: Dataset, *, threshold: float, count: int = 12) -> None:
+def write_samples(path: Path, predictor: Predictor, dataset: Dataset, *, threshold: float) -> None:
     """Write a JPEG of pictures with the map and the box of their most likely class, and the true boxes dashed.
 
     The choice of pictures depends on the dataset alone, so that the sheets of two epochs or two models show the same.
 
     Args:
         threshold: fraction of the map's maximum above which is object.
-        count: number of pictures, spread over the classes; fewer if the dataset has fewer.
 
     Raises:
         OutputError: the disk refuses.
     """
-    indices = spread(dataset, count=count)
+    indices = spread(dataset, count=_PICTURES)
     localizer = Localizer(predictor, batch_size=len(indices))
     localizations = localizer([dataset.path(index) for index in indices], top_k=1, threshold=threshold)
     tiles = [_tile(dataset, index, localization) for index, localization in zip(indices, localizations, strict=True)]

@@ -85,13 +85,13 @@ def test_pictures_come_from_as_many_classes_as_can_be_and_from_their_middle() ->
 
 def test_a_sheet_shows_right_boxes_cyan_and_wrong_ones_orange_with_a_frame(tmp_path: Path, dataset: Dataset) -> None:
     predictor = LeftHalfPredictor()
-    write_samples(tmp_path / "sheet.jpg", predictor, dataset, threshold=0.5, count=6)
-    assert predictor.batches == [6]
+    write_samples(tmp_path / "sheet.jpg", predictor, dataset, threshold=0.5)
+    assert predictor.batches == [12]
     with Image.open(tmp_path / "sheet.jpg") as sheet:
         assert sheet.width == 4 * TILE + 5 * GUTTER
-    shown = tiles(tmp_path / "sheet.jpg", 6)
+    shown = tiles(tmp_path / "sheet.jpg", 12)
     has = [(bool(near(tile, CYAN).sum() > 200), bool(near(tile, ORANGE)[:, 0].mean() > 0.8)) for tile in shown]
-    assert has == [(True, False)] * 2 + [(False, True)] * 4  # two of each class; only cats are right
+    assert has == [(True, False)] * 4 + [(False, True)] * 8  # four of each class; only cats are right
 
 
 def test_the_box_and_the_true_box_lie_where_they_are_in_the_picture(tmp_path: Path, dataset: Dataset) -> None:
@@ -119,7 +119,7 @@ def test_the_box_and_the_true_box_lie_where_they_are_in_the_picture(tmp_path: Pa
 def test_a_data_set_without_boxes_has_no_dashes(tmp_path: Path) -> None:
     write_folder(tmp_path / "data", boxes=None)
     dataset = read_dataset(tmp_path / "data")
-    write_samples(tmp_path / "sheet.jpg", LeftHalfPredictor(), dataset, threshold=0.5, count=1)
+    write_samples(tmp_path / "sheet.jpg", LeftHalfPredictor(), dataset, threshold=0.5)
     (tile,) = tiles(tmp_path / "sheet.jpg", 1)
     assert not near(tile[120:240], (255, 255, 255)).any()  # above and below may be the plate
 
@@ -135,13 +135,13 @@ def test_two_sheets_of_one_model_are_the_same_file(tmp_path: Path, dataset: Data
 @pytest.mark.parametrize("size_wh", [(1, 400), (900, 30)])
 def test_a_thin_picture_has_a_tile_like_any_other(tmp_path: Path, dataset: Dataset, size_wh: tuple[int, int]) -> None:
     Image.new("RGB", size_wh, (90, 120, 90)).save(dataset.path(0))
-    write_samples(tmp_path / "sheet.jpg", LeftHalfPredictor(), dataset, threshold=0.5, count=12)
+    write_samples(tmp_path / "sheet.jpg", LeftHalfPredictor(), dataset, threshold=0.5)
     with Image.open(tmp_path / "sheet.jpg") as sheet:
         assert sheet.width == 4 * TILE + 5 * GUTTER
 
 
 def test_a_flat_map_and_a_picture_that_cannot_be_read_are_framed_as_wrong(tmp_path: Path, dataset: Dataset) -> None:
-    write_samples(tmp_path / "flat.jpg", LeftHalfPredictor(flat=True), dataset, threshold=0.5, count=1)
+    write_samples(tmp_path / "flat.jpg", LeftHalfPredictor(flat=True), dataset, threshold=0.5)
     dataset.path(1).write_bytes(b"no picture")
     dogs = dataset.subset([1], split="val")
     write_samples(tmp_path / "bad.jpg", LeftHalfPredictor(), dogs, threshold=0.5)
