@@ -8,7 +8,7 @@ from playwright.sync_api import Page
 
 from browser import PageRecord, open_file
 from evaluated import metrics_of, rewrite_metrics, tiny_evaluation, with_nasty_names
-from tscam.report import write_report
+from tscam.evaluation.report import write_report
 
 TOP1_CLS = "thead th:nth-child(3)"
 ELSEWHERE = "http://127.0.0.1:9/a.png"

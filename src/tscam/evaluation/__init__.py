@@ -2,7 +2,8 @@
 
 In the order of the work: `map_sources` (where maps come from), `requirements` (what is refused before anything is
 written), `judging` (one picture under every protocol), `thresholds` and `pseudo_boxes` (which threshold, and where it
-comes from), `scoring` (all pictures), `results` (the files), `score_maps` (maps as files), `comparison` (two results).
+comes from), `scoring` (all pictures), `results` (the files), `score_maps` (maps as files), `comparison` (two results),
+`report` (a page for people).
 """
 
 from tscam.evaluation.comparison import Comparison, compare_evaluations

@@ -11,12 +11,12 @@ from tscam.config import EvaluateConfig, TrainConfig
 from tscam.datasets import Dataset, read_dataset
 from tscam.errors import ConfigError
 from tscam.evaluation.map_sources import MapSource, PredictedMaps, SavedMaps
+from tscam.evaluation.report import write_report
 from tscam.evaluation.requirements import require_readable, require_same_classes, require_scorable
 from tscam.evaluation.scoring import Evaluation, score
 from tscam.evaluation.thresholds import choose_thresholds, plan_thresholds, requested_policy, require_plan_readable
 from tscam.metrics.protocol import protocols
 from tscam.predictors import open_predictor
-from tscam.report import write_report
 from tscam.system.loading import Progress
 from tscam.system.processes import Processes, joined, own_device
 from tscam.system.writing import claim_output, literal, locked, require_claimable
@@ -33,7 +33,7 @@ def evaluate(
 ) -> Evaluation:
     """Score a model, or saved maps, on a data set with boxes or masks.
 
-    The files are those of `tscam.evaluation.results`, and the page of `tscam.report`.
+    The files are those of `tscam.evaluation.results`, and the page of `tscam.evaluation.report`.
 
     Args:
         model: a model folder, a run folder (its best weights), a checkpoint of the TS-CAM authors,

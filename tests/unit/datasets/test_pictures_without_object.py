@@ -16,6 +16,7 @@ from tscam.config import EvaluateConfig, TrainConfig
 from tscam.datasets import check_dataset, read_dataset
 from tscam.errors import DataError
 from tscam.evaluation.comparison import compare_evaluations
+from tscam.evaluation.report import write_report
 from tscam.evaluation.score_maps import map_path, write_map
 from tscam.evaluation.scoring import Evaluation
 from tscam.metrics.columns import columns_of
@@ -24,7 +25,6 @@ from tscam.metrics.statistics import mean_scores
 from tscam.metrics.summary import summarize
 from tscam.metrics.threshold import Threshold, threshold_policy
 from tscam.metrics.ts_cam import Outcome
-from tscam.report import write_report
 from tscam.verbs.evaluate import evaluate
 
 TS_CAM = box_protocol("ts-cam")

@@ -5,9 +5,9 @@ import re
 import pytest
 from jinja2 import UndefinedError
 
+from tscam.evaluation.report import charts
+from tscam.evaluation.report.page import environment
 from tscam.metrics.statistics import Score
-from tscam.report import charts
-from tscam.report.page import environment
 
 LEFT, RIGHT, TOP, BOTTOM = charts.LEFT, charts.RIGHT, charts.TOP, charts.BOTTOM
 

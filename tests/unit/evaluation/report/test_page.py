@@ -14,7 +14,7 @@ from PIL import Image
 
 from evaluated import NASTY, metrics_of, rewrite_metrics, rewrite_pictures, tiny_evaluation, with_nasty_names
 from tscam.errors import DataError
-from tscam.report import write_report
+from tscam.evaluation.report import write_report
 
 VOID = {"meta", "img", "input"}
 

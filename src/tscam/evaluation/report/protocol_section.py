@@ -4,9 +4,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tscam.report import charts
-from tscam.report.evaluation_files import ProtocolSummary
-from tscam.report.wording import format_count, format_tau, measure_name, outcome_name
+from tscam.evaluation.report import charts
+from tscam.evaluation.report.evaluation_files import ProtocolSummary
+from tscam.evaluation.report.wording import format_count, format_tau, measure_name, outcome_name
 
 _LISTED_TAUS = tuple(step / 20 for step in range(20))
 

@@ -11,11 +11,11 @@ from PIL import Image
 
 from tscam.drawing import CLASS_COLOURS, draw_panel
 from tscam.errors import ImageError
+from tscam.evaluation.report.evaluation_files import PictureRecord, ProtocolSummary
+from tscam.evaluation.report.wording import OUTCOME_MEANINGS, OUTCOME_NAMES
 from tscam.geometry import scale_box
 from tscam.image import printable, read_image
 from tscam.metrics.ts_cam import OUTCOMES, Outcome
-from tscam.report.evaluation_files import PictureRecord, ProtocolSummary
-from tscam.report.wording import OUTCOME_MEANINGS, OUTCOME_NAMES
 
 PER_ROW = 4  # best pictures of a group, and as many worst
 LISTED = 200  # pictures that were not judged

@@ -8,14 +8,14 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from tscam.report import charts, wording
-from tscam.report.evaluation_files import EvaluationSummary, read_evaluation, read_pictures
-from tscam.report.gallery import Gallery, choose_pictures, data_uri, gallery_protocol
-from tscam.report.protocol_section import protocol_section
+from tscam.evaluation.report import charts, wording
+from tscam.evaluation.report.evaluation_files import EvaluationSummary, read_evaluation, read_pictures
+from tscam.evaluation.report.gallery import Gallery, choose_pictures, data_uri, gallery_protocol
+from tscam.evaluation.report.protocol_section import protocol_section
 from tscam.system.writing import write_text_atomically
 
 REPORT = "report.html"
-_PACKAGE = "tscam.report"
+_PACKAGE = "tscam.evaluation.report"
 
 
 def write_report(out: Path, *, image_root: Path) -> Path:
