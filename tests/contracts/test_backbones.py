@@ -8,7 +8,7 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from reference.figures import seeded_weights
+from figures import seeded_weights
 from tscam.backbones import create_backbone, list_backbones
 from tscam.backbones.base import Backbone
 from tscam.backbones.features import Record, Request

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from reference.figures import seeded_weights
+from figures import seeded_weights
 from tscam.methods import methods
 from tscam.model import LocalizationModel, create_model
 

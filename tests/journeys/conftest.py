@@ -12,7 +12,7 @@ pytest.register_assert_rewrite("command_line")  # Its assertions show the compar
 from browser import PageRecord, chromium, find_chromium  # noqa: E402
 from command_line import TINY, Answer, Call  # noqa: E402
 from data_sets import write_folder, write_wsol  # noqa: E402
-from journeys.place import Place  # noqa: E402
+from mistakes import Place  # noqa: E402
 from tiny_models import save_ramps, tiny_model  # noqa: E402
 from tscam.cli import main  # noqa: E402
 from tscam.recipe import train_config  # noqa: E402

@@ -6,7 +6,7 @@ import pytest
 
 from command_line import Call, assert_refused
 from data_sets import write_cub, write_folder, write_imagenet
-from journeys.place import Place
+from mistakes import Place
 from tscam.system.writing import locked
 
 

@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from command_line import Call, assert_refused, run_python
 from data_sets import write_folder
-from journeys.place import Place
+from mistakes import Place
 from tscam.model import create_model
 
 

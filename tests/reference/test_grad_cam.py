@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from torchcam.methods import GradCAM as TorchCamGradCAM
 from torchvision.models import vgg16
 
-from reference.figures import seeded_weights
+from figures import seeded_weights
 from tscam.boxes import localization_map
 from tscam.model import LocalizationModel, create_model
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from reference.figures import arrays, table
+from figures import arrays, table
 from tscam.boxes import boxes_above, localization_map
 from tscam.geometry import View
 from tscam.metrics.columns import columns_of

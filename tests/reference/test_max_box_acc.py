@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from reference.figures import arrays, table
+from figures import arrays, table
 from tscam.geometry import View
 from tscam.metrics.curves import curve_of
 from tscam.metrics.levels import judge_levels, level_map, truths_in_view

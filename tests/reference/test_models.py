@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from reference.figures import arrays, largest_difference, seeded_weights, table
+from figures import arrays, largest_difference, seeded_weights, table
 from tscam.backbones.features import Features, Record, Request
 from tscam.methods.head import PatchHead
 from tscam.model import LocalizationModel, create_model

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-pytest.register_assert_rewrite("faults", "reliability.runs")
+pytest.register_assert_rewrite("faults", "runs")
 
-from reliability.runs import Bench, place_in_memory  # noqa: E402
+from runs import Bench, place_in_memory  # noqa: E402
 
 
 @pytest.fixture(scope="session")

@@ -6,8 +6,8 @@ import pytest
 from safetensors.torch import load_file
 
 from faults import command_line, in_child
-from reliability.runs import EPOCHS, EVERY_STEP, Bench, go_on, outcome, recipe_of
-from reliability.spoiling import train_with_nan
+from runs import EPOCHS, EVERY_STEP, Bench, go_on, outcome, recipe_of
+from spoiling import train_with_nan
 from tiny_runs import splits_of
 from tscam.config import TrainConfig
 from tscam.errors import TrainingError

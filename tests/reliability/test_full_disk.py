@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from disks import Disk, limited_disk, small_disk
 from faults import Fault, command_line, in_child
-from reliability.disks import Disk, limited_disk, small_disk
-from reliability.runs import EVERY_STEP, Bench, go_on, outcome, recipe_of
+from runs import EVERY_STEP, Bench, go_on, outcome, recipe_of
 from tscam.checkpoints.loader import load_model
 from tscam.training.run.position import SavedPosition
 from tscam.training.run.state import load_state

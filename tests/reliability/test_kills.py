@@ -6,7 +6,7 @@ import signal
 import pytest
 
 from faults import Fault, in_child, kill
-from reliability.runs import EVERY_STEP, KINDS, PARTS, Bench, killed_and_resumed, kills, outcome, part_of
+from runs import EVERY_STEP, KINDS, PARTS, Bench, killed_and_resumed, kills, outcome, part_of
 from tscam.checkpoints.model_folder import read_metrics
 from tscam.checkpoints.source import resolve
 from tscam.verbs.train import resume, train

@@ -9,9 +9,9 @@ import pytest
 
 from data_sets import write_folder
 from faults import Child, Fault, command_line, in_child, in_processes, kill
-from reliability.runs import EVERY_STEP, Bench, recipe_of
-from reliability.together import assert_same_training, launched, left_alone, scores
+from runs import EVERY_STEP, Bench, recipe_of
 from tiny_models import tiny_model
+from together import assert_same_training, launched, left_alone, scores
 from tscam.errors import PeerError, TrainingError
 from tscam.verbs.train import resume, train
 

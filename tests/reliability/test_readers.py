@@ -5,7 +5,7 @@ import re
 import pytest
 
 from faults import Fault, in_child, kill, kill_reader
-from reliability.runs import EVERY_STEP, Bench, go_on, outcome
+from runs import EVERY_STEP, Bench, go_on, outcome
 from tscam.errors import TrainingError
 from tscam.verbs.train import train
 

@@ -10,7 +10,7 @@ from signal import SIGINT, SIGTERM
 import pytest
 
 from faults import Fault, Send, command_line, in_child, until
-from reliability.runs import EPOCHS, Bench, go_on, outcome, recipe_of
+from runs import EPOCHS, Bench, go_on, outcome, recipe_of
 
 # When it comes, which one, and what is said of the place; the whole group gets it, and so do the readers.
 STOPS = {

@@ -5,9 +5,9 @@ import signal
 from pathlib import Path
 
 from faults import Child, Fault, command_line, in_child, kill
-from reliability.runs import EVERY_STEP, Bench, kills, outcome
-from reliability.saves import keep_saving, other_disk, require_whole, save
-from reliability.spoiling import corrupt, corrupt_is_refused
+from runs import EVERY_STEP, Bench, kills, outcome
+from saves import keep_saving, other_disk, require_whole, save
+from spoiling import corrupt, corrupt_is_refused
 from tscam.verbs.train import train
 
 KILLS, SPOILT = 15, 250  # `scripts/soak` has more of both.

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from figures import seeded_weights
 from process_work import ModelChoice, compiled_and_plain_losses
-from reference.figures import seeded_weights
 from tscam.backbones.base import Backbone
 from tscam.backbones.features import Record, Request
 from tscam.errors import ConfigError, WeightsError

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from reference.figures import arrays, largest_difference, seeded_weights, table
+from figures import arrays, largest_difference, seeded_weights, table
 from tiny_models import assert_same, refusal
 from tiny_models import hollow_checkpoint as hollow
 from tscam.checkpoints.loader import load_model

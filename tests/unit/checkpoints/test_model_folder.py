@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 import tscam.checkpoints.model_folder
-from reference.figures import seeded_weights
+from figures import seeded_weights
 from tiny_models import assert_same, names, refusal
 from tscam.checkpoints.loader import load_model
 from tscam.checkpoints.model_folder import save_model

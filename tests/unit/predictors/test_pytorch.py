@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from reference.figures import largest_difference, seeded_weights
+from figures import largest_difference, seeded_weights
 from tiny_models import NarrowModel
 from tscam.errors import ConfigError
 from tscam.image import InputFormat

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from data_sets import draw_picture
-from reference.figures import table
+from figures import table
 from tscam.checkpoints.loader import load_model
 from tscam.checkpoints.model_folder import save_model
 from tscam.datasets import read_dataset

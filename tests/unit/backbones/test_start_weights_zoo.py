@@ -11,7 +11,7 @@ from timm.layers.pos_embed import resample_abs_pos_embed
 from torch import Tensor
 from torchvision.models import vgg16
 
-from reference.figures import seeded_weights
+from figures import seeded_weights
 from tscam.backbones import create_backbone
 from tscam.backbones.features import Request
 from tscam.errors import ConfigError, WeightsError
@@ -82,7 +82,7 @@ def test_a_conformer_file_without_a_buffer_is_refused_and_names_it(lacking: str,
 def test_conformer_has_no_weights_on_timms_hub_and_says_where_they_are() -> None:
     with pytest.raises(WeightsError, match=r"docs/model_zoo\.md says where\) and pass it with --weights FILE"):
         create_backbone("conformer_small_patch16", image_hw=(32, 48), weights="pretrained", args=CONFORMER)
-    assert "github.com/pengzhiliang/Conformer" in (Path(__file__).parents[2] / "docs" / "model_zoo.md").read_text()
+    assert "github.com/pengzhiliang/Conformer" in (Path(__file__).parents[3] / "docs" / "model_zoo.md").read_text()
 
 
 def vgg_features() -> Weights:

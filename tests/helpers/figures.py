@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-_FOLDER = Path(__file__).parent
+_FOLDER = Path(__file__).parents[1] / "reference"
 
 
 def arrays(name: str) -> dict[str, np.ndarray]:

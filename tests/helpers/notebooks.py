@@ -12,7 +12,7 @@ from typing import Any
 
 import jupytext
 
-FOLDER = Path(__file__).parent.parent / "docs" / "notebooks"
+FOLDER = Path(__file__).parents[2] / "docs" / "notebooks"
 
 
 def read_notebook(name: str, **parameters: str | Path) -> Any:

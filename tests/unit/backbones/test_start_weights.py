@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from timm.layers.pos_embed import resample_abs_pos_embed
 from torch import Tensor
 
-from reference.figures import seeded_weights
+from figures import seeded_weights
 from tscam.backbones import create_backbone
 from tscam.backbones.base import Backbone
 from tscam.backbones.creation import pretrained_source
