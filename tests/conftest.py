@@ -10,4 +10,4 @@ from jaxtyping import install_import_hook
 
 install_import_hook("tscam", "beartype.beartype")
 
-pytest.register_assert_rewrite("command_line", "data_sets", "judged_pictures", "tiny_models")
+pytest.register_assert_rewrite("command_line", "data_sets", "faults", "judged_pictures", "runs", "tiny_models")

@@ -6,9 +6,7 @@ from pathlib import Path
 
 import pytest
 
-pytest.register_assert_rewrite("faults", "runs")
-
-from runs import Bench, place_in_memory  # noqa: E402
+from runs import Bench, place_in_memory
 
 
 @pytest.fixture(scope="session")
