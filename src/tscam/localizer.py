@@ -15,6 +15,7 @@ from tscam.errors import ConfigError, DataError, ImageError, did_you_mean
 from tscam.geometry import View, to_box
 from tscam.image import PICTURE_SUFFIXES, Picture, has_picture_suffix, preprocess, read_image, require_picture
 from tscam.localization import Localization, LocalizedObject, StoredMap
+from tscam.names import nfc
 from tscam.predictor import Prediction, Predictor
 from tscam.system.loading import batches, read_ahead
 
@@ -205,7 +206,7 @@ def find_class(label: object, label_names: Sequence[str]) -> int:
         raise ConfigError(f"no class {label}; {count}, numbered from 0")
     if not isinstance(label, str):
         raise ConfigError(f"label {label!r}; expected the name of a class, or its number from 0")
-    class_ids = [class_id for class_id, name in enumerate(label_names) if name == label]
+    class_ids = [class_id for class_id, name in enumerate(label_names) if nfc(name) == nfc(label)]
     if len(class_ids) > 1:
         raise ConfigError(
             f"{len(class_ids)} classes are named {label!r}; give the number of one: {', '.join(map(str, class_ids))}"
@@ -238,7 +239,7 @@ def find_pictures(paths: str | Path | Iterable[str | Path]) -> list[Path]:
             ]
             if not inside:
                 raise DataError(f"{path}: no pictures in this folder; looked for {', '.join(sorted(PICTURE_SUFFIXES))}")
-            pictures += sorted(inside)
+            pictures += sorted(inside, key=lambda path: Path(nfc(str(path))).parts)
         elif os.path.lexists(path):
             pictures.append(path)
         else:

@@ -1,7 +1,9 @@
 """Names as people compare them: Unicode in composed form (NFC), whatever form a disk or a file of annotations uses."""
 
+import os
 import unicodedata
 from collections.abc import Iterable
+from pathlib import Path
 
 
 def nfc(text: str) -> str:
@@ -25,3 +27,31 @@ class NameTable:
             return self._exact[composed]
         candidates = self._folded.get(composed.casefold(), [])
         return candidates[0] if len(candidates) == 1 else None
+
+
+class OnDisk:
+    """Finds how a disk spells paths below a folder; call it with a path as a list spells it.
+
+    A path of ASCII and one that exists stay as they are; so do the parts of a path from the first that is missing.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._listings: dict[str, dict[str, str]] = {}
+
+    def __call__(self, path: str) -> str:
+        if path.isascii() or os.path.lexists(self._folder / path):
+            return path
+        spelled = ""
+        for part in path.split("/"):
+            spelled = os.path.join(spelled, self._names(spelled).get(nfc(part), part))  # noqa: PTH118 - no objects.
+        return spelled
+
+    def _names(self, path: str) -> dict[str, str]:
+        """Return the names in a folder by their composed form; none where it cannot be listed."""
+        if path not in self._listings:
+            try:
+                self._listings[path] = {nfc(entry.name): entry.name for entry in (self._folder / path).iterdir()}
+            except OSError:
+                self._listings[path] = {}
+        return self._listings[path]

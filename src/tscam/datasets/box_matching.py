@@ -17,7 +17,7 @@ from tscam.errors import DataError
 from tscam.formats import AnnotatedObject, AnnotatedPicture, Annotations
 from tscam.geometry import Box
 from tscam.image import has_picture_suffix
-from tscam.names import NameTable
+from tscam.names import NameTable, nfc
 
 # Categories that tools and people write where every box is the object of its picture (labelImg's default and others).
 _ANY_OBJECT = frozenset({"object", "objects", "foreground"})
@@ -117,7 +117,7 @@ def match_boxes(
         DataError: an entry names no picture or several, or no box is of a class.
     """
     is_voc = annotations.format == "voc"
-    candidates = _by_path_or_stem(all_ids, prefix) if is_voc else {image_id: [image_id] for image_id in all_ids}
+    candidates = _by_path_or_stem(all_ids, prefix) if is_voc else _by_path(all_ids)
     categories = {annotated.category for picture in annotations.pictures for annotated in picture.objects}
     own = OwnBoxes(categories, class_names, source=str(path))
     boxes: dict[str, list[Box]] = {image_id: [] for image_id in class_ids}
@@ -134,20 +134,29 @@ def _match(
     picture: AnnotatedPicture, candidates: Mapping[str, list[str]], *, prefix: str, folder: Path, is_voc: bool
 ) -> str:
     name = _without_suffix(picture.name) if is_voc else picture.name
-    matches = candidates.get(prefix + name, [])
+    matches = candidates.get(nfc(prefix + name), [])
+    if len(matches) > 1 and prefix + name in matches:
+        matches = [prefix + name]
     if len(matches) != 1:
         fault = "names several pictures" if matches else "names no picture"
         raise DataError(f"{picture.source}: {name!r} {fault} of {folder}; expected the path of one below it")
     return matches[0]
 
 
+def _by_path(image_ids: Iterable[str]) -> dict[str, list[str]]:
+    candidates: dict[str, list[str]] = {}
+    for image_id in image_ids:
+        candidates.setdefault(nfc(image_id), []).append(image_id)
+    return candidates
+
+
 def _by_path_or_stem(image_ids: Iterable[str], prefix: str) -> dict[str, list[str]]:
     """Return the pictures that an XML file can mean, by their path without suffix and by their stem."""
     candidates: dict[str, list[str]] = {}
     for image_id in image_ids:
-        path = PurePosixPath(image_id).with_suffix("")
+        path = PurePosixPath(nfc(image_id)).with_suffix("")
         candidates.setdefault(str(path), []).append(image_id)
-        candidates.setdefault(prefix + path.name, []).append(image_id)
+        candidates.setdefault(nfc(prefix) + path.name, []).append(image_id)
     return candidates
 
 

@@ -10,6 +10,7 @@ from tscam.datasets.box_matching import match_boxes
 from tscam.datasets.listings import folder_names, picture_names
 from tscam.errors import DataError
 from tscam.formats import formats
+from tscam.names import nfc
 
 _SPLITS = ("train", "val", "test")
 _VOC = "Annotations"
@@ -21,7 +22,8 @@ _BOX_FILES = {"boxes.csv": "csv", "annotations.json": "coco", _VOC: "voc"}
 def _read(root: Path, split: str) -> Dataset:
     """Read one split: `root/{train,val,test}/<class>/pictures`, or `root/<class>/pictures`, which is the split `all`.
 
-    Ids are relative to `root`. Classes are the folders by name, of all splits together. Boxes come from `boxes.csv`,
+    Ids are relative to `root`, as the disk spells them. Classes are the folders by name, of all splits together, as
+    composed Unicode. Boxes come from `boxes.csv`,
     `annotations.json` or `Annotations/`, in `root` or in the folder of the split; pictures are named there relative to
     that folder. An XML file belongs to the picture with its stem, `Annotations/<stem>.xml`, or, where several have it,
     with its path, `Annotations/<class>/<stem>.xml`. `tscam.datasets.box_matching` says which boxes count.
@@ -76,11 +78,12 @@ def _class_folders(root: Path, split: str) -> list[Path]:
 
 
 def _pictures(root: Path, split: str) -> dict[str, list[str]]:
-    """Return the pictures of each class, relative to `root`."""
-    return {
-        folder.name: [f"{folder.relative_to(root).as_posix()}/{name}" for name in picture_names(folder)]
-        for folder in _class_folders(root, split)
-    }
+    """Return the pictures of each class, relative to `root`; a name in another Unicode form is the same class."""
+    pictures: dict[str, list[str]] = {}
+    for folder in _class_folders(root, split):
+        image_ids = [f"{folder.relative_to(root).as_posix()}/{name}" for name in picture_names(folder)]
+        pictures.setdefault(nfc(folder.name), []).extend(image_ids)
+    return pictures
 
 
 def _require_class_folders(root: Path, class_names: Collection[str]) -> None:

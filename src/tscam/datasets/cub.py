@@ -1,7 +1,7 @@
 """CUB-200-2011, and data sets laid out like it: five list files beside `images/`."""
 
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 import numpy as np
@@ -12,6 +12,7 @@ from tscam.datasets.mask_files import Masks
 from tscam.errors import DataError
 from tscam.formats.parsing import finite_number, picture_id
 from tscam.geometry import Box
+from tscam.names import OnDisk, nfc
 
 Cell = TypeVar("Cell")
 
@@ -32,7 +33,7 @@ def _read(root: Path, split: str) -> Dataset:
     """
     folder = _folder(root) or root
     class_names = _class_names(folder / "classes.txt")
-    pictures = _pictures(folder / "images.txt")
+    pictures = _pictures(folder / "images.txt", OnDisk(folder / "images"))
 
     def label(text: str, source: str) -> int:
         number = whole_number(text, source)
@@ -50,8 +51,10 @@ def _read(root: Path, split: str) -> Dataset:
         boxes = tuple(box_array([column[number]] if number in column else []) for number in numbers)
     masks = None
     if (folder / "segmentations").is_dir():
-        files = ((folder / "segmentations" / image_id).with_suffix(".png") for image_id in image_ids)
-        masks = tuple(Masks((file,)) for file in files)
+        mask_root = folder / "segmentations"
+        on_disk = OnDisk(mask_root)
+        files = (PurePosixPath(image_id).with_suffix(".png") for image_id in image_ids)
+        masks = tuple(Masks((mask_root / on_disk(str(file)),)) for file in files)
     return Dataset(
         name="cub",
         split=split,
@@ -84,12 +87,12 @@ def _rows(path: Path) -> Iterator[tuple[str, str, str]]:
         yield source, number, rest[0]
 
 
-def _pictures(path: Path) -> dict[str, str]:
-    """Return the path of each picture by its number."""
+def _pictures(path: Path, on_disk: OnDisk) -> dict[str, str]:
+    """Return the path of each picture by its number, as the disk spells it."""
     pictures: dict[str, str] = {}
     image_ids: set[str] = set()
     for source, number, text in _rows(path):
-        image_id = picture_id(text, source)
+        image_id = on_disk(picture_id(text, source))
         if number in pictures:
             raise DataError(f"{source}: image {number} is listed twice")
         if image_id in image_ids:
@@ -123,7 +126,7 @@ def _class_names(path: Path) -> tuple[str, ...]:
         number = whole_number(text, source)
         if number in names:
             raise DataError(f"{source}: class {number} is listed twice")
-        names[number] = name
+        names[number] = nfc(name)
     if not names or sorted(names) != list(range(1, len(names) + 1)):
         raise DataError(f"{path}: classes are numbered {sorted(names)[:3]} …; expected 1, 2, 3 … without gaps")
     return tuple(names[number] for number in sorted(names))

@@ -2,7 +2,7 @@
 
 import re
 from array import array
-from collections.abc import Mapping, MutableSequence, Sequence
+from collections.abc import Callable, Mapping, MutableSequence, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from tscam.formats.parsing import box_of_edges, finite_number, picture_id, read_
 from tscam.formats.voc import voc_objects
 from tscam.geometry import Box
 from tscam.image import printable
+from tscam.names import OnDisk, nfc
 
 # Folders below the root that may contain `train/` and `val/`; the latter two are Kaggle's tree.
 _PICTURES = (".", "ILSVRC/Data/CLS-LOC", "Data/CLS-LOC")
@@ -76,7 +77,8 @@ def _read(root: Path, split: str) -> Dataset:
     if folder is None:
         raise DataError(f"{root}: no folder {split}/; expected {split}/<wnid>/*.JPEG")
     if (root / _LISTS[split]).exists():
-        columns, class_names = _read_list(root / _LISTS[split], None if split == "train" else _class_names(root))
+        class_names = None if split == "train" else _class_names(root)
+        columns, class_names = _read_list(root / _LISTS[split], class_names, on_disk=OnDisk(folder))
     else:
         class_names = _class_names(root)
         read_folder = _read_class_folders if folder_names(folder) else _read_flat_folder
@@ -119,16 +121,22 @@ def _class_names(root: Path) -> tuple[str, ...]:
     if (root / _LISTS["train"]).exists():
         return _read_list(root / _LISTS["train"], None)[1]
     if train and (names := folder_names(train)):
-        return tuple(names)
+        return tuple(map(nfc, names))
     if (root / _LISTS["val"]).exists():
         return _read_list(root / _LISTS["val"], None)[1]
     if val and (names := folder_names(val)):
-        return tuple(names)
+        return tuple(map(nfc, names))
     return tuple(sorted({annotation.wnid for annotation in _annotations(root).values()}))
 
 
-def _read_list(path: Path, class_names: Sequence[str] | None) -> tuple[_Columns, tuple[str, ...]]:
-    """Read the pictures of a list, and its class names: `class_names`, or else numbered by the list itself."""
+def _read_list(
+    path: Path, class_names: Sequence[str] | None, *, on_disk: Callable[[str], str] = nfc
+) -> tuple[_Columns, tuple[str, ...]]:
+    """Read the pictures of a list, and its class names: `class_names`, or else numbered by the list itself.
+
+    Args:
+        on_disk: gives the path of a picture as the disk spells it; not needed for the names of classes.
+    """
     columns = _Columns()
     names = dict(enumerate(class_names)) if class_names is not None else {}
     labels = {name: label for label, name in names.items()}
@@ -136,7 +144,7 @@ def _read_list(path: Path, class_names: Sequence[str] | None) -> tuple[_Columns,
     for source, text in list_lines(path):
         values = text.split()
         image_id = picture_id(values[0], source)
-        wnid, separator, _ = image_id.partition("/")
+        wnid, separator, _ = nfc(image_id).partition("/")
         if not separator or len(values) < 2:
             raise DataError(f"{source}: {text!r:.80}; expected 'wnid/name.JPEG label' and the edges of its boxes")
         label = whole_number(values[1], source)
@@ -151,10 +159,10 @@ def _read_list(path: Path, class_names: Sequence[str] | None) -> tuple[_Columns,
             raise DataError(f"{source}: label {label} is that of {names[label]}, but the picture is in {wnid}")
         if labels[wnid] != label:
             raise DataError(f"{source}: label {label}, but {wnid} has the label {labels[wnid]}")
-        if image_id in image_ids:
+        if nfc(image_id) in image_ids:
             raise DataError(f"{source}: {image_id!r} is listed twice")
-        image_ids.add(image_id)
-        columns.ids.append(image_id)
+        image_ids.add(nfc(image_id))
+        columns.ids.append(on_disk(image_id))
         columns.labels.append(label)
         columns.boxes.append(_parse_boxes(values[2:], source))
     if sorted(names) != list(range(len(names))):
@@ -174,16 +182,17 @@ def _parse_boxes(texts: Sequence[str], source: str) -> Float[np.ndarray, "m 4"]:
 def _read_class_folders(folder: Path, class_names: Sequence[str], annotations: Mapping[str, _Annotation]) -> _Columns:
     columns = _Columns()
     labels = {name: label for label, name in enumerate(class_names)}
-    for wnid in folder_names(folder):
+    for folder_name in folder_names(folder):
+        wnid = nfc(folder_name)
         if wnid not in labels:
             raise DataError(f"{folder / wnid}: {wnid} is none of the {len(labels)} classes of this data set; remove it")
-        for name in picture_names(folder / wnid):
-            annotation = annotations.get(Path(name).stem) if annotations else None
+        for name in picture_names(folder / folder_name):
+            annotation = annotations.get(nfc(Path(name).stem)) if annotations else None
             if annotation and annotation.wnid != wnid:
                 raise DataError(
                     f"{printable(folder / wnid / name)}: annotated as {annotation.wnid}; move it to that folder"
                 )
-            columns.ids.append(f"{wnid}/{name}")
+            columns.ids.append(f"{folder_name}/{name}")
             columns.labels.append(labels[wnid])
             columns.add_boxes(annotation)
     return columns
@@ -193,7 +202,7 @@ def _read_flat_folder(folder: Path, class_names: Sequence[str], annotations: Map
     columns = _Columns()
     labels = {name: label for label, name in enumerate(class_names)}
     for name in picture_names(folder):
-        annotation = annotations.get(Path(name).stem)
+        annotation = annotations.get(nfc(Path(name).stem))
         if annotation is None:
             raise DataError(
                 f"{printable(folder / name)}: no label; expected pictures in {folder.name}/<wnid>/, "
@@ -216,7 +225,7 @@ def _annotations(root: Path) -> dict[str, _Annotation]:
     for path in _ANNOTATIONS:
         if (root / path).is_dir():
             files = sorted((root / path).glob("*.xml"))
-            return {file.stem: _xml_annotation(file) for file in files}
+            return {nfc(file.stem): _xml_annotation(file) for file in files}
     return {}
 
 
@@ -234,9 +243,9 @@ def _csv_annotations(path: Path) -> dict[str, _Annotation]:
         for start in range(0, len(values), 5):
             edges = [finite_number(value, source) for value in values[start + 1 : start + 5]]
             boxes.append(box_of_edges(edges, source))
-        if picture_id(name, source) in annotations:
+        if nfc(picture_id(name, source)) in annotations:
             raise DataError(f"{source}: {name!r} is listed twice")
-        annotations[name] = _annotation(values[::5], boxes, source)
+        annotations[nfc(name)] = _annotation(values[::5], boxes, source)
     return annotations
 
 
@@ -248,7 +257,7 @@ def _xml_annotation(path: Path) -> _Annotation:
 
 
 def _annotation(names: Sequence[str], boxes: Sequence[Box], source: str) -> _Annotation:
-    wnids = sorted(set(names))
+    wnids = sorted(set(map(nfc, names)))
     if len(wnids) != 1:
         raise DataError(f"{source}: objects of {', '.join(wnids) or 'no class'}; expected those of one class")
     return _Annotation(wnids[0], box_array(boxes))

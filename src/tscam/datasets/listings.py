@@ -12,6 +12,7 @@ from tscam.errors import DataError, one_line
 from tscam.formats.parsing import require_file
 from tscam.geometry import Box
 from tscam.image import has_picture_suffix, printable
+from tscam.names import nfc
 
 # A longer line is no line of a list: a binary file, or an attack on memory.
 _LONGEST_LINE = 2**20
@@ -65,7 +66,7 @@ def first_names(names: Iterable[str]) -> str:
 
 
 def folder_names(folder: Path) -> list[str]:
-    """Return the names of the folders in a folder, sorted; links are followed, hidden folders left out.
+    """Return the names of the folders in a folder, sorted as composed Unicode; links are followed, hidden left out.
 
     Raises:
         DataError: the folder cannot be listed, or a name in it is not UTF-8.
@@ -74,7 +75,9 @@ def folder_names(folder: Path) -> list[str]:
 
 
 def picture_names(folder: Path) -> list[str]:
-    """Return the names of the pictures in a folder by their suffix, sorted; hidden files (macOS's `._x.jpg`) left out.
+    """Return the names of the pictures in a folder by their suffix, sorted as composed Unicode.
+
+    Hidden files (macOS's `._x.jpg`) are left out.
 
     Raises:
         DataError: the folder cannot be listed, or a name in it is not UTF-8.
@@ -91,6 +94,7 @@ def _names(folder: Path, is_wanted: Callable[[os.DirEntry[str]], bool]) -> list[
     for name in names:
         if not name.isascii() and not _is_utf8(name):
             raise DataError(f"{folder}: the name {os.fsencode(name)!r} is not UTF-8; rename it")
+    names.sort(key=nfc)
     return names
 
 

@@ -12,6 +12,7 @@ from tscam.datasets.mask_files import Masks
 from tscam.errors import DataError
 from tscam.formats.parsing import box_of_edges, finite_number, picture_id
 from tscam.geometry import Box
+from tscam.names import OnDisk, nfc
 from tscam.system.writing import literal, write_text_atomically
 
 _SPLITS = ("train", "val", "test")
@@ -61,7 +62,7 @@ def _read(root: Path, split: str) -> Dataset:
         root=root,
         image_root=pictures,
         class_names=_class_names(metadata),
-        image_ids=tuple(indices),
+        image_ids=tuple(map(OnDisk(pictures), indices)),
         labels=labels[:, 0],
         boxes=boxes,
         box_rule="ilsvrc",
@@ -138,13 +139,13 @@ def _splits(metadata: Path) -> tuple[str, ...]:
 
 
 def _rows(path: Path, fields: str) -> Iterator[tuple[str, str, list[str]]]:
-    """Yield `path:line`, the picture's id and the other values of every line."""
+    """Yield `path:line`, the picture's id as composed Unicode, and the other values of every line."""
     expected = fields.count(",")
     for source, text in list_lines(path):
         image_id, *values = text.split(",")
         if len(values) != expected:
             raise DataError(f"{source}: {text!r:.200} has {len(values) + 1} values; expected {fields}")
-        yield source, picture_id(image_id, source), values
+        yield source, nfc(picture_id(image_id, source)), values
 
 
 def _read_indices(path: Path) -> dict[str, int]:
@@ -223,18 +224,19 @@ def _localization(
 
 
 def _masks(path: Path, indices: Mapping[str, int], mask_root: Path) -> tuple[Masks, ...]:
+    on_disk = OnDisk(mask_root)
     objects: dict[int, list[Path]] = {}
     ignored: dict[int, Path] = {}
     for source, image_id, (mask, ignore) in _rows(path, "path,mask,ignore"):
         index = _index(image_id, indices, source)
-        file = mask_root / picture_id(mask, source)
+        file = mask_root / on_disk(picture_id(mask, source))
         if file in objects.setdefault(index, []):
             raise DataError(f"{source}: the mask {mask!r} is listed twice")
         if ignore and objects[index]:
             raise DataError(f"{source}: {ignore!r} in a further line of {image_id!r}; the first names its ignore mask")
         objects[index].append(file)
         if ignore:
-            ignored[index] = mask_root / picture_id(ignore, source)
+            ignored[index] = mask_root / on_disk(picture_id(ignore, source))
     _require_complete(path, indices, missing=set(indices.values()) - set(objects))
     return tuple(
         Masks(tuple(objects[index]), None if ignored.get(index) in objects[index] else ignored.get(index))

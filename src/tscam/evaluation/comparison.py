@@ -13,6 +13,7 @@ from jaxtyping import Float
 from tscam.errors import DataError, one_line
 from tscam.evaluation.results import METRICS, PICTURES
 from tscam.metrics.statistics import Difference, difference
+from tscam.names import nfc
 
 # Measures that give a single picture a share, neither right nor wrong.
 _SHARES = ("mean_iou", "max_box_acc_v2")
@@ -181,7 +182,7 @@ def _columns(folder: Path, protocols: Sequence[str]) -> _Columns:
                 for key, value in values.items():
                     columns.setdefault(key, []).append(value)
                 truths.append((int(picture["label"]), picture["truths"]))
-                ids.append(str(picture["image"]))
+                ids.append(nfc(str(picture["image"])))
     except _FAULTS as fault:
         raise DataError(f"{path}:{len(ids) + 1}: not a judged picture ({one_line(fault)}); evaluate again") from fault
     if not ids:

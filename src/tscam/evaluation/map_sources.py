@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -16,6 +17,7 @@ from tscam.evaluation.score_maps import map_path
 from tscam.geometry import View
 from tscam.image import image_size_wh, preprocess, read_image
 from tscam.metrics.threshold import Threshold, ThresholdPolicy
+from tscam.names import OnDisk
 from tscam.predictor import Prediction, Predictor
 from tscam.system.loading import batches, read_ahead
 
@@ -116,6 +118,15 @@ class SavedMaps:
     folder: Path
     batch_size: int = 64
 
+    def file(self, image_id: str) -> Path:
+        """Return the file of a picture's map, as the disk spells it."""
+        path = map_path(self.folder, image_id)
+        return path if image_id.isascii() else self.folder / self._on_disk(path.relative_to(self.folder).as_posix())
+
+    @cached_property
+    def _on_disk(self) -> OnDisk:
+        return OnDisk(self.folder)
+
     @property
     def facts(self) -> Mapping[str, object]:
         return {"maps": str(self.folder)}
@@ -126,14 +137,14 @@ class SavedMaps:
 
     def tasks(self, dataset: Dataset, indices: Sequence[int], *, faults: Mapping[int, str]) -> Iterator[Task]:
         for index in indices:
-            file = map_path(self.folder, dataset.image_ids[index])
+            file = self.file(dataset.image_ids[index])
             yield _task(dataset, index, picture_size_wh(dataset, index), map_=file, fault=faults.get(index, ""))
 
     def missing(self, dataset: Dataset) -> Mapping[int, str]:
         if not self.folder.is_dir():
             raise DataError(f"{self.folder}: no such folder; --maps takes the folder of .npy maps, named by picture")
         ids = enumerate(dataset.image_ids)
-        return {index: "no map" for index, image_id in ids if not map_path(self.folder, image_id).is_file()}
+        return {index: "no map" for index, image_id in ids if not self.file(image_id).is_file()}
 
 
 def may_scale_masks(dataset: Dataset) -> bool:

@@ -14,9 +14,9 @@ from tscam.evaluation.map_sources import (
     may_scale_masks,
     picture_size_wh,
 )
-from tscam.evaluation.score_maps import map_path
 from tscam.image import image_size_wh
 from tscam.metrics.protocol import BoxProtocol, PixelProtocol
+from tscam.names import nfc
 from tscam.predictor import Predictor
 from tscam.system.loading import read_ahead
 
@@ -74,7 +74,7 @@ def require_readable(split: MappedSplit, protocols: Protocols, *, workers: int, 
         if isinstance(maps, SavedMaps):
             picture_wh = picture_size_wh(dataset, index)
             if index not in faults:
-                read_localization_map(map_path(maps.folder, dataset.image_ids[index]), side=side)
+                read_localization_map(maps.file(dataset.image_ids[index]), side=side)
         else:
             picture_wh = image_size_wh(dataset.path(index))
         if by_masks and dataset.masks is not None and NO_MASK not in faults.get(index, ""):
@@ -98,7 +98,7 @@ def require_same_classes(predictor: Predictor, dataset: Dataset) -> None:
         )
     named = _has_names(ours) and _has_names(theirs)
     for number, (our, their) in enumerate(zip(ours, theirs, strict=True)):
-        if named and our != their:
+        if named and nfc(our) != nfc(their):
             raise DataError(
                 f"{dataset.root}: class {number} is {their!r}, the model's is {our!r}; give the data it was made for"
             )

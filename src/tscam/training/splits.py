@@ -8,6 +8,7 @@ from typing import Literal
 
 from tscam.datasets import Dataset, find_reader, has_boxes, hold_out, read_dataset
 from tscam.errors import DataError
+from tscam.names import nfc
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +64,8 @@ class Splits:
                 continue
             sizes = [_byte_count(dataset.path(index)) for index in range(len(dataset))]
             boxes = [] if dataset.boxes is None else [picture_boxes.tolist() for picture_boxes in dataset.boxes]
-            facts = [dataset.split, dataset.class_names, dataset.image_ids, dataset.labels.tolist(), sizes, boxes]
+            names = [list(map(nfc, dataset.class_names)), list(map(nfc, dataset.image_ids))]
+            facts = [dataset.split, *names, dataset.labels.tolist(), sizes, boxes]
             digest.update(json.dumps(facts).encode())
         return digest.hexdigest()
 
