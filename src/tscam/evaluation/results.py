@@ -92,8 +92,8 @@ def _picture_scores(result: ProtocolResult, index: int) -> dict[str, object]:
     if columns.boxes is not None:
         scores["box"] = columns.boxes[index].tolist()
     if columns.outcomes is not None:
-        place = int(columns.outcomes[index])
-        scores["outcome"] = OUTCOMES[place].value if place >= 0 else None
+        outcome = int(columns.outcomes[index])
+        scores["outcome"] = OUTCOMES[outcome].value if outcome >= 0 else None
     return scores | {name: _number_or_none(column[index]) for name, column in columns.measures.items()}
 
 
