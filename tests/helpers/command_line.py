@@ -1,4 +1,4 @@
-"""What the journeys over the command line share: a tiny recipe, what a command said, and how a refusal reads."""
+"""Shared by the journeys of the command line: a tiny recipe, the answer of a command, the form of a refusal."""
 
 import os
 import subprocess
@@ -25,7 +25,7 @@ select: oracle
 
 @dataclass(frozen=True)
 class Answer:
-    """What a command line said."""
+    """Exit code and output of a command."""
 
     code: int
     out: str
@@ -40,7 +40,7 @@ Call = Callable[..., Answer]
 
 
 def run_python(*arguments: str | Path, cwd: Path | None = None) -> Answer:
-    """Runs Python in a process of its own, in which nothing is imported yet and warnings are errors."""
+    """Run Python in a new process, in which nothing is imported yet and warnings are errors."""
     done = subprocess.run(
         [sys.executable, "-W", "error", *map(str, arguments)], cwd=cwd, capture_output=True, text=True, check=False,
         env=os.environ | {"OMP_NUM_THREADS": "1"}, timeout=240,
@@ -48,11 +48,11 @@ def run_python(*arguments: str | Path, cwd: Path | None = None) -> Answer:
     return Answer(done.returncode, done.stdout, done.stderr)
 
 
-def assert_refused(answer: Answer, said: str, *, after: str = "") -> None:
-    """Exit code 2, and one line on stderr that begins with `tscam: ` and says this, after these lines of progress."""
+def assert_refused(answer: Answer, message: str, *, after: str = "") -> None:
+    """Assert exit code 2 and one line on stderr that contains the message, after lines of progress."""
     assert answer.code == 2, answer
     assert answer.out == ""
     assert answer.err.startswith(f"{after}tscam: ")
     assert answer.err.count("\n") == after.count("\n") + 1, answer.err
     assert answer.err.endswith("\n")
-    assert said in answer.err
+    assert message in answer.err

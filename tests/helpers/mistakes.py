@@ -1,12 +1,12 @@
-"""Where a mistake is made, and the command lines that make it."""
+"""A case for refusals of the command line, and the command lines that use it."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a mistake is made: a data set of its own, the trained run, and an `out` that must not be made."""
+class Case:
+    """A dataset of its own, a trained run, and an `out` that a refused command must not create."""
 
     folder: Path
     run: Path

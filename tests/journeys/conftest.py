@@ -12,7 +12,7 @@ pytest.register_assert_rewrite("command_line")  # Its assertions show the compar
 from browser import PageRecord, chromium, find_chromium  # noqa: E402
 from command_line import TINY, Answer, Call  # noqa: E402
 from data_sets import write_folder, write_wsol  # noqa: E402
-from mistakes import Place  # noqa: E402
+from mistakes import Case  # noqa: E402
 from tiny_models import save_ramps, tiny_model  # noqa: E402
 from tscam.cli import main  # noqa: E402
 from tscam.recipe import train_config  # noqa: E402
@@ -20,29 +20,29 @@ from tscam.verbs.train import train  # noqa: E402
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip what needs a browser before anything is made for it; in one place, so that pytest reports one line."""
+    """Skip what needs a browser before anything is made for it; in one case, so that pytest reports one line."""
     if isinstance(item, pytest.Function) and "browser" in item.fixturenames:
         find_chromium()
 
 
 @pytest.fixture
 def tscam(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
-    """Runs a command line in this process."""
+    """Run a command line in this process."""
 
     def call(*arguments: str | Path) -> Answer:
         capsys.readouterr()
         monkeypatch.setattr(sys, "argv", ["tscam", *map(str, arguments)])
-        with pytest.raises(SystemExit) as left:
+        with pytest.raises(SystemExit) as exited:
             main()
-        said = capsys.readouterr()
-        return Answer(int(left.value.code or 0), said.out, said.err)
+        printed = capsys.readouterr()
+        return Answer(int(exited.value.code or 0), printed.out, printed.err)
 
     return call
 
 
 @pytest.fixture(scope="session")
 def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with `data`, `tiny.yaml`, and `run`, trained from them; not to be changed."""
+    """A folder with `data`, `tiny.yaml`, and `run`, trained from them; tests must not change it."""
     folder = tmp_path_factory.mktemp("workshop")
     write_folder(folder / "data", splits={"train": 4, "test": 2})
     (folder / "tiny.yaml").write_text(TINY)
@@ -51,20 +51,20 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def place(workshop: Path, tmp_path: Path) -> Place:
-    return Place(tmp_path, workshop / "run")
+def case(workshop: Path, tmp_path: Path) -> Case:
+    return Case(tmp_path, workshop / "run")
 
 
 @pytest.fixture
-def furnished(place: Place) -> Place:
-    """A place with a whole data set."""
-    write_folder(place.data, splits={"train": 2, "test": 1})
-    return place
+def case_with_data(case: Case) -> Case:
+    """A case with a complete dataset."""
+    write_folder(case.data, splits={"train": 2, "test": 1})
+    return case
 
 
 @pytest.fixture(scope="session")
 def studio(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a `model`, `data` with boxes, `masked` data, and `maps` and `masked maps`; not to be changed."""
+    """A folder with a `model`, `data` with boxes, `masked` data, `maps` and `masked maps`; tests must not change it."""
     folder = tmp_path_factory.mktemp("studio")
     tiny_model(folder / "model", label_names=[f"{number:03d}.Bird_{number}" for number in (1, 2, 3)])
     write_wsol(folder / "data")

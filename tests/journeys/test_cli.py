@@ -1,4 +1,4 @@
-"""The command line as a person meets it: help without waiting, and from pictures to boxes."""
+"""The command line as people use it: help without waiting, and every step from pictures to boxes."""
 
 import json
 import re
@@ -22,15 +22,15 @@ def files(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_help_of_every_verb_is_there_without_waiting_for_the_network() -> None:
+def test_help_of_every_verb_imports_no_pytorch() -> None:
     script = """
 import sys
 from tscam.cli.app import app
 for verb in ["", *sys.argv[1:]]:
     try:
         app([*verb.split(), "--help"])
-    except SystemExit as left:
-        assert not left.code, left.code
+    except SystemExit as exited:
+        assert not exited.code, exited.code
 heavy = {"torch", "torchvision", "timm", "accelerate", "safetensors", "cv2", "numpy", "PIL", "matplotlib", "yaml",
          "jinja2"}
 print("imported:", sorted(heavy & set(sys.modules)))
@@ -55,7 +55,7 @@ def test_python_runs_the_command_line_as_a_module(module: str, tmp_path: Path) -
     assert answer.out.startswith("Usage: tscam COMMAND\n")
 
 
-def test_the_package_is_imported_without_the_network() -> None:
+def test_importing_the_package_imports_no_pytorch() -> None:
     script = (
         "import sys, tscam; dir(tscam); print(sorted({'torch', 'cv2', 'numpy'} & set(sys.modules)), tscam.TscamError)"
     )
@@ -114,8 +114,10 @@ def test_from_pictures_to_boxes_in_processes_of_their_own(tmp_path: Path) -> Non
     assert f"GT-known loc {known:6.2f} %" in scores.out
     assert "protocol ts-cam" in scores.out
 
-    found = tscam("localize", "data/test", "--model", "run", "--out", "found", "--to", "coco", "--draw", "--top-k", "2")
-    assert found.out == f"{tmp_path / 'found'}\n"
+    localized = tscam(
+        "localize", "data/test", "--model", "run", "--out", "found", "--to", "coco", "--draw", "--top-k", "2"
+    )
+    assert localized.out == f"{tmp_path / 'found'}\n"
     assert len((tmp_path / "found" / "localizations.jsonl").read_text().splitlines()) == 6
     assert len(list((tmp_path / "found" / "drawings").iterdir())) == 6
     assert (tmp_path / "found" / "annotations" / "instances_localized.json").is_file()
@@ -129,7 +131,7 @@ def test_a_run_is_trained_again_from_the_settings_it_keeps(workshop: Path, tmp_p
     assert all(torch.equal(first[name], again[name]) for name in first)
 
 
-def test_resuming_a_run_that_is_done_tests_it_once_more_and_changes_nothing(
+def test_resuming_a_complete_run_tests_it_once_more_and_changes_nothing(
     workshop: Path, tmp_path: Path, tscam: Call
 ) -> None:
     run = tmp_path / "moved"
@@ -138,34 +140,32 @@ def test_resuming_a_run_that_is_done_tests_it_once_more_and_changes_nothing(
     answer = tscam("resume", run)
     assert (answer.code, answer.last_line) == (0, str(run)), answer.err
     after = files(run)
-    tested = "test/metrics.json"  # It says where the model lies.
-    assert json.loads(after.pop(tested)) == json.loads(before.pop(tested)) | {"model": str(run / "weights" / "best")}
+    metrics = "test/metrics.json"  # It names the path of the model.
+    assert json.loads(after.pop(metrics)) == json.loads(before.pop(metrics)) | {"model": str(run / "weights" / "best")}
     assert after == before
 
 
-def test_flags_go_before_the_recipe(workshop: Path, tmp_path: Path, tscam: Call) -> None:
+def test_flags_override_the_recipe(workshop: Path, tmp_path: Path, tscam: Call) -> None:
     answer = tscam(
         "train", workshop / "tiny.yaml", "--data", workshop / "data", "--out", tmp_path / "run", "--epochs", "1",
         "--learning-rate-steps", "3", "--learning-rate-steps", "5", "--seed=4",
         "--backbone-args", '{"patch_size": 8, "embed_dim": 32, "depth": 2, "num_heads": 2, "init_values": 0.01}',
     )  # fmt: skip
     assert answer.code == 0, answer.err
-    kept = (tmp_path / "run" / "config.yaml").read_text()
-    assert "epochs: 1\n" in kept
-    assert "learning_rate_steps:\n- 3\n- 5\n" in kept
-    assert "seed: 4\n" in kept
-    assert "  depth: 2\n" in kept
-    assert "  init_values: 0.01\n" in kept
-    assert "learning_rate: 0.001\n" in kept
+    settings = (tmp_path / "run" / "config.yaml").read_text()
+    assert "epochs: 1\n" in settings
+    assert "learning_rate_steps:\n- 3\n- 5\n" in settings
+    assert "seed: 4\n" in settings
+    assert "  depth: 2\n" in settings
+    assert "  init_values: 0.01\n" in settings
+    assert "learning_rate: 0.001\n" in settings
 
 
-def test_the_settings_that_are_printed_are_a_recipe_of_the_same_run(
-    workshop: Path, tmp_path: Path, tscam: Call
-) -> None:
+def test_printed_settings_are_a_recipe_of_the_same_run(workshop: Path, tmp_path: Path, tscam: Call) -> None:
     run = workshop / "run"
     printed = tscam("train", workshop / "tiny.yaml", "--data", workshop / "data", "--out", run, "--print-config")
     assert (printed.code, printed.err) == (0, "")
-    assert printed.out == (run / "config.yaml").read_text()  # What the run itself has kept.
+    assert printed.out == (run / "config.yaml").read_text()  # The settings that the run has saved.
     (tmp_path / "mine.yaml").write_text(printed.out)
     again = tscam("train", tmp_path / "mine.yaml", "--out", tmp_path / "again", "--epochs", "1", "--print-config")
     assert again.out == printed.out.replace(f"out: {run}", f"out: {tmp_path / 'again'}").replace(
@@ -174,7 +174,7 @@ def test_the_settings_that_are_printed_are_a_recipe_of_the_same_run(
     assert not (tmp_path / "again").exists()
 
 
-def test_settings_are_printed_where_neither_data_nor_place_were_given(tscam: Call) -> None:
+def test_settings_are_printed_without_data_and_out(tscam: Call) -> None:
     printed = tscam("train", "modern/cub-deit-small", "--print-config", "--seed", "7")
     expected = train_config("modern/cub-deit-small", data="DATA", out="RUN", seed=7)
     assert (printed.code, printed.err, printed.out) == (0, "", to_yaml(expected))
@@ -202,7 +202,7 @@ def test_a_checkpoint_of_the_authors_becomes_a_model_that_evaluates(
     assert results[0] == results[1]
 
 
-def test_a_whole_data_set_passes_the_check(workshop: Path, tscam: Call) -> None:
+def test_a_complete_dataset_passes_the_check(workshop: Path, tscam: Call) -> None:
     answer = tscam("check", workshop / "data")
     assert answer.code == 0, answer.err
     assert "12" in answer.out
@@ -219,7 +219,7 @@ def test_the_check_names_what_is_broken_and_fails(tmp_path: Path, tscam: Call) -
     assert answer.err.splitlines()[-1] == f"tscam: {tmp_path}: not usable as it is; fix the problems listed above"
 
 
-def test_names_are_listed_a_line_each(tscam: Call) -> None:
+def test_names_are_listed_one_a_line(tscam: Call) -> None:
     assert {"ts-cam", "cam", "attention"} <= set(tscam("list", "methods").out.splitlines())
     assert {"cub", "folder", "imagenet"} <= set(tscam("list", "datasets").out.splitlines())
     assert "coco" in tscam("list", "formats").out.splitlines()
@@ -228,10 +228,10 @@ def test_names_are_listed_a_line_each(tscam: Call) -> None:
     ]  # fmt: skip
     lines = [line.split() for line in tscam("list", "backbones", "*_224").out.splitlines()]
     backbones = [name for name, *_ in lines if name.startswith("deit_")]
-    reads = {name: " ".join(read_by) for name, *read_by in lines}
-    assert reads["deit_tiny_patch16_224"] == "attention cam grad-cam rollout training-free ts-cam"
-    assert reads["vit_base_patch16_siglip_224"] == "cam grad-cam"
-    assert reads["vit_small_patch16_18x2_224"] == "not served"
+    methods = {name: " ".join(names) for name, *names in lines}
+    assert methods["deit_tiny_patch16_224"] == "attention cam grad-cam rollout training-free ts-cam"
+    assert methods["vit_base_patch16_siglip_224"] == "cam grad-cam"
+    assert methods["vit_small_patch16_18x2_224"] == "not served"
     assert {"deit_tiny_patch16_224", "deit_small_patch16_224", "deit_base_patch16_224"} <= set(backbones)
 
 
@@ -250,10 +250,10 @@ def test_a_run_is_published_and_serves_every_verb_from_the_hub(
         data, model = workshop / "data", "hf-hub:user/foxes"
         scores = tscam("evaluate", model, "--data", data, "--out", tmp_path / "scores")
         assert scores.code == 0, scores.err
-        found = json.loads((tmp_path / "scores" / "metrics.json").read_text())
-        assert found["model"] == model
-        here = json.loads((workshop / "run" / "test" / "metrics.json").read_text())
-        assert found["protocols"]["ts-cam"]["scores"] == here["protocols"]["ts-cam"]["scores"]
+        of_hub = json.loads((tmp_path / "scores" / "metrics.json").read_text())
+        assert of_hub["model"] == model
+        of_run = json.loads((workshop / "run" / "test" / "metrics.json").read_text())
+        assert of_hub["protocols"]["ts-cam"]["scores"] == of_run["protocols"]["ts-cam"]["scores"]
         for verb in (
             ["localize", data / "test", "--model", f"{model}@main"],
             ["explain", min(data.rglob("*.png")), "--model", model, "--methods", "ts-cam"],

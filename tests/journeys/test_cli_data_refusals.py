@@ -1,4 +1,4 @@
-"""Data that cannot be used are refused in one line that names the place, and nothing is left behind."""
+"""Data that cannot be used are refused in one line that names file and line, and nothing is left behind."""
 
 from pathlib import Path
 
@@ -6,26 +6,26 @@ import pytest
 
 from command_line import Call, assert_refused
 from data_sets import write_cub, write_folder, write_imagenet
-from mistakes import Place
+from mistakes import Case
 from tscam.system.writing import locked
 
 
 @pytest.mark.parametrize("verb", ["train", "evaluate", "check", "localize"])
-@pytest.mark.parametrize("there", [False, True])
-def test_a_missing_or_empty_folder_of_data_is_refused(place: Place, tscam: Call, verb: str, *, there: bool) -> None:
-    if there:
-        place.data.mkdir()
+@pytest.mark.parametrize("exists", [False, True])
+def test_a_missing_or_empty_folder_of_data_is_refused(case: Case, tscam: Call, verb: str, *, exists: bool) -> None:
+    if exists:
+        case.data.mkdir()
     calls: dict[str, list[str | Path]] = {
-        "train": place.train(),
-        "evaluate": place.evaluate(),
-        "check": ["check", place.data],
-        "localize": place.localize(of=""),
+        "train": case.train(),
+        "evaluate": case.evaluate(),
+        "check": ["check", case.data],
+        "localize": case.localize(of=""),
     }
     missing, empty = "no such folder", "an empty folder"
     if verb == "localize":
         missing, empty = "no such file or folder", "no pictures in this folder"
-    assert_refused(tscam(*calls[verb]), f"{place.data}: {empty if there else missing}")
-    assert not place.out.exists()
+    assert_refused(tscam(*calls[verb]), f"{case.data}: {empty if exists else missing}")
+    assert not case.out.exists()
 
 
 def replace_line(path: Path, number: int, text: str) -> None:
@@ -45,69 +45,69 @@ BROKEN_LINES = {
 @pytest.mark.parametrize("name", BROKEN_LINES)
 @pytest.mark.parametrize("verb", ["train", "evaluate", "check"])
 def test_a_broken_line_of_cubs_lists_is_refused_with_file_and_line(
-    place: Place, tscam: Call, verb: str, name: str
+    case: Case, tscam: Call, verb: str, name: str
 ) -> None:
-    write_cub(place.data)
-    number, text, said = BROKEN_LINES[name]
-    replace_line(place.data / name, number, text)
+    write_cub(case.data)
+    number, text, message = BROKEN_LINES[name]
+    replace_line(case.data / name, number, text)
     calls: dict[str, list[str | Path]] = {
-        "train": place.train(),
-        "evaluate": place.evaluate(),
-        "check": ["check", place.data],
+        "train": case.train(),
+        "evaluate": case.evaluate(),
+        "check": ["check", case.data],
     }
     answer = tscam(*calls[verb])
-    assert_refused(answer, said)
-    assert f"{place.data / name}:{number}: " in answer.err
-    assert not place.out.exists()
+    assert_refused(answer, message)
+    assert f"{case.data / name}:{number}: " in answer.err
+    assert not case.out.exists()
 
 
-def test_a_label_of_imagenets_list_out_of_range_is_refused_with_file_and_line(place: Place, tscam: Call) -> None:
-    write_imagenet(place.data)
-    path = place.data / "ILSVRC2012_list" / "val_folder_new.txt"
+def test_a_label_of_imagenets_list_out_of_range_is_refused_with_file_and_line(case: Case, tscam: Call) -> None:
+    write_imagenet(case.data)
+    path = case.data / "ILSVRC2012_list" / "val_folder_new.txt"
     replace_line(path, 2, path.read_text().splitlines()[1].replace(" 0 ", " 3 ", 1))
-    assert_refused(tscam(*place.evaluate()), f"{path}:2: label 3; expected 0 to 2")
-    assert not place.out.exists()
+    assert_refused(tscam(*case.evaluate()), f"{path}:2: label 3; expected 0 to 2")
+    assert not case.out.exists()
 
 
-def test_a_broken_row_of_boxes_is_refused_with_file_and_line(place: Place, tscam: Call) -> None:
-    write_folder(place.data, splits={"train": 2, "test": 1})
-    replace_line(place.data / "boxes.csv", 4, "train/dog/dog_0_0.png,30,5,20,9")
-    for arguments in (place.train(), place.evaluate()):
+def test_a_broken_row_of_boxes_is_refused_with_file_and_line(case: Case, tscam: Call) -> None:
+    write_folder(case.data, splits={"train": 2, "test": 1})
+    replace_line(case.data / "boxes.csv", 4, "train/dog/dog_0_0.png,30,5,20,9")
+    for arguments in (case.train(), case.evaluate()):
         answer = tscam(*arguments)
-        assert_refused(answer, f"{place.data / 'boxes.csv'}:4: box (30, 5, 20, 9) runs backwards")
-    assert not place.out.exists()
+        assert_refused(answer, f"{case.data / 'boxes.csv'}:4: box (30, 5, 20, 9) runs backwards")
+    assert not case.out.exists()
 
 
-def test_a_picture_that_cannot_be_decoded_stops_training_and_evaluation(place: Place, tscam: Call) -> None:
-    write_folder(place.data, splits={"train": 2, "test": 2})
-    path = place.data / "test" / "emu" / "emu_1_1.png"
+def test_a_picture_that_cannot_be_decoded_stops_training_and_evaluation(case: Case, tscam: Call) -> None:
+    write_folder(case.data, splits={"train": 2, "test": 2})
+    path = case.data / "test" / "emu" / "emu_1_1.png"
     path.write_bytes(path.read_bytes()[:-100])
-    for arguments, progress in ((place.train(), "reading all 12 pictures once\n"), (place.evaluate(), "")):
+    for arguments, progress in ((case.train(), "reading all 12 pictures once\n"), (case.evaluate(), "")):
         assert_refused(tscam(*arguments), "'test/emu/emu_1_1.png'", after=progress)
-        assert not place.out.exists()
+        assert not case.out.exists()
 
 
-def test_a_run_folder_that_cannot_be_taken_is_refused_before_any_picture_is_read(place: Place, tscam: Call) -> None:
-    write_folder(place.data, splits={"train": 2, "test": 1})
-    place.out.mkdir()
-    (place.out / "thesis.txt").touch()
-    assert_refused(tscam(*place.train()), f"{place.out}: the folder is not empty; choose another one")
-    into_data = ["train", place.run.parent / "tiny.yaml", "--data", place.data, "--out", place.data]
-    assert_refused(tscam(*into_data), f"{place.data}: the folder is not empty")
-    said = f"--overwrite would empty the input {place.data}; choose another folder"
-    assert_refused(tscam(*into_data, "--overwrite"), said)
-    assert sorted(path.name for path in place.data.iterdir()) == ["boxes.csv", "test", "train"]
-    with locked(place.out):
-        busy = tscam(*place.train("--overwrite"))
+def test_a_run_folder_that_cannot_be_claimed_is_refused_before_any_picture_is_read(case: Case, tscam: Call) -> None:
+    write_folder(case.data, splits={"train": 2, "test": 1})
+    case.out.mkdir()
+    (case.out / "thesis.txt").touch()
+    assert_refused(tscam(*case.train()), f"{case.out}: the folder is not empty; choose another one")
+    into_data = ["train", case.run.parent / "tiny.yaml", "--data", case.data, "--out", case.data]
+    assert_refused(tscam(*into_data), f"{case.data}: the folder is not empty")
+    message = f"--overwrite would empty the input {case.data}; choose another folder"
+    assert_refused(tscam(*into_data, "--overwrite"), message)
+    assert sorted(path.name for path in case.data.iterdir()) == ["boxes.csv", "test", "train"]
+    with locked(case.out):
+        busy = tscam(*case.train("--overwrite"))
     assert_refused(busy, "another run is writing here; wait until it has ended, or choose another folder")
-    assert (place.out / "thesis.txt").exists()
+    assert (case.out / "thesis.txt").exists()
 
 
-def test_a_picture_without_a_box_counts_for_classification(place: Place, tscam: Call) -> None:
-    write_folder(place.data, splits={"test": 2})
-    lines = (place.data / "boxes.csv").read_text().splitlines()
-    (place.data / "boxes.csv").write_text("\n".join(line for line in lines if "dog_0_1" not in line))
-    answer = tscam(*place.evaluate("--overwrite"))
+def test_a_picture_without_a_box_counts_for_classification(case: Case, tscam: Call) -> None:
+    write_folder(case.data, splits={"test": 2})
+    lines = (case.data / "boxes.csv").read_text().splitlines()
+    (case.data / "boxes.csv").write_text("\n".join(line for line in lines if "dog_0_1" not in line))
+    answer = tscam(*case.evaluate("--overwrite"))
     assert answer.code == 0, answer
-    said = "split 'test': 5 of 6 pictures have an object; the others count for classification, not for localization"
-    assert said in answer.out
+    message = "split 'test': 5 of 6 pictures have an object; the others count for classification, not for localization"
+    assert message in answer.out
