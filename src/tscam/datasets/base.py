@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from tscam.datasets.mask_files import Masks
+from tscam.datasets.splits import split_name
 from tscam.errors import DataError
 from tscam.registry import Registry
 
@@ -133,7 +134,8 @@ def read_dataset(root: Path, *, name: str | None = None, split: str | None = Non
     Args:
         root: the folder.
         name: registered name of the reader; detected from the folder by default.
-        split: name of the split; the reader's test split by default.
+        split: name of the split, or another name that `tscam.datasets.splits` knows for it; the reader's test split
+            by default.
 
     Raises:
         DataError: the folder is missing or empty or has no known layout, the split is missing or empty, or a file is
@@ -141,13 +143,13 @@ def read_dataset(root: Path, *, name: str | None = None, split: str | None = Non
         ConfigError: no reader of that name.
     """
     reader = find_reader(root, name=name)
-    split_name = split or reader.test_split(root)
+    chosen = reader.test_split(root) if not split else split_name(split)
     splits = reader.splits(root)
-    if split_name not in splits:
-        raise DataError(f"{root}: no split {split_name!r}; available: {', '.join(splits) or 'none'}")
-    dataset = reader.read(root, split_name)
+    if chosen not in splits:
+        raise DataError(f"{root}: no split {split!r}; available: {', '.join(splits) or 'none'}")
+    dataset = reader.read(root, chosen)
     if not len(dataset):
-        raise DataError(f"{root}: the split {split_name!r} has no pictures")
+        raise DataError(f"{root}: the split {chosen!r} has no pictures")
     return dataset
 
 

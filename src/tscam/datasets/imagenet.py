@@ -12,6 +12,7 @@ from jaxtyping import Float
 from tscam.datasets.base import Dataset, DatasetReader, dataset_readers
 from tscam.datasets.box_matching import LeftOutBoxes
 from tscam.datasets.listings import box_array, folder_names, list_lines, picture_names, whole_number
+from tscam.datasets.splits import split_folders
 from tscam.errors import DataError
 from tscam.formats.parsing import box_of_edges, finite_number, picture_id, read_xml
 from tscam.formats.voc import voc_objects
@@ -112,7 +113,8 @@ def _splits(root: Path) -> tuple[str, ...]:
 
 
 def _pictures_folder(root: Path, split: str) -> Path | None:
-    return next((root / path / split for path in _PICTURES if (root / path / split).is_dir()), None)
+    folders = (split_folders(root / path).get(split) for path in _PICTURES)
+    return next((folder for folder in folders if folder is not None), None)
 
 
 def _class_names(root: Path) -> tuple[str, ...]:

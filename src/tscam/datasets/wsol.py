@@ -9,13 +9,12 @@ from jaxtyping import Float, Int
 from tscam.datasets.base import Dataset, DatasetReader, dataset_readers
 from tscam.datasets.listings import box_array, folder_names, list_lines, whole_number
 from tscam.datasets.mask_files import Masks
+from tscam.datasets.splits import split_folders
 from tscam.errors import DataError
 from tscam.formats.parsing import box_of_edges, finite_number, picture_id
 from tscam.geometry import Box
 from tscam.names import OnDisk, nfc
 from tscam.system.writing import literal, write_text_atomically
-
-_SPLITS = ("train", "val", "test")
 
 # TS-CAM's thresholds by the name of the metadata folder; it has none for OpenImages.
 _THRESHOLDS = {"CUB": 0.10, "ILSVRC": 0.12}
@@ -51,7 +50,7 @@ def _read(root: Path, split: str) -> Dataset:
     """
     metadata = _metadata(root)
     pictures = metadata.parent.parent / "dataset" / metadata.name
-    lists = metadata / split
+    lists = _split_folders(metadata)[split]
     indices = _read_indices(lists / "image_ids.txt")
     labels = _read_columns(lists / "class_labels.txt", "path,class", indices=indices, least=0)
     sizes = lists / "image_sizes.txt"
@@ -125,17 +124,17 @@ def _metadata(root: Path) -> Path:
 
 
 def _candidates(root: Path) -> list[Path]:
-    if _splits(root):
+    if _split_folders(root):
         return [root]
     if not (root / "metadata").is_dir():
         return []
     folders = (root / "metadata" / name for name in folder_names(root / "metadata"))
-    return [folder for folder in folders if _splits(folder)]
+    return [folder for folder in folders if _split_folders(folder)]
 
 
-def _splits(metadata: Path) -> tuple[str, ...]:
-    """Return the splits below `metadata/<NAME>`."""
-    return tuple(split for split in _SPLITS if (metadata / split / "image_ids.txt").is_file())
+def _split_folders(metadata: Path) -> dict[str, Path]:
+    """Return the folder of each split below `metadata/<NAME>`."""
+    return split_folders(metadata, is_split=lambda folder: (folder / "image_ids.txt").is_file())
 
 
 def _rows(path: Path, fields: str) -> Iterator[tuple[str, str, list[str]]]:
@@ -192,9 +191,9 @@ def _require_complete(path: Path, indices: Mapping[str, int], *, missing: set[in
 def _class_names(metadata: Path) -> tuple[str, ...]:
     """Return the class names, which are the same for every split."""
     split_folders: list[dict[int, set[str]]] = []
-    for split in _splits(metadata):
+    for folder in _split_folders(metadata).values():
         folders: dict[int, set[str]] = {}
-        for source, image_id, (label,) in _rows(metadata / split / "class_labels.txt", "path,class"):
+        for source, image_id, (label,) in _rows(folder / "class_labels.txt", "path,class"):
             folders.setdefault(_number(label, source, 0), set()).add(image_id.rpartition("/")[0].rpartition("/")[2])
         split_folders.append(folders)
     labels = sorted(set().union(*split_folders))
@@ -285,7 +284,7 @@ def _require_writable(text: str) -> str:
 dataset_readers.register("wsol")(
     DatasetReader(
         recognizes=lambda root: bool(_candidates(root)),
-        splits=lambda root: _splits(_metadata(root)),
+        splits=lambda root: tuple(_split_folders(_metadata(root))),
         read=_read,
     )
 )
