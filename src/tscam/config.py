@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from tscam.errors import ConfigError
+from tscam.bounds import require_architecture, require_at_most, require_short
+from tscam.errors import ConfigError, quoted
 from tscam.registry import MethodArgs
 from tscam.system.resources import Precision
 
@@ -22,12 +23,6 @@ CHANGEABLE_ON_RESUME = frozenset(
         "save_minutes", "samples_every", "tracker",
     }
 )  # fmt: skip
-
-# Larger values only overflow: memory, time or a float32.
-_AT_MOST = {
-    "image_size": 16384, "resize_size": 16384, "epochs": 1_000_000, "learning_rate": 1e30, "head_learning_rate": 1e30,
-    "weight_decay": 1_000_000, "clip_norm": 1e30,
-}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,8 +124,10 @@ class TrainConfig:
     overwrite: bool = False
 
     def __post_init__(self) -> None:
+        require_short(self)
         integers = {key: int(value) for key, value in self.backbone_args.items() if _is_integer(value)}
         object.__setattr__(self, "backbone_args", {**self.backbone_args, **integers})
+        require_architecture(self.backbone_args)
         self._require_bounds()
         self._require_consistency()
 
@@ -149,9 +146,7 @@ class TrainConfig:
         _require(self.ema is None or 0 < self.ema < 1, f"ema {self.ema}; expected between 0 and 1")
         magnitude = self.rand_augment
         _require(magnitude is None or 1 <= magnitude <= 30, f"rand_augment {magnitude}; expected 1 to 30")
-        for name, most in _AT_MOST.items():
-            value = getattr(self, name)
-            _require(value is None or value <= most, f"{name} {value}; expected at most {most:,}")
+        require_at_most(self)
         _require(0 <= self.seed < 2**32, f"seed {self.seed}; expected 0 to {2**32 - 1}")
 
     def _require_consistency(self) -> None:
@@ -161,7 +156,7 @@ class TrainConfig:
         )
         _require(
             all(step > 0 for step in self.learning_rate_steps),
-            f"learning_rate_steps {self.learning_rate_steps}; expected epochs from 1",
+            f"learning_rate_steps {quoted(list(self.learning_rate_steps))}; expected epochs from 1",
         )
         _require(
             self.warmup_epochs < self.epochs,
@@ -170,7 +165,7 @@ class TrainConfig:
         numbers = [] if self.devices is None else self.devices.split(",")
         _require(
             all(number.isascii() and number.isdigit() for number in numbers) and len({*numbers}) == len(numbers),
-            f"devices {self.devices!r}; expected different GPUs by number, such as 0,1",
+            f"devices {quoted(self.devices)}; expected different GPUs by number, such as 0,1",
         )
         _require(
             not numbers or (self.device is None and self.processes in (1, len(numbers))),
@@ -231,11 +226,13 @@ class EvaluateConfig:
     overwrite: bool = False
 
     def __post_init__(self) -> None:
+        require_short(self)
         if isinstance(self.threshold, float):
             _require_threshold(self.threshold)
         _require(len(self.protocol) > 0, "protocol: none; expected one or more, such as ts-cam max-box-acc-v2")
         _require(self.batch_size > 0, f"batch_size {self.batch_size}; expected more than 0")
         _require(self.workers >= 0, f"workers {self.workers}; expected 0 or more")
+        require_at_most(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -271,10 +268,12 @@ class LocalizeConfig:
     overwrite: bool = False
 
     def __post_init__(self) -> None:
+        require_short(self)
         _require_threshold(self.threshold)
         _require(self.top_k > 0, f"top_k {self.top_k}; expected 1 or more")
         _require(self.batch_size > 0, f"batch_size {self.batch_size}; expected more than 0")
         _require(self.workers >= 0, f"workers {self.workers}; expected 0 or more")
+        require_at_most(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -298,6 +297,7 @@ class ExplainConfig:
     overwrite: bool = False
 
     def __post_init__(self) -> None:
+        require_short(self)
         _require_threshold(self.threshold)
 
 

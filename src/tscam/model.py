@@ -8,13 +8,13 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from tscam.backbones import create_backbone
-from tscam.backbones.base import ModelArgs, StartWeights
+from tscam.backbones.base import StartWeights
 from tscam.backbones.features import Features
 from tscam.backbones.tensors import require_same_layout
 from tscam.errors import ConfigError, WeightsError
 from tscam.image import InputFormat
 from tscam.methods import create_method, methods, supported_methods
-from tscam.registry import MethodArgs
+from tscam.registry import MethodArgs, ModelArgs
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,8 @@ from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from tscam.config import TrainConfig
-from tscam.errors import ConfigError, did_you_mean, one_line
+from tscam.errors import ConfigError, did_you_mean, first_names, one_line, quoted
+from tscam.system.documents import MAX_YAML, parse_yaml, read_small
 
 
 @cache
@@ -28,19 +29,21 @@ def read_recipe(recipe: str) -> dict[str, object]:
     Raises:
         ConfigError: no such recipe, not YAML, or a key or value that `TrainConfig` does not have.
     """
-    if recipe in list_recipes():
-        text = (files("tscam") / "recipes" / f"{recipe}.yaml").read_text(encoding="utf-8")
-    elif Path(recipe).is_file():
-        text = Path(recipe).read_text(encoding="utf-8", errors="replace")
-    else:
-        hint = did_you_mean(recipe, list_recipes()) or ";"
-        raise ConfigError(f"no recipe {recipe!r}{hint} give a YAML file or one of {', '.join(list_recipes())}")
-    import yaml  # Here, so that `--help` does not wait for it.
-
     try:
-        settings = yaml.safe_load(text)
-    except yaml.YAMLError as fault:
-        raise ConfigError(f"{recipe}: not YAML ({one_line(fault)})") from fault
+        if recipe in list_recipes():
+            text = (files("tscam") / "recipes" / f"{recipe}.yaml").read_text(encoding="utf-8")
+        elif Path(recipe).is_file():
+            text = read_small(Path(recipe), at_most=MAX_YAML).decode(errors="replace")
+        else:
+            hint = did_you_mean(recipe, list_recipes()) or ";"
+            raise ConfigError(
+                f"no recipe {quoted(recipe)}{hint} give a YAML file or one of {', '.join(list_recipes())}"
+            )
+        settings = parse_yaml(text)
+    except OSError as fault:
+        raise ConfigError(f"recipe {quoted(recipe)}: cannot be read ({one_line(fault)})") from fault
+    except ValueError as fault:
+        raise ConfigError(f"{recipe}: not YAML ({fault})") from fault
     if not isinstance(settings, dict):
         raise ConfigError(f"{recipe}: not a recipe; expected lines of the form `epochs: 60`")
     return {str(key): _setting(str(key), value, source=recipe) for key, value in settings.items()}
@@ -83,11 +86,11 @@ def _setting(key: str, value: object, *, source: str) -> object:
     types = get_type_hints(TrainConfig)
     if key not in types:
         hint = did_you_mean(key, types) or ";"
-        raise ConfigError(f"{source}: no setting {key!r}{hint} there are {', '.join(types)}")
+        raise ConfigError(f"{source}: no setting {quoted(key)}{hint} there are {first_names(list(types), at_most=12)}")
     try:
         return _converted(value, types[key])
-    except (TypeError, ValueError):
-        raise ConfigError(f"{source}: {key} is {value!r}; expected {_type_name(types[key])}") from None
+    except (TypeError, ValueError, OverflowError):
+        raise ConfigError(f"{source}: {key} is {quoted(value)}; expected {_type_name(types[key])}") from None
 
 
 def _type_name(type_: Any) -> str:
@@ -102,6 +105,14 @@ def _type_name(type_: Any) -> str:
     return type_.__name__ if isinstance(type_, type) else str(type_)
 
 
+def _is_option(item: tuple[object, object]) -> bool:
+    """True for the name of an option with one value, or with a list of integers."""
+    name, value = item
+    values = value if isinstance(value, list | tuple) else [value]
+    allowed = int if isinstance(value, list | tuple) else bool | int | float | str
+    return isinstance(name, str) and all(isinstance(each, allowed) for each in values)
+
+
 def _converted(value: object, type_: Any) -> object:
     """A YAML value in the type of its field; raises ValueError or TypeError for a value of another type."""
     origin, parts = get_origin(type_), get_args(type_)
@@ -109,7 +120,7 @@ def _converted(value: object, type_: Any) -> object:
         return None if value is None else _converted(value, next(part for part in parts if part is not NoneType))
     if origin is tuple and isinstance(value, list | tuple):
         return tuple(_converted(item, parts[0]) for item in value)
-    if origin is Mapping and isinstance(value, Mapping):
+    if origin is Mapping and isinstance(value, Mapping) and all(map(_is_option, value.items())):
         return dict(value)
     if origin is Literal and value in parts:
         return value

@@ -1,13 +1,16 @@
-"""Registries of plug-ins by name, open to other packages through entry points; and the type of a plug-in's options."""
+"""Registries of plug-ins by name, open to other packages through entry points; and the types of their options."""
 
 from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Generic, TypeVar
 
-from tscam.errors import ConfigError, did_you_mean
+from tscam.errors import ConfigError, did_you_mean, quoted
 
 Entry = TypeVar("Entry")
+
+# Arguments of an architecture, such as `embed_dim`, written into a model folder unchanged.
+ModelArgs = Mapping[str, int | float | str | bool]
 
 # Options of a method, such as `layers`, written into a model folder unchanged. The command line takes the first type
 # that fits: with bool in front it would read [0] as False.
@@ -50,7 +53,7 @@ class Registry(Generic[Entry]):
         self._load()
         if name not in self._entries:
             hint = did_you_mean(name, self._entries) or "."
-            raise ConfigError(f"no {self.noun} named {name!r}{hint} Registered: {', '.join(self)}")
+            raise ConfigError(f"no {self.noun} named {quoted(name)}{hint} Registered: {', '.join(self)}")
         return self._entries[name]
 
     def __iter__(self) -> Iterator[str]:

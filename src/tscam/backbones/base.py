@@ -10,11 +10,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from tscam.backbones.features import Features, Record, Request
-from tscam.errors import ConfigError, did_you_mean
-from tscam.registry import Registry
-
-# Arguments of an architecture, such as `embed_dim`, written into a model folder unchanged.
-ModelArgs = Mapping[str, int | float | str | bool]
+from tscam.errors import ConfigError, did_you_mean, quoted
+from tscam.registry import ModelArgs, Registry
 
 # A 3×3 convolution over tokens; or a linear layer after pooling, for backbones of convolutions.
 HeadName = Literal["conv3x3", "linear"]
@@ -143,5 +140,5 @@ def create_backbone(
             return build(name, image_hw=image_hw, weights=weights, drop_path=drop_path, args=args or {})
     hint = did_you_mean(name, list_backbones()) or ";"
     raise ConfigError(
-        f"no backbone named {name!r}{hint} `tscam list backbones 'deit*'` lists names that match a pattern"
+        f"no backbone named {quoted(name)}{hint} `tscam list backbones 'deit*'` lists names that match a pattern"
     )

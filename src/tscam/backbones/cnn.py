@@ -9,12 +9,14 @@ from jaxtyping import Float
 from timm.models import group_parameters
 from torch import Tensor, nn
 
-from tscam.backbones.base import Backbone, BackboneFamily, Classifier, ModelArgs, StartWeights, backbone_families
-from tscam.backbones.creation import create_timm, require_architecture
+from tscam.backbones.base import Backbone, BackboneFamily, Classifier, StartWeights, backbone_families
+from tscam.backbones.creation import create_timm
 from tscam.backbones.features import Features, Request
 from tscam.backbones.tensors import load_tensors, read_tensors
 from tscam.backbones.walk import Walk
+from tscam.bounds import require_architecture
 from tscam.errors import ConfigError, one_line
+from tscam.registry import ModelArgs
 
 # timm's modules whose models return a map `[b d h w]` before their classifier.
 _MODULES = (

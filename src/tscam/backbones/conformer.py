@@ -15,11 +15,13 @@ from timm.layers.mlp import Mlp
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tscam.backbones.base import Backbone, BackboneFamily, Classifier, ModelArgs, StartWeights, backbone_families
+from tscam.backbones.base import Backbone, BackboneFamily, Classifier, StartWeights, backbone_families
 from tscam.backbones.features import Features, Record, Request
 from tscam.backbones.tensors import load_tensors, read_tensors, without_prefixes
 from tscam.backbones.walk import Heads, Walk, block_drop_rates, require_whole_patches, split_heads
-from tscam.errors import ConfigError, WeightsError
+from tscam.bounds import require_architecture
+from tscam.errors import ConfigError, WeightsError, quoted
+from tscam.registry import ModelArgs
 
 _PATCH = 16
 _STEM = 64  # channels
@@ -225,15 +227,16 @@ _ARGS = {"base", "width", "depth", "heads"}
 def _build(
     name: str, *, image_hw: tuple[int, int], weights: StartWeights, drop_path: float, args: ModelArgs
 ) -> ConformerBackbone:
+    require_architecture(args)
     settings: dict[str, Any] = {**_SIZES[name.split(".")[0]], **args}
     if unknown := sorted(settings.keys() - _ARGS):
-        raise ConfigError(f"backbone {name!r} has no argument {unknown[0]!r}; it has {', '.join(sorted(_ARGS))}")
+        raise ConfigError(f"backbone {name!r} has no argument {quoted(unknown[0])}; it has {', '.join(sorted(_ARGS))}")
     depth, heads = settings.get("depth", 12), settings["heads"]
     are_sizes = all(isinstance(value, int) and 0 < value <= 4096 for value in settings.values())
     if not are_sizes or depth % 3 or settings["width"] % heads:
         raise ConfigError(
-            f"backbone {name!r} with {settings}; expected integers from 1 to 4096, depth a multiple of 3, width a "
-            "multiple of heads"
+            f"backbone {name!r} with {quoted(settings)}; expected integers from 1 to 4096, depth a multiple of 3, "
+            "width a multiple of heads"
         )
     require_whole_patches(image_hw, (_PATCH, _PATCH))
     if weights == "pretrained":

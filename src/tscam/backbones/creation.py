@@ -4,34 +4,8 @@ from typing import Any
 
 import timm
 
-from tscam.backbones.base import ModelArgs, backbone_families
+from tscam.backbones.base import backbone_families
 from tscam.errors import ConfigError, WeightsError, one_line
-
-_MAX_DEPTH = 200  # blocks; the deepest model of timm has 48
-
-# timm's arguments that are not of an architecture: paths of files, settings of ours, and settings without effect here.
-_NOT_ARCHITECTURE = frozenset(
-    {
-        "pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir", "device", "dtype",
-        "img_size", "dynamic_img_size", "in_chans", "num_classes", "drop_path_rate", "patch_drop_rate",
-    }
-)  # fmt: skip
-
-
-def require_architecture(args: ModelArgs) -> None:
-    """Refuse arguments of a backbone that do not change its architecture.
-
-    Raises:
-        ConfigError: names the first of them.
-    """
-    if others := sorted(_NOT_ARCHITECTURE & args.keys()):
-        raise ConfigError(
-            f"backbone argument {others[0]!r} does not change an architecture; "
-            "use one such as embed_dim, depth, num_heads"
-        )
-    depth = args.get("depth", 1)
-    if not (isinstance(depth, int) and 1 <= depth <= _MAX_DEPTH):
-        raise ConfigError(f"backbone argument depth {depth!r}; expected an integer from 1 to {_MAX_DEPTH}")
 
 
 def create_timm(name: str, *, pretrained: bool, settings: dict[str, Any]) -> Any:

@@ -12,12 +12,14 @@ import timm
 from jaxtyping import Float
 from torch import Tensor
 
-from tscam.backbones.base import Backbone, BackboneFamily, Classifier, ModelArgs, StartWeights
-from tscam.backbones.creation import create_timm, require_architecture
+from tscam.backbones.base import Backbone, BackboneFamily, Classifier, StartWeights
+from tscam.backbones.creation import create_timm
 from tscam.backbones.features import Features, Record, Request
 from tscam.backbones.tensors import load_tensors, read_tensors, without_prefixes
 from tscam.backbones.walk import Heads, Walk, block_drop_rates, require_whole_patches
+from tscam.bounds import require_architecture
 from tscam.errors import ConfigError, WeightsError, one_line
+from tscam.registry import ModelArgs
 
 _CLASSIFIERS = ("head.", "head_dist.")
 

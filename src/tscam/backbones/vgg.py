@@ -7,12 +7,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torchvision.models.vgg import cfgs, make_layers
 
-from tscam.backbones.base import Backbone, BackboneFamily, ModelArgs, StartWeights, backbone_families
+from tscam.backbones.base import Backbone, BackboneFamily, StartWeights, backbone_families
 from tscam.backbones.creation import create_timm
 from tscam.backbones.features import Features, Request
 from tscam.backbones.tensors import load_tensors, read_tensors, without_prefixes
 from tscam.backbones.walk import Walk, require_whole_patches
-from tscam.errors import ConfigError
+from tscam.errors import ConfigError, first_names
+from tscam.registry import ModelArgs
 
 _NAME = "vgg16_cam"
 _TIMM_NAME = "vgg16.tv_in1k"  # torchvision's weights
@@ -60,7 +61,7 @@ def _build(
     args: ModelArgs,
 ) -> VggCamBackbone:
     if args:
-        raise ConfigError(f"backbone {name!r} takes no arguments; got {', '.join(sorted(args))}")
+        raise ConfigError(f"backbone {name!r} takes no arguments; got {first_names(sorted(args), at_most=3)}")
     require_whole_patches(image_hw, (_STRIDE, _STRIDE))
     backbone = VggCamBackbone()
     if weights == "pretrained":

@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 
-from tscam.errors import ConfigError
+from tscam.errors import ConfigError, quoted
 
 # Stands in the commands of a card until the model is published under a name.
 THIS_MODEL = "THIS_MODEL"
@@ -76,7 +76,9 @@ def published_card(text: str, *, name: str, license: str | None = None) -> str:
 
     if license is not None:
         if not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", license):
-            raise ConfigError(f"license {license!r}; expected an identifier such as apache-2.0, cc-by-nc-4.0 or other")
+            raise ConfigError(
+                f"license {quoted(license)}; expected an identifier such as apache-2.0, cc-by-nc-4.0 or other"
+            )
         match = re.match(r"---\n(.*?\n)---\n", text, re.DOTALL)
         try:
             stated = yaml.safe_load(match[1]) if match else None

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tscam.errors import ConfigError, OutputError, WeightsError, one_line
+from tscam.errors import ConfigError, OutputError, WeightsError, one_line, quoted
 
 if TYPE_CHECKING:
     from huggingface_hub.errors import HfHubHTTPError
@@ -66,7 +66,7 @@ def upload(files: Mapping[str, Path | bytes], *, repo: str, private: bool) -> st
     from huggingface_hub import CommitOperationAdd, HfApi
 
     if re.fullmatch(_REPO, repo, re.ASCII) is None:
-        raise ConfigError(f"repository {repo!r}; expected user/name, of letters, digits, `-`, `_` and `.`")
+        raise ConfigError(f"repository {quoted(repo)}; expected user/name, of letters, digits, `-`, `_` and `.`")
     api = HfApi()
     with _upload_errors(repo):
         # None leaves the choice to the organization's settings.

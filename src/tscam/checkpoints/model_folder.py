@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from tscam.backbones.tensors import read_tensors, require_same_layout
 from tscam.boxes import require_threshold
 from tscam.checkpoints.card import model_card
-from tscam.errors import ConfigError, OutputError, WeightsError, one_line
+from tscam.errors import ConfigError, OutputError, WeightsError, one_line, quoted
 from tscam.model import LocalizationModel, ModelSpec
 from tscam.system.writing import flush_file, replace_folder
 
@@ -31,7 +31,7 @@ def read_model_folder(folder: Path) -> LocalizationModel:
         config = json.loads(path.read_text(encoding="utf-8"))
         version = config["tscam"]["format_version"]
         if version != FORMAT_VERSION:
-            raise WeightsError(f"{path}: format {version!r}, this tscam reads {FORMAT_VERSION}; update tscam")
+            raise WeightsError(f"{path}: format {quoted(version)}, this tscam reads {FORMAT_VERSION}; update tscam")
         spec = _to_spec(config)
     except OSError as fault:
         raise WeightsError(f"{folder}: not a model folder, it has no readable config.json") from fault
@@ -134,7 +134,7 @@ def _require_same_view(config: dict[str, Any], model: LocalizationModel, path: P
     for section, key in [*view, ("tscam", "head")]:
         stated, served = config[section].get(key), expected[section][key]
         if stated != served:
-            raise WeightsError(f"{path}: {key} is {stated!r}; with this model only {served!r} can be used")
+            raise WeightsError(f"{path}: {key} is {quoted(stated)}; with this model only {served!r} can be used")
     if config.get("num_classes") != expected["num_classes"]:
         raise WeightsError(f"{path}: num_classes is not the number of label_names, {expected['num_classes']}")
 

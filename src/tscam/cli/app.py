@@ -12,7 +12,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 from tscam.cli.flags import Flags, RecipeFlags, fill_from_recipe, refuse_ambiguous_values
 from tscam.config import EvaluateConfig, ExplainConfig, LocalizeConfig, TrainConfig
-from tscam.errors import StoppedError, TscamError
+from tscam.errors import StoppedError, TscamError, one_message
 from tscam.recipe import to_yaml
 from tscam.system.resources import Precision
 
@@ -322,9 +322,7 @@ def main() -> None:
     except (TscamError, CycloptsError) as fault:
         if debug:
             sys.excepthook(type(fault), fault, fault.__traceback__)
-        # A path may contain line breaks; messages of cyclopts contain some on purpose.
-        message = "\\n".join(str(fault).splitlines()) if isinstance(fault, TscamError) else str(fault)
-        print(f"tscam: {message}".strip(), file=sys.stderr)
+        print(f"tscam: {one_message(fault)}".strip(), file=sys.stderr)
         sys.exit(128 + fault.signal if isinstance(fault, StoppedError) else 2)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -1,7 +1,6 @@
 """The way from flags to settings: recipes fill in what the command line leaves open, ambiguous values are refused."""
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import get_args
@@ -9,8 +8,9 @@ from typing import get_args
 from cyclopts import App, ArgumentCollection, Parameter
 from cyclopts.config import Dict
 
-from tscam.errors import ConfigError
+from tscam.errors import ConfigError, shown
 from tscam.recipe import read_recipe
+from tscam.system.paths import require_path
 
 # Every field of a verb's settings is a flag.
 Flags = Parameter(name="*")
@@ -19,9 +19,6 @@ RecipeFlags = Parameter(name="*", show_default=False)
 
 # Arguments that name a model: a path, or a name on the hub.
 _MODELS = ("MODEL", "--model")
-
-# Bytes of the longest file name on Linux, macOS and Windows.
-_LONGEST_NAME = 255
 
 
 def fill_from_recipe(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
@@ -49,12 +46,10 @@ def refuse_ambiguous_values(_: App, __: tuple[str, ...], arguments: ArgumentColl
         if argument.name in _MODELS:
             types.add(Path)  # a name on the hub is not a path, but the same names are refused
         for value in (token.value for token in argument.tokens):
-            if Path in types and not value.strip():
-                raise ConfigError(f"{argument.name} is empty; name a file or folder")
-            if Path in types and any(len(os.fsencode(name)) > _LONGEST_NAME for name in Path(value).parts):
-                raise ConfigError(f"{argument.name}: a name of more than {_LONGEST_NAME} bytes; choose a shorter one")
+            if Path in types:
+                require_path(value, name=argument.name)
             if int in types and float not in types and _is_fraction(value):
-                raise ConfigError(f"{argument.name} {value}; expected a whole number")
+                raise ConfigError(f"{argument.name} {shown(value)}; expected a whole number")
 
 
 def _is_fraction(text: str) -> bool:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from tscam.backbones.base import Backbone
 from tscam.backbones.features import Features, Record, Request
-from tscam.errors import ConfigError
+from tscam.errors import ConfigError, quoted
 from tscam.methods.attention_maps import attention_map
 from tscam.methods.base import Method, methods
 
@@ -56,6 +56,7 @@ def _checked_indices(option: str, indices: object, *, count: int) -> tuple[int, 
     are_in_range = all(type(index) is int and 0 <= index < count for index in chosen)
     if not chosen or not are_in_range or len(set(chosen)) < len(chosen):
         raise ConfigError(
-            f"{option} {value!r}; expected a list of different integers from 0 to {count - 1}, such as [{count - 1}]"
+            f"{option} {quoted(value)}; expected a list of different integers from 0 to {count - 1}, "
+            f"such as [{count - 1}]"
         )
     return chosen

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from tscam.backbones.base import Backbone, Classifier, HeadName
 from tscam.backbones.features import Features, Record, Request
-from tscam.errors import ConfigError
+from tscam.errors import ConfigError, quoted
 from tscam.methods.head import heads
 from tscam.registry import MethodArgs, Registry
 
@@ -112,7 +112,7 @@ def create_method(name: str, backbone: Backbone, *, num_classes: int, args: Meth
         option for option in inspect.signature(method_class).parameters if option not in ("backbone", "num_classes")
     ]
     if unknown := sorted(args.keys() - set(options)):
-        raise ConfigError(f"method {name!r} has no option {unknown[0]!r}; it has {', '.join(options) or 'none'}")
+        raise ConfigError(f"method {name!r} has no option {quoted(unknown[0])}; it has {', '.join(options) or 'none'}")
     method = method_class(backbone, num_classes, **args)
     for head in filter(None, (method.head, method.branch_head)):
         backbone.initialize_head(head)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from tscam.backbones.base import Backbone
 from tscam.backbones.features import Features
-from tscam.errors import ConfigError
+from tscam.errors import ConfigError, quoted
 from tscam.methods.attention import Attention
 from tscam.methods.base import methods
 
@@ -44,7 +44,7 @@ class TsCam(Attention):
     ) -> None:
         super().__init__(backbone, num_classes, layers=layers, heads=heads)
         if not isinstance(relu, bool):
-            raise ConfigError(f"relu {relu!r}; expected true or false")
+            raise ConfigError(f"relu {quoted(relu)}; expected true or false")
         self.relu = relu
 
     def maps(self, features: Features, classes: Int[Tensor, "b k"]) -> Float[Tensor, "b k h w"]:

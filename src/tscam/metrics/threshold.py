@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from tscam.errors import ConfigError, did_you_mean
+from tscam.errors import ConfigError, did_you_mean, quoted
 
 PolicyName = Literal["model", "fixed", "val", "pseudo", "otsu", "percentile", "oracle", "best"]
 
@@ -121,7 +121,7 @@ def _named(text: str) -> ThresholdPolicy:
             return ThresholdPolicy(name="percentile", parameter=value)
     names = (*plain, "percentile:80")
     hint = did_you_mean(text, names) or ";"
-    raise ConfigError(f"threshold {text!r}{hint} expected a number between 0 and 1, or one of {', '.join(names)}")
+    raise ConfigError(f"threshold {quoted(text)}{hint} expected a number between 0 and 1, or one of {', '.join(names)}")
 
 
 def best_threshold(

@@ -12,7 +12,7 @@ from datetime import timedelta
 from itertools import chain
 from typing import TYPE_CHECKING, TypeVar
 
-from tscam.errors import ConfigError, PeerError, one_line
+from tscam.errors import ConfigError, PeerError, one_line, quoted
 
 if TYPE_CHECKING:
     import torch
@@ -130,7 +130,7 @@ def find_device(name: str | None) -> "torch.device":
         torch.zeros(1, device=device).item()  # it is there, and it computes
     except (RuntimeError, AssertionError, ImportError) as fault:
         devices = ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
-        raise ConfigError(f"no device {name!r} here; there is {', '.join(devices)}") from fault
+        raise ConfigError(f"no device {quoted(name)} here; there is {', '.join(devices)}") from fault
     return device
 
 

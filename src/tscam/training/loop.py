@@ -8,11 +8,11 @@ from pathlib import Path
 
 import torch
 
-from tscam.backbones.base import ModelArgs, StartWeights
+from tscam.backbones.base import StartWeights
 from tscam.backbones.creation import pretrained_source
 from tscam.datasets import Dataset, require_usable
 from tscam.model import LocalizationModel, ModelSpec
-from tscam.registry import MethodArgs
+from tscam.registry import MethodArgs, ModelArgs
 from tscam.system.processes import find_device, joined
 from tscam.system.resources import Resources
 from tscam.system.stopping import stop_requests

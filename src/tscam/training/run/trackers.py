@@ -10,7 +10,7 @@ from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tscam.errors import ConfigError, did_you_mean, one_line
+from tscam.errors import ConfigError, did_you_mean, one_line, quoted
 
 if TYPE_CHECKING:
     from accelerate.tracking import GeneralTracker
@@ -86,7 +86,7 @@ def require_tracker(name: str | None) -> None:
         return
     if name not in _PACKAGES:
         hint = did_you_mean(name, _PACKAGES) or "."
-        raise ConfigError(f"no tracker named {name!r}{hint} Known: {', '.join(sorted(_PACKAGES))}")
+        raise ConfigError(f"no tracker named {quoted(name)}{hint} Known: {', '.join(sorted(_PACKAGES))}")
     from accelerate.tracking import get_available_trackers
 
     if name not in map(str, get_available_trackers()):
