@@ -1,4 +1,4 @@
-"""Disks that get full: a small one that is mounted for it, or a limit on the size of files, which any user may set."""
+"""Full disks: a small one that is mounted for the test, or a limit on file sizes, which any user may set."""
 
 import errno
 import os
@@ -12,7 +12,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Fill:
-    """Fills the disk that a folder is on."""
+    """Fills the disk of a folder."""
 
     folder: Path
 
@@ -26,7 +26,7 @@ class Fill:
 
 @dataclass(frozen=True)
 class Limit:
-    """Lets this process write no byte more into any file."""
+    """Forbids this process to write any more bytes into files."""
 
     def __call__(self, _: Path | None = None) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
@@ -37,36 +37,36 @@ class Disk:
     """A disk.
 
     Attributes:
-        folder: on it.
-        fill: leaves no space there, to the process that calls it.
-        said: of a full one, by the system.
+        folder: a folder on the disk.
+        fill: leaves no space on it, for the process that calls it.
+        message: message of the system about a full one.
     """
 
     folder: Path
     fill: Fill | Limit
-    said: str
+    message: str
 
     def free(self) -> None:
-        """There is space again."""
+        """Free the space."""
         (self.folder / "filler").unlink(missing_ok=True)
 
 
 @contextmanager
 def small_disk(folder: Path) -> Generator[Disk]:
-    """A disk of its own in a folder, where this user may mount one, else one with a limit."""
+    """A disk mounted in a folder if this user may mount one, otherwise a disk with a limit."""
     command = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)]
     if os.geteuid() != 0 or subprocess.run(command, capture_output=True, check=False).returncode:
         yield limited_disk(folder)
         return
     try:
-        yield Disk(folder=folder, fill=Fill(folder), said=os.strerror(errno.ENOSPC))
+        yield Disk(folder=folder, fill=Fill(folder), message=os.strerror(errno.ENOSPC))
     finally:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 def limited_disk(folder: Path) -> Disk:
-    """Full for one process alone, which may write no file any longer."""
-    return Disk(folder=folder, fill=Limit(), said=os.strerror(errno.EFBIG))
+    """A disk that becomes full for one process alone."""
+    return Disk(folder=folder, fill=Limit(), message=os.strerror(errno.EFBIG))
 
 
 @contextmanager

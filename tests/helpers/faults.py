@@ -1,8 +1,8 @@
-"""Work in children that meet a fault at an exact event, such as the third time that a state's facts are renamed.
+"""Work in child processes that meet a fault at an exact event, such as the third renaming of a state's facts.
 
-An event has a kind: a stage of a training step; that a picture is read; or what the interpreter reports to audit hooks
-before it opens, renames, makes or removes a file of the run, without numbers and random names, such as
-`os.rename state/#.json`. Children are forked from a server that has imported PyTorch once.
+An event is a stage of a training step, the reading of a picture, or what the interpreter reports to audit hooks before
+it opens, renames, makes or removes a file of the run, without numbers and random names: `os.rename state/#.json`.
+Children are forked from a server that has imported PyTorch once.
 """
 
 import multiprocessing
@@ -40,15 +40,16 @@ Action = Callable[[Path | None], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """What happens just before an event.
+    """An action just before an event.
 
     Attributes:
-        kind, nth: of the event; what comes before the first step is of kinds of its own, which begin with `start: `.
-        do: takes the path of the event; None where it has none.
-        in_reader: it is one of a process that reads pictures.
+        event: name of the event; names of events before the first step begin with `start: `.
+        nth: the occurrence of the event, from 1.
+        do: the action, called with the path of the event, or None if it has none.
+        in_reader: True for an event in a process that reads pictures.
     """
 
-    kind: str
+    event: str
     nth: int = 1
     do: Action
     in_reader: bool = False
@@ -56,13 +57,13 @@ class Fault:
 
 @dataclass(frozen=True, kw_only=True)
 class Ended:
-    """How a child came to its end.
+    """The end of a child.
 
     Attributes:
-        code: its exit code; negative for a signal.
-        result: what its work gave, or the error of ours that it raised; None where it did not come to that.
-        events: how often each kind happened, in the order of the first ones.
-        err: what it said.
+        code: exit code; negative for a signal.
+        result: result of its work, or the `TscamError` that it raised; None if it came to neither.
+        events: number of occurrences by event, in the order of the first ones.
+        err: its output.
     """
 
     code: int
@@ -79,10 +80,10 @@ class Ended:
 
 
 class Child:
-    """A child at work, in a process group of its own.
+    """A child process in a process group of its own.
 
     Args:
-        watched: folder of a run, whose events count then.
+        watched: folder of a run whose events are counted.
     """
 
     def __init__(
@@ -93,17 +94,17 @@ class Child:
         faults: Sequence[Fault] = (),
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        self._answers, answering = _CONTEXT.Pipe(duplex=False)
-        heard, saying = _CONTEXT.Pipe(duplex=False)
+        self._answers, answer_writer = _CONTEXT.Pipe(duplex=False)
+        output, output_writer = _CONTEXT.Pipe(duplex=False)
         order = _Order(
             work=work, arguments=arguments, watched=watched, faults=tuple(faults), environment=environment or {}
         )
-        self._process = _CONTEXT.Process(target=_obey, args=(order, answering, saying))
+        self._process = _CONTEXT.Process(target=_obey, args=(order, answer_writer, output_writer))
         self._process.start()
-        answering.close()
-        saying.close()
-        self._said: list[bytes] = []
-        threading.Thread(target=self._hear, args=(heard,), daemon=True).start()
+        answer_writer.close()
+        output_writer.close()
+        self._output: list[bytes] = []
+        threading.Thread(target=self._collect, args=(output,), daemon=True).start()
 
     @property
     def pid(self) -> int:
@@ -112,66 +113,66 @@ class Child:
 
     @property
     def err(self) -> str:
-        """What it has said so far."""
-        return b"".join(self._said).decode()
+        """Its output so far."""
+        return b"".join(self._output).decode()
 
-    def has_said(self, text: str) -> None:
-        """Waits until it has said this."""
+    def wait_for_output(self, text: str) -> None:
+        """Wait until its output contains the text."""
         until(lambda: text in self.err or not self._process.is_alive())
         assert text in self.err
 
     def ended(self) -> Ended:
-        """Waits for its end.
+        """Wait for its end.
 
         Raises:
-            AssertionError: it hangs, or has raised what is none of our errors.
+            AssertionError: it hangs, or has raised another error than a `TscamError`.
         """
         result, events = None, {}
         try:
             wait([self._answers, self._process.sentinel], _PATIENCE_S)
             with suppress(EOFError):
                 if self._answers.poll():
-                    how, result, events = self._answers.recv()
-                    assert how == "ended", result
+                    status, result, events = self._answers.recv()
+                    assert status == "ended", result
             self._process.join(_PATIENCE_S)
-            assert self._process.exitcode is not None, f"it hangs and has said {self.err!r}"
+            assert self._process.exitcode is not None, f"it hangs; its output: {self.err!r}"
         finally:
             if self._process.exitcode is None:
                 os.killpg(self.pid, signal.SIGKILL)
         return Ended(code=self._process.exitcode, result=result, events=events, err=self.err)
 
-    def _hear(self, heard: Connection) -> None:
-        while said := os.read(heard.fileno(), 2**16):
-            self._said.append(said)
-        heard.close()
+    def _collect(self, output: Connection) -> None:
+        while content := os.read(output.fileno(), 2**16):
+            self._output.append(content)
+        output.close()
 
 
 def in_child(work: Work, *arguments: object, watched: Path | None = None, faults: Sequence[Fault] = ()) -> Ended:
-    """What came of some work."""
+    """Do work in a child and wait for its end."""
     return Child(work, *arguments, watched=watched, faults=faults).ended()
 
 
 def in_processes(count: int, work: Work, *arguments: object) -> list[Ended]:
-    """What came of work that so many processes do together, as those of a launcher."""
+    """Do work in several processes together, like those of a launcher, and wait for their ends."""
     store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
-    surroundings = {
+    environment = {
         "WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port),
         "TORCHELASTIC_USE_AGENT_STORE": "True", "TORCHELASTIC_RESTART_COUNT": "0",
     }  # fmt: skip
     children = [
-        Child(work, *arguments, environment={**surroundings, "RANK": str(rank), "LOCAL_RANK": str(rank)})
+        Child(work, *arguments, environment={**environment, "RANK": str(rank), "LOCAL_RANK": str(rank)})
         for rank in range(count)
     ]
     return [child.ended() for child in children]
 
 
 def watch(folder: Path, faults: Sequence[Fault]) -> None:
-    """Lets faults happen in this process, which is no child of this module."""
+    """Let faults happen in this process, which is not a child of this module."""
     _Watch(folder, faults)
 
 
 def command_line(*arguments: str | Path) -> None:
-    """Work for a child: the command line."""
+    """Work for a child: run the command line."""
     from tscam.cli import main
 
     sys.argv = ["tscam", *map(str, arguments)]
@@ -179,19 +180,19 @@ def command_line(*arguments: str | Path) -> None:
 
 
 def kill(_: Path | None = None) -> None:
-    """Nothing runs after this."""
+    """Kill this process."""
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 def kill_half_written(path: Path | None) -> None:
-    """As a kill while code beneath Python writes the file: half of it is there."""
+    """Kill this process as if while native code writes the file: half of it is there."""
     assert path is not None
     os.truncate(path, path.stat().st_size // 2)
     kill()
 
 
 def kill_reader(_: Path | None) -> None:
-    """Kills one of the processes that read pictures for this one."""
+    """Kill one of the processes that read pictures for this one."""
     reader = multiprocessing.active_children()[0]
     reader.kill()
     until(lambda: not reader.is_alive())
@@ -199,7 +200,7 @@ def kill_reader(_: Path | None) -> None:
 
 @dataclass(frozen=True)
 class Send:
-    """A signal to the child's process group, as a terminal sends it."""
+    """Sends a signal to the child's process group, as a terminal does."""
 
     number: int
 
@@ -209,7 +210,7 @@ class Send:
 
 @dataclass(frozen=True)
 class WaitFor:
-    """Says `waiting`, and goes on when there is such a file."""
+    """Prints `waiting`, and goes on when the file exists."""
 
     path: Path
 
@@ -218,15 +219,15 @@ class WaitFor:
         until(self.path.exists)
 
 
-def until(holds: Callable[[], bool], *, patience_s: float = _PATIENCE_S) -> None:
-    """Waits until something holds.
+def until(condition: Callable[[], bool], *, patience_s: float = _PATIENCE_S) -> None:
+    """Wait until a condition holds.
 
     Raises:
-        AssertionError: it does not come to hold.
+        AssertionError: it does not hold in time.
     """
     tick = threading.Event()
     for _ in range(int(patience_s * 50)):
-        if holds():
+        if condition():
             return
         tick.wait(0.02)
     raise AssertionError("waited in vain")
@@ -241,15 +242,15 @@ class _Order:
     environment: Mapping[str, str]
 
 
-def _obey(order: _Order, answers: Connection, saying: Connection) -> None:
+def _obey(order: _Order, answers: Connection, output: Connection) -> None:
     os.setpgid(0, 0)
     os.environ.update(order.environment)
-    tempfile.tempdir = None  # The server's, whose surroundings are others.
+    tempfile.tempdir = None  # It is that of the server, whose environment differs.
     for number in (1, 2):
-        os.dup2(saying.fileno(), number)
-    saying.close()
+        os.dup2(output.fileno(), number)
+    output.close()
     warnings.simplefilter("error")
-    # A drawing an epoch takes longer than all the rest of these runs.
+    # Drawing every epoch takes longer than all the rest of these runs.
     vars(sys.modules["tscam.training.epochs"])["draw_results"] = _draw_nothing
     watch = _Watch(order.watched, order.faults)
     result: object = None
@@ -272,7 +273,7 @@ def _draw_nothing(path: Path, rows: Sequence[object], *, selection: str) -> None
 
 @dataclass
 class _Watch:
-    """Counts events and lets the faults happen."""
+    """Counts events and triggers faults."""
 
     folder: Path | None
     faults: Sequence[Fault]
@@ -281,7 +282,7 @@ class _Watch:
     is_over: bool = False
 
     def __post_init__(self) -> None:
-        self._pid, self._own = os.getpid(), threading.local()
+        self._pid, self._local = os.getpid(), threading.local()
         if self.folder is not None:
             self._listen()
 
@@ -313,18 +314,18 @@ class _Watch:
             is_ahead = threading.current_thread().name.startswith("read-ahead")
             self._happens(f"picture read {'to score' if is_ahead else 'to train'}", path)
 
-    def _happens(self, kind: str, path: Path | None = None) -> None:
-        if self.is_over or getattr(self._own, "is_busy", False):
+    def _happens(self, event: str, path: Path | None = None) -> None:
+        if self.is_over or getattr(self._local, "is_busy", False):
             return
-        self._own.is_busy = True  # What a fault does is no event.
+        self._local.is_busy = True  # The actions of a fault are not events.
         try:
-            named = kind if self.has_begun else f"start: {kind}"
-            self.counts[named] += 1
+            name = event if self.has_begun else f"start: {event}"
+            self.counts[name] += 1
             for fault in self.faults:
-                if (fault.kind, fault.nth, fault.in_reader) == (named, self.counts[named], os.getpid() != self._pid):
+                if (fault.event, fault.nth, fault.in_reader) == (name, self.counts[name], os.getpid() != self._pid):
                     fault.do(path)
         finally:
-            self._own.is_busy = False
+            self._local.is_busy = False
 
 
 def _shape(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""Runs for the tests of reliability: four unlike ones, what came of a run, and a kill with what must follow."""
+"""Runs for the tests of reliability: four different ones, their outcomes, and kills at any event."""
 
 import hashlib
 import json
@@ -22,7 +22,7 @@ from tscam.verbs.train import resume, train
 # Minutes between states: one at every step, or at the epochs' ends alone.
 EVERY_STEP, EPOCHS = 1e-9, 1e9
 
-KINDS: Mapping[str, Mapping[str, Any]] = {
+VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "every step saved": {"save_minutes": EVERY_STEP},
     "three parts a step, average, saved at epochs": {
         "save_minutes": EPOCHS, "accumulate": 3, "ema": 0.9, "schedule": "cosine", "warmup_epochs": 1,
@@ -34,7 +34,7 @@ KINDS: Mapping[str, Mapping[str, Any]] = {
     },
 }  # fmt: skip
 
-# The parts of a run, by what the kinds of their events have in them; all others are of other files of the folder.
+# The parts of a run by patterns of their events; all other events are of other files of the folder.
 PARTS = {
     "before the first step": r"^start",
     "step": r"^step|to train$",
@@ -46,14 +46,14 @@ PARTS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Whole:
-    """An unbroken run: how often each kind of event happened, and what came of it."""
+    """An uninterrupted run: the number of occurrences by event, and its outcome."""
 
     events: Mapping[str, int]
     outcome: Mapping[str, str]
 
 
 class Bench:
-    """A data set, and runs on it: nine pictures of three classes to train on, three held out, six to test on.
+    """A dataset, and runs on it: nine pictures of three classes to train on, three held out, six to test on.
 
     An epoch has three steps, the last one of a single picture.
     """
@@ -67,24 +67,24 @@ class Bench:
     def run(self, **changes: Any) -> TrainConfig:
         """A new run, in a folder of its own."""
         self._count += 1
-        kept = {"select": "val", "val_fraction": 0.25, "batch_size": 4, "drop_path": 0.2}
-        return tiny_runs.settings(self.folder / "data", self.folder / f"{self._count}" / "run", **(kept | changes))
+        settings = {"select": "val", "val_fraction": 0.25, "batch_size": 4, "drop_path": 0.2}
+        return tiny_runs.settings(self.folder / "data", self.folder / f"{self._count}" / "run", **(settings | changes))
 
     def whole(self, **changes: Any) -> Whole:
-        """The unbroken run of these settings."""
-        named = json.dumps(changes, sort_keys=True)
-        if named not in self._wholes:
+        """The uninterrupted run of these settings."""
+        key = json.dumps(changes, sort_keys=True)
+        if key not in self._wholes:
             config = self.run(**changes)
             ended = in_child(train, config, watched=config.out)
             assert ended.result == config.out, ended
-            self._wholes[named] = Whole(events=ended.events, outcome=outcome(config.out))
-        return self._wholes[named]
+            self._wholes[key] = Whole(events=ended.events, outcome=outcome(config.out))
+        return self._wholes[key]
 
 
-def place_in_memory() -> Path | None:
-    """A folder whose files are in memory, where there is one."""
-    place = Path("/dev/shm")
-    return place if os.access(place, os.W_OK) else None
+def memory_folder() -> Path | None:
+    """A folder whose files are in memory, if there is one."""
+    folder = Path("/dev/shm")
+    return folder if os.access(folder, os.W_OK) else None
 
 
 def recipe_of(config: TrainConfig) -> Path:
@@ -96,44 +96,44 @@ def recipe_of(config: TrainConfig) -> Path:
 
 
 def outcome(run: Path) -> dict[str, str]:
-    """Hashes of all that is in a run folder but settings and pictures, and of its last state's facts and tensors."""
-    left_out = {".lock", "config.yaml", "run.json", "results.png"}
-    found: dict[str, bytes] = {}
+    """Hashes of the files of a run except settings and pictures, and of the facts and tensors of its last state."""
+    excluded = {".lock", "config.yaml", "run.json", "results.png"}
+    contents: dict[str, bytes] = {}
     for path in run.rglob("*"):
         name = path.relative_to(run).as_posix()
-        if path.is_file() and name not in left_out and path.parent.name != "state":
-            found[name] = path.read_bytes().replace(str(run).encode(), b"RUN")
+        if path.is_file() and name not in excluded and path.parent.name != "state":
+            contents[name] = path.read_bytes().replace(str(run).encode(), b"RUN")
     states = sorted((run / "state").iterdir())
-    assert [path.suffix for path in states] == [".json", ".safetensors"] * 2  # and nothing of what was cut short
-    found["facts of the last state"] = json.dumps(json.loads(states[-2].read_bytes())["facts"]).encode()
-    found["tensors of the last state"] = states[-1].read_bytes()
-    return {name: hashlib.sha256(content).hexdigest()[:12] for name, content in sorted(found.items())}
+    assert [path.suffix for path in states] == [".json", ".safetensors"] * 2  # and no partial file
+    contents["facts of the last state"] = json.dumps(json.loads(states[-2].read_bytes())["facts"]).encode()
+    contents["tensors of the last state"] = states[-1].read_bytes()
+    return {name: hashlib.sha256(content).hexdigest()[:12] for name, content in sorted(contents.items())}
 
 
-def part_of(kind: str) -> str:
-    """The part of a run that a kind of event belongs to."""
-    return next((part for part, pattern in PARTS.items() if re.search(pattern, kind)), "other files")
+def part_of(event: str) -> str:
+    """The part of a run that an event belongs to."""
+    return next((part for part, pattern in PARTS.items() if re.search(pattern, event)), "other files")
 
 
 def kills(events: Mapping[str, int], count: int, random: random.Random) -> list[Fault]:
-    """So many kills in turn in each part of a run, at events that are drawn by lot.
+    """Random kills, in each part of a run in turn.
 
-    Where code beneath Python has just written a file, every second kill leaves half of it.
+    Where native code has just written a file, every second kill leaves half of it.
     """
     by_part: dict[str, list[str]] = {}
-    for kind in events:
-        by_part.setdefault(part_of(kind), []).append(kind)
+    for event in events:
+        by_part.setdefault(part_of(event), []).append(event)
     drawn = []
     for number in range(count):
-        kind = random.choice(list(by_part.values())[number % len(by_part)])
-        is_tensors = "open r+" in kind and ("state/" in kind or "model.safetensors" in kind)
+        event = random.choice(list(by_part.values())[number % len(by_part)])
+        is_tensors = "open r+" in event and ("state/" in event or "model.safetensors" in event)
         do = faults.kill_half_written if is_tensors and random.random() < 0.5 else faults.kill
-        drawn.append(Fault(kind=kind, nth=random.randint(1, events[kind]), do=do))
+        drawn.append(Fault(event=event, nth=random.randint(1, events[event]), do=do))
     return drawn
 
 
-def killed_and_resumed(config: TrainConfig, kills: Sequence[Fault]) -> None:
-    """Begins a run and goes on with it until it has come to its end, after as many kills."""
+def kill_and_resume(config: TrainConfig, kills: Sequence[Fault]) -> None:
+    """Begin a run, kill it at each of the events in turn, and resume it until it has ended."""
     ended = in_child(train, config, watched=config.out, faults=kills[:1])
     for again in [*kills[1:], None]:
         assert ended.code == -signal.SIGKILL, ended
@@ -142,6 +142,6 @@ def killed_and_resumed(config: TrainConfig, kills: Sequence[Fault]) -> None:
 
 
 def go_on(config: TrainConfig, *, faults: Sequence[Fault] = ()) -> Ended:
-    """Resumes a run; one whose settings were not yet written is begun again."""
+    """Resume a run; a run whose settings were not yet written begins again."""
     is_run = (config.out / "config.yaml").is_file()
     return in_child(*((resume, config.out) if is_run else (train, config)), watched=config.out, faults=faults)

@@ -1,4 +1,4 @@
-"""Work that several processes do together: they score pictures, and they train."""
+"""Work that several processes do together: scoring pictures, and training."""
 
 import csv
 import os
@@ -20,7 +20,7 @@ from tscam.verbs.train import train
 
 
 def scores(model: Path, data: Path, counts: Sequence[int]) -> list[list[str]]:
-    """What this process has of each of the first so many pictures of a data set, as text."""
+    """The results of the first pictures of a dataset in this process, as text, for each count of pictures."""
     dataset = read_dataset(data, split="test")
     predictor = PyTorchPredictor(load_model(model), device="cpu")
     with joined("cpu") as processes:
@@ -33,7 +33,7 @@ def scores(model: Path, data: Path, counts: Sequence[int]) -> list[list[str]]:
 
 
 def left_alone() -> list[float]:
-    """The second of two dies, and the first one asks for a sum."""
+    """Let the second of two processes die while the first one waits for a sum."""
     with joined("cpu") as processes:
         processes.wait()
         if not processes.is_main:
@@ -42,7 +42,7 @@ def left_alone() -> list[float]:
 
 
 def launched(config: TrainConfig, faults: Sequence[Fault], rank: int) -> object:
-    """Trains with as many processes as the settings say; the faults are those of one of them."""
+    """Train with the number of processes in the settings; one of them has faults."""
     return launch(_trained, (config, faults, rank), processes=config.processes, on_message=lambda _: None)
 
 
@@ -54,13 +54,13 @@ def _trained(task: tuple[TrainConfig, Sequence[Fault], int], send: Callable[[Pro
 
 
 def rows(run: Path) -> list[dict[str, str]]:
-    """Of `metrics.csv`."""
+    """The rows of `metrics.csv`."""
     with (run / "metrics.csv").open(newline="") as file:
         return list(csv.DictReader(file))
 
 
 def assert_same_training(run: Path, other: Path) -> None:
-    """The same losses but for the order in which floats are added, and so the same scores."""
+    """Assert the same losses, up to the order in which floats are added, and the same scores."""
     ours, theirs = rows(run), rows(other)
     assert len(ours) == len(theirs)
     for one, another in zip(ours, theirs, strict=True):

@@ -1,13 +1,13 @@
-"""A loss that is no number: training stops before the weights take it, names step and pictures, and can go on."""
+"""A loss that is not a number: training stops before it changes weights, names step and pictures, and can resume."""
 
 from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file
 
+from corruption import train_with_nan
 from faults import command_line, in_child
 from runs import EPOCHS, EVERY_STEP, Bench, go_on, outcome, recipe_of
-from spoiling import train_with_nan
 from tiny_runs import splits_of
 from tscam.config import TrainConfig
 from tscam.errors import TrainingError
@@ -31,7 +31,7 @@ def assert_all_finite(run: Path) -> None:
 
 @pytest.mark.parametrize("save_minutes", [EVERY_STEP, EPOCHS])
 @pytest.mark.parametrize(("epoch", "step"), [(1, 1), (2, 2)])
-def test_a_loss_that_is_nan_names_step_and_pictures_and_is_not_learnt(
+def test_a_loss_of_nan_names_step_and_pictures_and_changes_no_weight(
     epoch: int, step: int, save_minutes: float, bench: Bench
 ) -> None:
     config = bench.run(save_minutes=save_minutes, ema=0.5)
@@ -46,7 +46,7 @@ def test_a_loss_that_is_nan_names_step_and_pictures_and_is_not_learnt(
     assert listed.read_text().splitlines() == ["image", *names]
     assert_all_finite(config.out)
     listed.unlink()
-    assert go_on(config).result == config.out  # The fault was this machine's, say.
+    assert go_on(config).result == config.out  # As after a fault of the machine.
     assert outcome(config.out) == bench.whole(save_minutes=save_minutes, ema=0.5).outcome
 
 

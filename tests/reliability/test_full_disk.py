@@ -1,4 +1,4 @@
-"""The disk is full: one line says so, what was done is there, and the run goes on when there is space again."""
+"""The disk is full: one line says so, finished files are there, and the run resumes when there is space again."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,7 +13,7 @@ from tscam.checkpoints.loader import load_model
 from tscam.training.run.position import SavedPosition
 from tscam.training.run.state import load_state
 
-# What is being written when there is no space any more.
+# The file that is written when the disk becomes full, by event.
 MOMENTS = {
     "settings": ("start: open x *.part", 1),
     "facts of the run": ("start: open x *.part", 2),
@@ -31,30 +31,30 @@ def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Disk]:
     if request.param == "limited":
         yield limited_disk(tmp_path)
         return
-    with small_disk(tmp_path) as found:
-        yield found
+    with small_disk(tmp_path) as mounted:
+        yield mounted
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_a_full_disk_is_one_line_and_the_run_goes_on_when_it_is_free(moment: str, disk: Disk, bench: Bench) -> None:
+def test_a_full_disk_is_one_line_and_the_run_resumes_when_there_is_space(moment: str, disk: Disk, bench: Bench) -> None:
     config = bench.run(save_minutes=EVERY_STEP)
     recipe = recipe_of(replace(config, out=disk.folder / "run"))
     config = replace(config, out=disk.folder / "run")
-    kind, nth = MOMENTS[moment]
+    event, nth = MOMENTS[moment]
     ended = in_child(
-        command_line, "train", recipe, watched=config.out, faults=[Fault(kind=kind, nth=nth, do=disk.fill)]
+        command_line, "train", recipe, watched=config.out, faults=[Fault(event=event, nth=nth, do=disk.fill)]
     )
     assert ended.code == 2, ended
     assert "Traceback" not in ended.err
-    said = ended.err.splitlines()[-1]
-    assert said.startswith(f"tscam: {config.out}")
-    assert "cannot be written" in said
-    assert disk.said in said
-    assert "free space" in said
+    message = ended.err.splitlines()[-1]
+    assert message.startswith(f"tscam: {config.out}")
+    assert "cannot be written" in message
+    assert disk.message in message
+    assert "free space" in message
 
     disk.free()
     whole = bench.whole(save_minutes=EVERY_STEP).outcome
-    if not kind.startswith("start"):
+    if not event.startswith("start"):
         state = load_state(config.out / "state")
         assert not state.corrupt
         done = len(SavedPosition.from_json(state.facts["position"]).position.rows)

@@ -1,4 +1,4 @@
-"""Several processes score each picture once and train as one does; when one of them dies, no other waits for it."""
+"""Several processes score each picture once and train as one does; when one dies, no other waits for it."""
 
 import os
 import re
@@ -32,14 +32,14 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("processes", [2, 3, 4])
-def test_each_picture_is_scored_once_and_as_by_one_process(processes: int, model: Path, pictures: Path) -> None:
+def test_each_picture_is_scored_once_as_by_one_process(processes: int, model: Path, pictures: Path) -> None:
     alone = scores(model, pictures, COUNTS)
     assert [len({*lines}) for lines in alone] == list(COUNTS)
     for ended in in_processes(processes, scores, model, pictures, COUNTS):
         assert ended.result == alone, ended
 
 
-def test_the_one_that_is_left_says_in_a_line_that_the_other_has_died() -> None:
+def test_a_process_whose_peer_has_died_says_so_in_one_line() -> None:
     first, second = in_processes(2, left_alone)
     assert second.code == -SIGKILL
     assert isinstance(first.error, PeerError), first
@@ -63,7 +63,7 @@ def test_two_processes_train_as_one_does(changes: dict[str, object], bench: Benc
     assert_same_training(together.out, alone.out)
 
 
-def test_of_two_processes_under_torchrun_the_first_one_speaks(bench: Bench) -> None:
+def test_under_torchrun_only_the_first_process_prints(bench: Bench) -> None:
     config = bench.run(epochs=1)
     first, second = in_processes(2, command_line, "train", recipe_of(config))
     assert (first.code, second.code) == (0, 0), (first, second)
@@ -71,11 +71,11 @@ def test_of_two_processes_under_torchrun_the_first_one_speaks(bench: Bench) -> N
     assert second.err == ""
 
 
-def test_a_killed_process_and_a_signal_to_the_launcher_leave_a_state_that_any_number_can_go_on_from(
+def test_after_a_killed_process_or_a_signal_any_number_of_processes_can_resume(
     bench: Bench,
 ) -> None:
     config = bench.run(processes=2, workers=1, epochs=12, save_minutes=EVERY_STEP)
-    death = Fault(kind="step: gradients are there", nth=4, do=kill)
+    death = Fault(event="step: gradients are there", nth=4, do=kill)
     fault = in_child(launched, config, [death], 1).error
     assert isinstance(fault, TrainingError)
     assert re.match(
@@ -83,7 +83,7 @@ def test_a_killed_process_and_a_signal_to_the_launcher_leave_a_state_that_any_nu
     )
 
     child = Child(command_line, "resume", config.out)
-    child.has_said("epoch 4/12 done")
+    child.wait_for_output("epoch 4/12 done")
     os.kill(child.pid, SIGTERM)
     ended = child.ended()
     assert ended.code == 128 + SIGTERM, ended

@@ -1,19 +1,19 @@
-"""States on the disk: whole after any kill, and never taken where a byte of them is another."""
+"""States on the disk are complete after any kill, and are never loaded with a changed byte."""
 
 import random
 import signal
 from pathlib import Path
 
+from corruption import corrupt, corrupt_is_refused
 from faults import Child, Fault, command_line, in_child, kill
 from runs import EVERY_STEP, Bench, kills, outcome
 from saves import keep_saving, other_disk, require_whole, save
-from spoiling import corrupt, corrupt_is_refused
 from tscam.verbs.train import train
 
-KILLS, SPOILT = 15, 250  # `scripts/soak` has more of both.
+KILLS, STATES = 15, 250  # `scripts/soak` has more of both.
 
 
-def test_a_save_that_is_killed_leaves_the_old_or_the_new_one_wherever_temporary_files_go(tmp_path: Path) -> None:
+def test_a_killed_save_leaves_the_old_or_the_new_state_wherever_temporary_files_go(tmp_path: Path) -> None:
     elsewhere = other_disk(tmp_path)
     environment = {"TMPDIR": str(elsewhere)}
 
@@ -34,17 +34,17 @@ def test_a_save_that_is_killed_leaves_the_old_or_the_new_one_wherever_temporary_
     elsewhere.rmdir()
 
 
-def test_a_state_with_a_changed_byte_is_refused_and_the_one_before_is_taken(tmp_path: Path) -> None:
+def test_a_state_with_a_changed_byte_is_refused_and_the_one_before_is_loaded(tmp_path: Path) -> None:
     for number in (1, 2):
         save(tmp_path / "run", number)
-    lot = random.Random(4)
-    refused = [corrupt_is_refused(tmp_path / "run" / "state", tmp_path / "scratch", lot) for _ in range(SPOILT)]
-    assert sum(refused) > 0.9 * SPOILT  # The others have other white space, and are the same state.
+    generator = random.Random(4)
+    refused = [corrupt_is_refused(tmp_path / "run" / "state", tmp_path / "scratch", generator) for _ in range(STATES)]
+    assert sum(refused) > 0.9 * STATES  # The others have other white space, and are the same state.
 
 
-def test_a_run_goes_on_from_the_state_before_a_corrupt_one_and_says_so(bench: Bench) -> None:
+def test_a_run_resumes_from_the_state_before_a_corrupt_one_and_says_so(bench: Bench) -> None:
     config = bench.run(save_minutes=EVERY_STEP)
-    stop = Fault(kind="step: forward", nth=6, do=kill)
+    stop = Fault(event="step: forward", nth=6, do=kill)
     assert in_child(train, config, watched=config.out, faults=[stop]).code == -signal.SIGKILL
     newest = max((config.out / "state").glob("*.safetensors"))
     corrupt(newest, random.Random(5))
@@ -58,14 +58,14 @@ def test_a_run_goes_on_from_the_state_before_a_corrupt_one_and_says_so(bench: Be
     assert outcome(config.out) == bench.whole(save_minutes=EVERY_STEP).outcome
 
 
-def test_the_files_of_a_state_are_for_the_same_eyes_as_other_files(tmp_path: Path) -> None:
+def test_the_files_of_a_state_have_the_permissions_of_other_files(tmp_path: Path) -> None:
     (tmp_path / "plain").touch()
     save(tmp_path / "run", 1)
     for file in (tmp_path / "run" / "state").iterdir():
         assert file.stat().st_mode == (tmp_path / "plain").stat().st_mode, file.name
 
 
-def test_without_a_whole_state_one_line_says_why_of_each(bench: Bench) -> None:
+def test_without_a_complete_state_one_line_gives_the_reason_for_each(bench: Bench) -> None:
     config = bench.run()
     assert in_child(train, config).code == 0
     first, second = sorted((config.out / "state").glob("*.json"))
@@ -73,9 +73,9 @@ def test_without_a_whole_state_one_line_says_why_of_each(bench: Bench) -> None:
     second.write_text("{}")
     ended = in_child(command_line, "resume", config.out)
     assert ended.code == 2
-    said = ended.err.splitlines()[-1]
-    assert said.startswith(
+    message = ended.err.splitlines()[-1]
+    assert message.startswith(
         f"tscam: {config.out}/state: nothing to go on from ({second}: KeyError: 'tensors'; {first}: "
     )
-    assert said.endswith("; start again with `tscam train … --overwrite`")
+    assert message.endswith("; start again with `tscam train … --overwrite`")
     assert "Traceback" not in ended.err

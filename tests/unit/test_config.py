@@ -1,4 +1,4 @@
-"""Recipes are the authors' figures, settings survive YAML, and what is not allowed is refused in one helpful line."""
+"""Recipes have the authors' figures, settings survive YAML, and invalid settings are refused in one helpful line."""
 
 import math
 from pathlib import Path
@@ -9,7 +9,7 @@ from tscam.config import EvaluateConfig, LocalizeConfig, TrainConfig
 from tscam.errors import ConfigError
 from tscam.recipe import list_recipes, read_recipe, to_yaml, train_config
 
-# PROTOCOLS G: what the original really does, its own YAML values being ignored.
+# Protocol G: what the original really does; it ignores the values of its own YAML.
 AUTHORS = {
     "weight_decay": 0.05,
     "drop_path": 0.1,
@@ -52,13 +52,13 @@ def recipe(folder: Path, text: str) -> str:
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_a_published_recipe_holds_the_authors_figures(name: str) -> None:
+def test_a_published_recipe_has_the_authors_figures(name: str) -> None:
     config = train_config(name, data="birds", out="run")
     assert {key: getattr(config, key) for key in PUBLISHED[name]} == PUBLISHED[name]
 
 
 @pytest.mark.parametrize("name", list_recipes())
-def test_every_recipe_that_is_brought_along_reads_and_leaves_the_places_to_the_user(name: str) -> None:
+def test_every_recipe_of_the_package_leaves_data_and_out_to_the_user(name: str) -> None:
     assert {"data", "out"}.isdisjoint(read_recipe(name))
     config = train_config(name, data="birds", out="run")
     assert (config.data, config.out) == (Path("birds"), Path("run"))
@@ -70,11 +70,11 @@ def test_the_recipes_are_found_by_name() -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in list_recipes() if name not in PUBLISHED])
-def test_a_recipe_that_is_not_the_authors_chooses_without_the_test_split(name: str) -> None:
+def test_other_recipes_choose_without_the_test_split(name: str) -> None:
     assert train_config(name, data="birds", out="run").select == "val"
 
 
-def test_a_change_beside_a_recipe_wins_over_it() -> None:
+def test_a_change_overrides_the_recipe() -> None:
     config = train_config("cub/deit-tiny", data="birds", out="run", epochs=3, learning_rate_steps=[2])
     assert (config.epochs, config.learning_rate_steps, config.batch_size) == (3, (2,), 128)
 
@@ -85,7 +85,7 @@ def test_a_rate_without_a_point_which_yaml_reads_as_text_is_a_number(tmp_path: P
     assert isinstance(settings["weight_decay"], float)
 
 
-def test_null_is_none_where_a_setting_may_be_left_open(tmp_path: Path) -> None:
+def test_null_is_none_for_an_optional_setting(tmp_path: Path) -> None:
     settings = read_recipe(recipe(tmp_path, "device: null\ndataset: ~\nhead_learning_rate:\n"))
     assert settings == {"device": None, "dataset": None, "head_learning_rate": None}
 
@@ -122,7 +122,7 @@ def test_a_config_written_as_yaml_is_the_same_config_again(tmp_path: Path, chang
 
 
 def refusal(folder: Path, text: str) -> str:
-    """The one line with which a recipe of one's own is refused."""
+    """The one-line message that refuses a recipe."""
     with pytest.raises(ConfigError) as refused:
         train_config(recipe(folder, text), data="pictures", out="run")
     message = str(refused.value)
@@ -131,7 +131,7 @@ def refusal(folder: Path, text: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("epcohs: 3", "no setting 'epcohs'; did you mean 'epochs'?"),
         ("learningrate: 3", "did you mean 'learning_rate'?"),
@@ -154,13 +154,13 @@ def refusal(folder: Path, text: str) -> str:
         ("dataset: 7", "dataset is 7; expected str"),
     ],
 )
-def test_a_key_or_value_of_the_wrong_kind_is_refused(tmp_path: Path, text: str, said: str) -> None:
-    message = refusal(tmp_path, text)
-    assert message.startswith(str(tmp_path / "mine.yaml"))
-    assert said in message
+def test_an_unknown_key_or_a_value_of_another_type_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    refused = refusal(tmp_path, text)
+    assert refused.startswith(str(tmp_path / "mine.yaml"))
+    assert message in refused
 
 
-def test_a_word_that_is_none_of_those_allowed_is_refused_with_them(tmp_path: Path) -> None:
+def test_an_unknown_choice_is_refused_with_the_allowed_ones(tmp_path: Path) -> None:
     message = refusal(tmp_path, "precision: fp8")
     assert "precision is 'fp8'" in message
     assert "fp32" in message
@@ -168,7 +168,7 @@ def test_a_word_that_is_none_of_those_allowed_is_refused_with_them(tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("[epochs, 3]", "not a recipe; expected lines of the form"),
         ("60", "not a recipe"),
@@ -179,31 +179,31 @@ def test_a_word_that_is_none_of_those_allowed_is_refused_with_them(tmp_path: Pat
         ("\0", "not YAML"),
     ],
 )
-def test_what_is_not_a_yaml_mapping_is_refused(tmp_path: Path, text: str, said: str) -> None:
-    assert said in refusal(tmp_path, text)
+def test_a_file_without_a_yaml_mapping_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    assert message in refusal(tmp_path, text)
 
 
 @pytest.mark.parametrize("tag", ["!!python/object/apply:pathlib.Path.touch", "!!python/object/new:pathlib.Path.touch"])
-def test_a_recipe_that_holds_a_program_does_not_run_it(tmp_path: Path, tag: str) -> None:
+def test_a_recipe_that_contains_a_program_does_not_run_it(tmp_path: Path, tag: str) -> None:
     trap = tmp_path / "ran"
     assert "not YAML" in refusal(tmp_path, f"epochs: {tag} [!!python/object/apply:pathlib.Path ['{trap}']]")
     assert not trap.exists()
 
 
-def test_a_near_miss_of_a_recipes_name_is_offered() -> None:
+def test_a_similar_name_of_a_recipe_is_suggested() -> None:
     with pytest.raises(
         ConfigError, match=r"no recipe 'cub/deit-smal'; did you mean 'cub/deit-small'\? .*cub/deit-tiny"
     ):
         read_recipe("cub/deit-smal")
 
 
-def test_an_unlike_name_gets_the_list_of_recipes() -> None:
+def test_an_unknown_name_is_answered_by_the_list_of_recipes() -> None:
     with pytest.raises(ConfigError, match=r"no recipe 'xyz'; give a YAML file or one of ") as refused:
         read_recipe("xyz")
     assert str(refused.value).endswith(", ".join(list_recipes()))
 
 
-def test_a_recipe_without_places_says_what_it_lacks() -> None:
+def test_a_recipe_without_data_and_out_names_them() -> None:
     with pytest.raises(ConfigError, match="cub/deit-tiny: lacks data, out; give them"):
         train_config("cub/deit-tiny")
     with pytest.raises(ConfigError, match="lacks data;"):
@@ -216,7 +216,7 @@ def test_a_misspelt_change_is_refused() -> None:
 
 
 @pytest.mark.parametrize("threshold", [0.0, 1.0, -1.0, 1.5, math.nan, math.inf])
-def test_a_threshold_that_is_no_fraction_is_refused(threshold: float) -> None:
+def test_a_threshold_that_is_not_a_fraction_is_refused(threshold: float) -> None:
     for make in (
         lambda: EvaluateConfig(data=Path("d"), out=Path("o"), threshold=threshold),
         lambda: LocalizeConfig(out=Path("o"), threshold=threshold),
@@ -226,12 +226,12 @@ def test_a_threshold_that_is_no_fraction_is_refused(threshold: float) -> None:
 
 
 @pytest.mark.parametrize("threshold", [1e-9, 0.12, 1 - 1e-9, None])
-def test_a_threshold_inside_the_bounds_is_taken(threshold: float | None) -> None:
+def test_a_threshold_inside_the_bounds_is_allowed(threshold: float | None) -> None:
     assert EvaluateConfig(data=Path("d"), out=Path("o"), threshold=threshold).threshold == threshold
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"resize_size": 223}, "resize_size 223 is below image_size 224"),
         ({"epochs": 0}, "epochs 0; expected more than 0"),
@@ -288,14 +288,14 @@ def test_a_threshold_inside_the_bounds_is_taken(threshold: float | None) -> None
         ({"devices": "0,1", "processes": 3}, "devices 0,1 beside device None and processes 3; give one of them"),
     ],
 )
-def test_a_setting_of_training_out_of_its_bounds_is_refused(changes: dict[str, object], said: str) -> None:
+def test_a_setting_of_training_out_of_its_bounds_is_refused(changes: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError) as refused:
         train_config("cub/deit-small", data="birds", out="run", **changes)
-    assert said in str(refused.value)
+    assert message in str(refused.value)
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"select": "best"}, "train: select is 'best'; expected val or last or oracle"),
         ({"schedule": "linear"}, "train: schedule is 'linear'; expected steps or cosine"),
@@ -306,14 +306,14 @@ def test_a_setting_of_training_out_of_its_bounds_is_refused(changes: dict[str, o
         ({"auto_batch": 1}, "train: auto_batch is 1; expected bool"),
     ],
 )
-def test_a_word_or_kind_that_a_setting_does_not_know_is_refused(changes: dict[str, object], said: str) -> None:
+def test_a_choice_or_type_that_a_setting_does_not_allow_is_refused(changes: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError) as refused:
         train_config("cub/deit-small", data="birds", out="run", **changes)
-    assert said in str(refused.value)
+    assert message in str(refused.value)
     assert "\n" not in str(refused.value)
 
 
-def test_gpus_by_number_are_a_process_each() -> None:
+def test_each_numbered_gpu_gets_a_process() -> None:
     config = TrainConfig(data=Path("d"), out=Path("o"), devices="3,0")
     assert (config.gpus, config.process_count) == ((3, 0), 2)
     alone = TrainConfig(data=Path("d"), out=Path("o"))
@@ -327,19 +327,21 @@ def test_the_defaults_are_allowed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"top_k": 0}, "top_k 0; expected 1 or more"),
         ({"batch_size": 0}, "batch_size 0"),
         ({"workers": -1}, "workers -1"),
     ],
 )
-def test_a_setting_of_localization_out_of_its_bounds_is_refused(changes: dict[str, int], said: str) -> None:
-    with pytest.raises(ConfigError, match=said):
+def test_a_setting_of_localization_out_of_its_bounds_is_refused(changes: dict[str, int], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
         LocalizeConfig(out=Path("o"), **changes)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("changes", "said"), [({"batch_size": -2}, "batch_size -2"), ({"workers": -1}, "workers -1")])
-def test_a_setting_of_evaluation_out_of_its_bounds_is_refused(changes: dict[str, int], said: str) -> None:
-    with pytest.raises(ConfigError, match=said):
+@pytest.mark.parametrize(
+    ("changes", "message"), [({"batch_size": -2}, "batch_size -2"), ({"workers": -1}, "workers -1")]
+)
+def test_a_setting_of_evaluation_out_of_its_bounds_is_refused(changes: dict[str, int], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
         EvaluateConfig(data=Path("d"), out=Path("o"), **changes)  # type: ignore[arg-type]

@@ -23,11 +23,11 @@ def corrupt(path: Path, random: random.Random) -> str:
         length = random.randrange(len(content))
         path.write_bytes(content[:length])
         return f"{path.name} cut off at {length}"
-    places = random.sample(range(len(content)), random.randint(1, 3))
-    for place in places:
-        content[place] ^= random.randint(1, 255)
+    positions = random.sample(range(len(content)), random.randint(1, 3))
+    for position in positions:
+        content[position] ^= random.randint(1, 255)
     path.write_bytes(content)
-    return f"{path.name} changed at {places}"
+    return f"{path.name} changed at {positions}"
 
 
 def corrupt_is_refused(folder: Path, scratch: Path, random: random.Random) -> bool:
@@ -40,12 +40,12 @@ def corrupt_is_refused(folder: Path, scratch: Path, random: random.Random) -> bo
     shutil.copytree(folder, scratch)
     before, newest = sorted(scratch.glob("*.json"))
     expected, content = _read(folder / before.name), _read(folder / newest.name)
-    done = corrupt(random.choice([newest, newest.with_suffix(".safetensors")]), random)
+    damage = corrupt(random.choice([newest, newest.with_suffix(".safetensors")]), random)
     state = load_state(scratch)
     if not state.corrupt:
-        assert _same(state, content), done  # white space between the facts
+        assert _same(state, content), damage  # white space between the facts
         return False
-    assert _same(state, expected), done
+    assert _same(state, expected), damage
     assert len(state.corrupt) == 1
     assert str(newest) in state.corrupt[0]
     assert "\n" not in state.corrupt[0]
