@@ -14,7 +14,7 @@ from tscam.datasets.base import Dataset, find_reader, recognize
 from tscam.datasets.mask_files import Masks
 from tscam.errors import DataError, ImageError, first_names, one_line
 from tscam.geometry import box_area
-from tscam.image import printable, read_grey_levels, verify_image
+from tscam.image import inspect_picture, printable, read_grey_levels
 from tscam.system.loading import Progress, read_ahead
 
 # Annotators count the last pixel as inside, or not: neither is an error.
@@ -186,7 +186,7 @@ def _inspect(dataset: Dataset, workers: int, on_progress: Progress | None, *, do
 def _size_or_reason(path: Path) -> tuple[tuple[int, int], int] | str:
     """Return the size of a picture in pixels and in bytes, or why it cannot be read."""
     try:
-        return verify_image(path), path.stat().st_size
+        return inspect_picture(path).size_wh, path.stat().st_size
     except ImageError as fault:
         return _reason(fault, path)
 
