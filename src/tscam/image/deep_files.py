@@ -10,7 +10,7 @@ from PIL import ExifTags, Image
 from PIL.ImageFile import ImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
-from tscam.image.depth import DeepPicture, Values, WordPicture
+from tscam.image.depth import DeepPicture, Values, WordPicture, strips
 from tscam.image.tiff_layouts import is_signed, largest_stated_value
 
 # Opens the file of a picture once more.
@@ -111,7 +111,16 @@ def _decode(reopen: Reopen, raw_mode_of: Callable[[str], str]) -> tuple[UInt8[np
         assert isinstance(file, ImageFile)
         file.tile = [tile._replace(args=_with_raw_mode(tile.args, raw_mode_of)) for tile in file.tile]
         file.load()
-        return np.asarray(file), orientation_of(file)
+        return _to_array(file), orientation_of(file)
+
+
+def _to_array(picture: Image.Image) -> UInt8[np.ndarray, "H W c"]:
+    """Copy pixels strip by strip: Pillow's own conversion takes their memory twice."""
+    width, height = picture.size
+    array = np.empty((height, width, len(picture.getbands())), dtype=np.uint8)
+    for top, bottom in strips(picture.size):
+        array[top:bottom] = np.asarray(picture.crop((0, top, width, bottom)))
+    return array
 
 
 def _raw_mode(file: Image.Image) -> str:
@@ -145,7 +154,7 @@ def _stated_high(file: Image.Image) -> int | None:
     """Return the largest value that the header of an undecoded file states, None where it states all 16 bits."""
     if isinstance(file, TiffImageFile):
         return largest_stated_value(file)
-    if not isinstance(file, ImageFile):
+    if not isinstance(file, ImageFile) or file.fp is None:  # in memory
         return None
     # Pillow scales both to 16 bits by what the header states.
     if file.tile and file.tile[0].codec_name == "ppm_plain":

@@ -12,7 +12,8 @@ from tscam.decoding import PixelRange
 
 _FULL = PixelRange(low=0.0, high=65535.0)
 _LEAST_HIGH = 255  # Fewer than eight bits are not stretched, as they are not in a picture of eight bits.
-_STRIP = 2**20  # Pixels of the rows that are worked on at once.
+_STRIP = 2**18  # Pixels of the rows that are worked on at once, so that memory does not grow with the picture.
+_SAMPLE = 2**20  # Pixels that a percentile is taken of.
 
 Values = Shaped[np.ndarray, "h w c"]
 # First row and the row after the last → their values.
@@ -70,11 +71,17 @@ class DeepPicture:
         self.size_wh, self.rows, self.is_unsigned, self.orientation = size_wh, rows, is_unsigned, orientation
         self._stated_high = stated_high
 
+    @property
+    def displayed_wh(self) -> tuple[int, int]:
+        """Width and height as displayed, in pixels."""
+        width, height = self.size_wh
+        return (height, width) if self.orientation in (5, 6, 7, 8) else (width, height)
+
     @cached_property
     def span(self) -> ValueSpan:
         """Smallest and largest value, opacity aside."""
         lows, highs = [], []
-        for top, bottom in self._strips():
+        for top, bottom in strips(self.size_wh):
             values = _without_opacity(self.rows(top, bottom))
             finite = values[np.isfinite(values)] if values.dtype.kind == "f" else values
             if finite.size:
@@ -92,7 +99,7 @@ class DeepPicture:
     def percentile(self, percent: float) -> float:
         """Return a percentile of the brightest channel, from the pixels of rows at even distances."""
         width, height = self.size_wh
-        step = max(1, width * height // _STRIP)
+        step = max(1, width * height // _SAMPLE)
         brightest = [_without_opacity(self.rows(row, row + 1)).max(axis=2) for row in range(0, height, step)]
         values = np.concatenate(brightest, axis=None)
         finite = values[np.isfinite(values)]
@@ -100,13 +107,8 @@ class DeepPicture:
 
     def levels(self, pixel_range: PixelRange) -> Iterator[tuple[int, Image.Image]]:
         """Yield strips of levels 0…255, each with its first row, as L, LA, RGB or RGBA."""
-        for top, bottom in self._strips():
+        for top, bottom in strips(self.size_wh):
             yield top, _to_image(_scaled(self.rows(top, bottom), pixel_range))
-
-    def _strips(self) -> Iterator[tuple[int, int]]:
-        width, height = self.size_wh
-        step = max(1, _STRIP // width)
-        return ((top, min(top + step, height)) for top in range(0, height, step))
 
 
 class WordPicture(DeepPicture):
@@ -139,12 +141,12 @@ class WordPicture(DeepPicture):
 
     def levels(self, pixel_range: PixelRange) -> Iterator[tuple[int, Image.Image]]:
         if pixel_range == _FULL:
-            yield from ((top, _to_image(self._high[top:bottom])) for top, bottom in self._strips())
+            yield from ((top, _to_image(self._high[top:bottom])) for top, bottom in strips(self.size_wh))
             return
         has_opacity = self._high.shape[2] in (2, 4)
         # Opacity is of the full range, unless it cannot be: a camera may write all four channels in 12 bits.
         is_opacity_full = has_opacity and int(self._high[..., -1].max()) * 256 > pixel_range.high
-        for top, bottom in self._strips():
+        for top, bottom in strips(self.size_wh):
             words = self.rows(top, bottom)
             levels = _scaled(words, pixel_range)
             if is_opacity_full:
@@ -157,6 +159,13 @@ class WordPicture(DeepPicture):
     @cached_property
     def _low(self) -> UInt8[np.ndarray, "H W c"]:
         return self._decode_low()
+
+
+def strips(size_wh: tuple[int, int]) -> Iterator[tuple[int, int]]:
+    """Yield the first row of each strip of a picture, and the row after its last."""
+    width, height = size_wh
+    step = max(1, _STRIP // width)
+    return ((top, min(top + step, height)) for top in range(0, height, step))
 
 
 def _without_opacity(values: Values) -> Shaped[np.ndarray, "h w _"]:

@@ -11,7 +11,7 @@ import struct
 import warnings
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -72,7 +72,8 @@ def opened(
         elif isinstance(picture, np.ndarray):
             yield _from_array(picture)
         else:
-            with _content_of(picture) as content, _identified(picture, content, max_pixels, decoders) as file:
+            # Closed, and not left to the garbage collector: some of Pillow's files keep their pixels until it comes.
+            with _content_of(picture) as content, closing(_identified(picture, content, max_pixels, decoders)) as file:
                 yield file
     except Image.DecompressionBombError as fault:
         count = re.search(r"\d+", str(fault))  # Its message states the pixels; the size is not known yet.
@@ -141,7 +142,7 @@ def _identified(
     try:
         file = Image.open(content, formats=decoders or _decoders())
     except UnidentifiedImageError:
-        if describe_layout(content) is not None:
+        if decoders is None and describe_layout(content) is not None:
             raise _foreign_layout(picture, content) from None
         raise UnidentifiedImageError(f"cannot identify its format{_heif_hint(content)}") from None
     if isinstance(file, TiffImageFile) and has_deep_planes(file):

@@ -7,6 +7,7 @@ the same upright RGB picture and refuse the same files.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from PIL import Image
 from tscam.decoding import DECODE_DEFAULTS, MAX_PIXELS, DecodeSettings, PixelRange
 from tscam.errors import ConfigError, ImageError
 from tscam.image.deep_files import find_depth, orientation_of
-from tscam.image.depth import DeepPicture, ValueSpan
+from tscam.image.depth import DeepPicture, ValueSpan, strips
 from tscam.image.files import Picture, opened, printable
 
 # Turns stored pixels into displayed ones, by EXIF orientation. Pillow's `exif_transpose` would also rewrite the
@@ -30,8 +31,6 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-
-_STRIP = 2**20  # Pixels of the rows that are converted at once: memory does not grow with the picture.
 
 # Modes of Pillow whose grey level says how bright a pixel looks.
 _OPAQUE_MODES = ("1", "L", "P", "RGB", "CMYK", "YCbCr")
@@ -154,10 +153,10 @@ def inspect_picture(path: Path, *, max_pixels: int = MAX_PIXELS) -> PictureFacts
         ImageError: as `decode_picture`.
     """
     with opened(path, max_pixels=max_pixels) as file:
-        size_wh = _displayed_wh(file)
-        deep = _depth_of(file, path, max_pixels)
+        deep = _depth_of(file, path, max_pixels)  # First: asked for its EXIF, a PNG decodes itself.
         if deep is not None:
-            return PictureFacts(size_wh=size_wh, span=deep.span, bright_value=deep.percentile(99.0))
+            return PictureFacts(size_wh=deep.displayed_wh, span=deep.span, bright_value=deep.percentile(99.0))
+        size_wh = _displayed_wh(file)
         file.draft("RGB", (1, 1))  # A JPEG is decoded at an eighth of its size: all its bytes are still read.
         file.load()
         return PictureFacts(size_wh=size_wh, span=None, bright_value=_bright_level(file))
@@ -190,23 +189,21 @@ def _upright(file: Image.Image) -> Image.Image:
         return file.copy() if turn is None else file.transpose(turn)
     if orientation not in _TURNS and not file.has_transparency_data:
         return file.convert("RGB")
-    step = max(1, _STRIP // file.width)
-    strips = (
-        (top, file.crop((0, top, file.width, min(top + step, file.height)))) for top in range(0, file.height, step)
-    )
-    return _assembled(file.size, strips, orientation)
+    crops = ((top, file.crop((0, top, file.width, bottom))) for top, bottom in strips(file.size))
+    return _assembled(file.size, crops, orientation)
 
 
 def _from_values(deep: DeepPicture, pixel_range: PixelRange) -> Image.Image:
     return _assembled(deep.size_wh, deep.levels(pixel_range), deep.orientation)
 
 
-def _assembled(size_wh: tuple[int, int], strips: Iterator[tuple[int, Image.Image]], orientation: int) -> Image.Image:
+def _assembled(size_wh: tuple[int, int], pieces: Iterator[tuple[int, Image.Image]], orientation: int) -> Image.Image:
     """Join strips, each with its first row, to an upright picture."""
-    width, height = size_wh
-    is_turned = orientation in (5, 6, 7, 8)
-    upright, turn = Image.new("RGB", (height, width) if is_turned else size_wh), _TURNS.get(orientation)
-    for top, strip in strips:
+    _, height = size_wh
+    is_turned, turn = orientation in (5, 6, 7, 8), _TURNS.get(orientation)
+    first = next(pieces)  # Before memory is taken for the whole: it may have to be decoded.
+    upright = Image.new("RGB", size_wh[::-1] if is_turned else size_wh)
+    for top, strip in chain([first], pieces):
         rgb = _opaque(strip)
         # The rows come to lie at the other end where the turn exchanges first and last.
         start = height - top - strip.height if orientation in (3, 4, 6, 7) else top

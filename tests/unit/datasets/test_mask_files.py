@@ -192,7 +192,7 @@ def test_a_missing_or_broken_mask_is_named(tmp_path: Path) -> None:
 
 def test_an_enormous_mask_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
     (tmp_path / "x.png").write_bytes(png_bytes(bits=8, colour_type=0, rows=[b"\0"], width=2**30))
-    with pytest.raises(ImageError, match=r"x\.png: .*DecompressionBombError"):
+    with pytest.raises(ImageError, match=r"x\.png: 1,073,741,824 pixels, the limit is 178,956,970"):
         read_masks(Masks((tmp_path / "x.png",)), size_wh=(7, 5))
 
 
