@@ -1,16 +1,16 @@
 # %% [markdown]
 # # Your own pictures: from folders to boxes
 #
-# Pictures sorted by class go in: a folder a class, `pictures/train/fox/…`, `pictures/train/owl/…`, and some others in
-# `pictures/test/fox/…`. No box is drawn by anybody. Out come boxes, an annotation file, and drawings. `NEW` is a
-# folder of pictures of these classes that are to be boxed.
+# The input is pictures sorted by class, one folder per class: `pictures/train/fox/…`, `pictures/train/owl/…`, and some
+# others in `pictures/test/fox/…`. Nobody has to draw a box. The output is boxes, an annotation file and drawings. `NEW`
+# is a folder of new pictures of these classes, in which the objects are to be localized.
 
 # %% tags=["parameters"]
 from pathlib import Path
 
 DATA = Path("pictures")
 NEW = Path("new_pictures")
-RECIPE = "own/dinov2-small"  # fetches its start weights; a GPU is advised
+RECIPE = "own/dinov2-small"  # downloads its start weights; a GPU is recommended
 OUT = Path("runs/own")
 
 # %%
@@ -21,10 +21,10 @@ from tscam.drawing import sheet
 from tscam.localizer import find_pictures
 
 # %% [markdown]
-# ## Is everything there?
+# ## Check the dataset
 #
-# Every picture is opened once. What cannot be read, or lies in two splits, is named here and not in the middle of the
-# night.
+# Every picture is opened once. Pictures that cannot be read, or that are in two splits, are listed here, before hours
+# of training.
 
 # %%
 print(tscam.datasets.check_dataset(DATA).describe())
@@ -32,9 +32,9 @@ print(tscam.datasets.check_dataset(DATA).describe())
 # %% [markdown]
 # ## Train
 #
-# Only the names of the folders are learnt from. A part of the training pictures is held out, and the epoch that is
-# best on them is kept. If this is stopped, `tscam.resume(OUT / "run")` goes on where it was; a run that is there is
-# never written over.
+# The model learns only from the names of the folders. Some of the training pictures are held out, and the epoch that is
+# best on them is kept. If training is stopped, `tscam.resume(OUT / "run")` continues it. An existing run is never
+# overwritten.
 
 # %%
 config = tscam.train_config(RECIPE, data=DATA, out=OUT / "run")
@@ -42,25 +42,25 @@ config = tscam.train_config(RECIPE, data=DATA, out=OUT / "run")
 
 def show(progress):
     if row := progress.row:
-        print(f"epoch {row.epoch}: loss {row.train_loss:.2f}, held-out pictures right {row.top1_cls:.1f} %")
+        print(f"epoch {row.epoch}: loss {row.train_loss:.2f}, top-1 accuracy on held-out pictures {row.top1_cls:.1f} %")
 
 
 run = tscam.train(config, on_progress=show)
 
 # %% [markdown]
-# The run folder has the curves, and the model under `weights/best`, which is what the folder means wherever a model
-# is asked for:
+# The run folder contains the curves, and the model in `weights/best`. Wherever a model is expected, the run folder
+# stands for that model.
 
 # %%
 curves = Image.open(run / "results.png")
 curves.reduce(2)
 
 # %% [markdown]
-# ## Is it any good?
+# ## Evaluate
 #
-# If the test pictures have boxes (`boxes.csv`, COCO's JSON or Pascal VOC's XML beside the folders), the result is
-# scored. If not, look at some: the next section works without. `OUT / "scores/report.html"` is a page
-# for the browser: the scores at every threshold, and the best and the worst boxes.
+# If the test pictures have boxes (`boxes.csv`, COCO's JSON or Pascal VOC's XML next to the folders), the model is
+# scored. If not, look at some results; the next section needs no boxes. Open `OUT / "scores/report.html"` in a browser
+# for the scores at every threshold, and for the best and the worst boxes.
 
 # %%
 test = tscam.datasets.read_dataset(DATA, split="test")
@@ -69,45 +69,47 @@ if test.boxes is not None:
     print(tscam.evaluate(run, config).describe())
 
 # %% [markdown]
-# ## Find objects in new pictures
+# ## Localize objects in new pictures
 #
-# Paths go in, and for each picture out comes what was found: class, score, and the box in pixels of the picture.
+# The localizer takes paths and returns a localization for each picture: class, score, and the box in pixels of the
+# picture.
 
 # %%
 localizer = tscam.load(run)
-found = localizer(find_pictures([NEW]))
-for one in found[:10]:
-    for thing in one.objects:
-        box = [round(edge) for edge in thing.box]
-        print(f"{Path(one.image).name}: {thing.label} {100 * thing.score:.0f} %, box {box}")
+localizations = localizer(find_pictures([NEW]))
+for localization in localizations[:10]:
+    for detection in localization.objects:
+        box = [round(edge) for edge in detection.box]
+        print(f"{Path(localization.image).name}: {detection.label} {100 * detection.score:.0f} %, box {box}")
 
 # %%
-sheet([tscam.draw(one) for one in found[:4]], columns=2)
+sheet([tscam.draw(localization) for localization in localizations[:4]], columns=2)
 
 # %% [markdown]
-# Boxes too large or too small? Move the threshold, the fraction of the map's maximum above which is object. This
-# model has its own, chosen on held-out boxes where there are some. More than one class a picture: `top_k=2`.
+# If boxes are too large or too small, change the threshold: the fraction of the map's maximum above which is object. By
+# default it is the model's threshold, chosen on held-out boxes if there are any. For more than one class per picture,
+# set `top_k=2`.
 
 # %%
-print(f"the model's own threshold: {localizer.predictor.threshold:g}")
+print(f"the model's threshold: {localizer.predictor.threshold:g}")
 thresholds = (0.1, 0.3, 0.6)
-picture = found[len(found) // 2].image
-at_thresholds = [localizer([picture], threshold=threshold)[0] for threshold in thresholds]
-sheet([tscam.draw(one) for one in at_thresholds], columns=1)
+picture = localizations[len(localizations) // 2].image
+at_thresholds = [localizer(picture, threshold=threshold) for threshold in thresholds]
+sheet([tscam.draw(localization) for localization in at_thresholds], columns=1)
 
 # %% [markdown]
 # ## Annotation files
 #
-# For whatever trains or corrects boxes next. `tscam.formats.formats` has the names of the formats.
+# Other tools can train on the boxes or correct them. `tscam.formats.formats` lists the formats.
 
 # %%
-for path in tscam.write_annotations(found, OUT / "coco", to="coco"):
+for path in tscam.write_annotations(localizations, OUT / "coco", to="coco"):
     print(f"{path.relative_to(OUT)}: {path.stat().st_size} bytes")
 
 # %% [markdown]
-# Thousands of pictures do not go through a list: this writes a line a picture as it is finished, the annotation
-# files, and with `draw=True` a drawing of each, and names those that cannot be read. `tscam localize` is the same on
-# the command line.
+# A list is not the way for thousands of pictures. `tscam.localize` writes one line per picture as soon as it is done,
+# then the annotation files, and with `draw=True` a drawing of each picture; it lists the pictures that cannot be read.
+# On the command line, the same is `tscam localize`.
 
 # %%
 config = tscam.LocalizeConfig(out=OUT / "found", to=("coco",), draw=True, overwrite=True)
@@ -116,11 +118,11 @@ for path in sorted(folder.rglob("*.*"))[:8]:
     print(path.relative_to(folder))
 
 # %% [markdown]
-# ## Why here?
+# ## Explain a box
 #
-# What the model saw in one picture: attention layer by layer, what it was coupled with, and the same weights read by
-# other methods.
+# What the model computes for one picture: attention layer by layer, the coupling with the semantic map, and the maps of
+# other methods with the same weights.
 
 # %%
-seen = tscam.Explainer(run)(picture)
-sheet([seen.draw(page) for page in ("layers", "coupling", "methods")], columns=1)
+explanation = tscam.Explainer(run)(picture)
+sheet([explanation.draw(page) for page in ("layers", "coupling", "methods")], columns=1)

@@ -1,4 +1,4 @@
-"""The notebooks of docs/ for the tests and `scripts/notebooks`: read, pointed at other data, run cell by cell."""
+"""Reading and running the notebooks of docs/ with other parameters, for the tests and `scripts/notebooks`."""
 
 import ast
 import contextlib
@@ -16,10 +16,10 @@ FOLDER = Path(__file__).parents[2] / "docs" / "notebooks"
 
 
 def read_notebook(name: str, **parameters: str | Path) -> Any:
-    """A notebook (nbformat's), with other values for variables of its cell that is tagged `parameters`.
+    """Return a notebook of nbformat, with other values for variables of its cell with the tag `parameters`.
 
     Raises:
-        ValueError: that cell sets no such variable.
+        ValueError: the cell does not set such a variable.
     """
     notebook = jupytext.read(FOLDER / f"{name}.py")
     (cell,) = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
@@ -27,19 +27,19 @@ def read_notebook(name: str, **parameters: str | Path) -> Any:
         text = json.dumps(str(value), ensure_ascii=False)
         line = f"{variable} = Path({text})" if isinstance(value, Path) else f"{variable} = {text}"
         lines = cell.source.split("\n")
-        (at,) = [number for number, old in enumerate(lines) if old.startswith(f"{variable} = ")]
-        cell.source = "\n".join([*lines[:at], line, *lines[at + 1 :]])
+        (index,) = [index for index, old in enumerate(lines) if old.startswith(f"{variable} = ")]
+        cell.source = "\n".join([*lines[:index], line, *lines[index + 1 :]])
     return notebook
 
 
 @dataclass(frozen=True)
 class Session:
-    """What running a notebook has left.
+    """The result of running a notebook.
 
     Attributes:
         names: its variables.
-        shown: the values of cells that end in an expression, which Jupyter would show.
-        printed: all that was printed.
+        shown: values of cells that end in an expression, which Jupyter would show.
+        printed: the whole output as text.
     """
 
     names: dict[str, Any] = field(default_factory=dict)
@@ -48,7 +48,7 @@ class Session:
 
 
 def run_notebook(notebook: Any) -> Session:
-    """Runs the cells one after another in one set of variables, as Jupyter does; figures are drawn, not shown."""
+    """Run the cells one after another with shared variables, as Jupyter does; figures are drawn, but not shown."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -69,7 +69,7 @@ def run_notebook(notebook: Any) -> Session:
 
 
 def code_of(notebook: Any) -> list[str]:
-    """The source of its code cells."""
+    """Return the source of the code cells."""
     return [cell.source for cell in notebook.cells if cell.cell_type == "code"]
 
 
