@@ -13,7 +13,7 @@ from torch import Tensor
 from tscam.backbones.features import Features, Record, Request
 from tscam.boxes import find_boxes, require_threshold
 from tscam.checkpoints.loader import load_model
-from tscam.checkpoints.source import ModelSource, resolve
+from tscam.checkpoints.source import resolve
 from tscam.drawing import CLASS_COLOURS, draw_panel, percent, sheet
 from tscam.errors import ConfigError, WeightsError, did_you_mean
 from tscam.geometry import Box, View, scale_box, scale_boxes, to_box
@@ -25,6 +25,7 @@ from tscam.methods.attention import Attention
 from tscam.methods.attention_maps import attention_map, rollout
 from tscam.model import LocalizationModel
 from tscam.predictor import IN_MEMORY
+from tscam.predictors import ModelLike
 from tscam.system.processes import find_device
 
 PAGES = ("layers", "coupling", "classes", "methods")
@@ -143,7 +144,7 @@ class Explainer:
 
     def __init__(
         self,
-        model: str | Path | ModelSource | LocalizationModel,
+        model: ModelLike,
         *,
         methods: Sequence[str] = (),
         threshold: float | None = None,

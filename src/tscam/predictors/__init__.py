@@ -1,7 +1,7 @@
 """Models behind the seam: `open_predictor` gives a `Predictor`, and imports the library that computes only then."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias, Union
 
 from tscam.checkpoints.source import ModelSource, resolve
 from tscam.predictor import Predictor
@@ -11,9 +11,12 @@ from tscam.system.resources import Precision
 if TYPE_CHECKING:
     import tscam.model
 
+# A model as verbs take it: its name (`checkpoints.source`), its files once found, or the model in memory.
+ModelLike: TypeAlias = Union[str, Path, ModelSource, "tscam.model.LocalizationModel"]
+
 
 def open_predictor(
-    model: "str | Path | ModelSource | tscam.model.LocalizationModel",
+    model: ModelLike,
     *,
     method: str | None = None,
     method_args: MethodArgs | None = None,

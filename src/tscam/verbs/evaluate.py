@@ -4,7 +4,6 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tscam.checkpoints.source import ModelSource, resolve
 from tscam.config import EvaluateConfig, TrainConfig
@@ -16,17 +15,14 @@ from tscam.evaluation.requirements import require_readable, require_same_classes
 from tscam.evaluation.scoring import Evaluation, score
 from tscam.evaluation.thresholds import choose_thresholds, plan_thresholds, requested_policy, require_plan_readable
 from tscam.metrics.protocol import protocols
-from tscam.predictors import open_predictor
+from tscam.predictors import ModelLike, open_predictor
 from tscam.system.loading import Progress
 from tscam.system.processes import Processes, joined, own_device
 from tscam.system.writing import claim_output, literal, locked, require_claimable
 
-if TYPE_CHECKING:
-    import tscam.model
-
 
 def evaluate(
-    model: "str | Path | ModelSource | tscam.model.LocalizationModel | None",
+    model: ModelLike | None,
     config: EvaluateConfig,
     *,
     on_progress: Progress | None = None,
@@ -68,9 +64,7 @@ def evaluate(
     return replace(evaluation, notes=tuple(dict.fromkeys([*dataset.describe_gaps(), *held_out])))
 
 
-def _open_maps(
-    model: "str | Path | ModelSource | tscam.model.LocalizationModel | None", config: EvaluateConfig, dataset: Dataset
-) -> tuple[MapSource, Sequence[Path]]:
+def _open_maps(model: ModelLike | None, config: EvaluateConfig, dataset: Dataset) -> tuple[MapSource, Sequence[Path]]:
     """Return the source of the maps, and the files and folders that the evaluation reads."""
     if (model is None) == (config.maps is None):
         sources = "neither a MODEL nor" if config.maps is None else "both a MODEL and"

@@ -11,6 +11,7 @@ from tscam.explainer import Explainer
 from tscam.image import Picture
 from tscam.localizer import Label
 from tscam.model import LocalizationModel
+from tscam.predictors import ModelLike
 from tscam.system.writing import claim_output
 
 _SIDE = 960  # Longer side of a panel in a file, in pixels.
@@ -20,7 +21,7 @@ _DPI = 300  # Four panels side by side are as wide as a page and a half.
 def explain(
     picture: Picture,
     *,
-    model: str | Path | ModelSource | LocalizationModel,
+    model: ModelLike,
     out: str | Path,
     label: Label | None = None,
     methods: Sequence[str] = (),

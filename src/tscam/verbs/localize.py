@@ -4,7 +4,6 @@ import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tscam.checkpoints.source import ModelSource, resolve
 from tscam.config import LocalizeConfig
@@ -13,18 +12,15 @@ from tscam.errors import OutputError, one_line
 from tscam.formats import formats, write_annotations
 from tscam.localization import Localization, read_localizations
 from tscam.localizer import Localizer, find_pictures
-from tscam.predictors import open_predictor
+from tscam.predictors import ModelLike, open_predictor
 from tscam.registry import MethodArgs
 from tscam.system.loading import Progress
 from tscam.system.resources import Precision
 from tscam.system.writing import claim_output, write_csv
 
-if TYPE_CHECKING:
-    import tscam.model
-
 
 def load(
-    model: "str | Path | ModelSource | tscam.model.LocalizationModel",
+    model: ModelLike,
     *,
     method: str | None = None,
     method_args: MethodArgs | None = None,
@@ -56,7 +52,7 @@ def load(
 def localize(
     pictures: str | Path | Iterable[str | Path],
     *,
-    model: "str | Path | ModelSource | tscam.model.LocalizationModel",
+    model: ModelLike,
     config: LocalizeConfig,
     on_progress: Progress | None = None,
 ) -> Path:
