@@ -85,8 +85,9 @@ def quoted(value: object) -> str:
 
 
 def shown(text: str) -> str:
-    """Return text as `quoted` does, without the quotes."""
-    return _cut(repr(text[: _LONGEST_VALUE + 1])[1:-1], at_most=_LONGEST_VALUE)
+    """Return text on one line, cut to 80 characters; what does not print is escaped as Python does."""
+    escaped = (letter if letter.isprintable() else repr(letter)[1:-1] for letter in text[: _LONGEST_VALUE + 1])
+    return _cut("".join(escaped), at_most=_LONGEST_VALUE)
 
 
 class _BoundedRepr(reprlib.Repr):

@@ -43,7 +43,7 @@ def test_a_process_whose_peer_has_died_says_so_in_one_line() -> None:
     first, second = in_processes(2, left_alone)
     assert second.code == -SIGKILL
     assert isinstance(first.error, PeerError), first
-    assert re.fullmatch(r"another process has died \(.*\); .* go on with `tscam resume`", str(first.error))
+    assert re.fullmatch(r"another process has died \(.*\); .* continue with `tscam resume`", str(first.error))
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_after_a_killed_process_or_a_signal_any_number_of_processes_can_resume(
     fault = in_child(launched, config, [death], 1).error
     assert isinstance(fault, TrainingError)
     assert re.match(
-        r"process 1 \(pid \d+\) has died \(SIGKILL: .*\); the last saved state is kept, go on with", str(fault)
+        r"process 1 \(pid \d+\) has died \(SIGKILL: .*\); the last saved state is kept, continue with", str(fault)
     )
 
     child = Child(command_line, "resume", config.out)

@@ -25,6 +25,6 @@ def test_a_killed_reader_is_named_and_the_run_can_resume(moment: str, bench: Ben
     assert isinstance(ended.error, TrainingError), ended
     message = str(ended.error)
     assert re.search(r"a process that reads pictures has died \(RuntimeError: DataLoader worker \(pid.*\d+\)", message)
-    assert "go on with `tscam resume`" in message
+    assert "continue with `tscam resume`" in message
     assert go_on(config).result == config.out
     assert outcome(config.out) == bench.whole(save_minutes=EVERY_STEP).outcome

@@ -34,7 +34,7 @@ def test_a_stopped_run_has_saved_its_state_and_ends_as_the_uninterrupted_one(mom
     message = ended.err.splitlines()[-1]
     assert "stopping after this step, the state will be saved; a second signal ends at once" in ended.err.splitlines()
     assert message.startswith(f"tscam: stopped {position}")
-    assert message.endswith(f"; the state is saved, go on with `tscam resume {config.out}`")
+    assert message.endswith(f"; the state is saved, continue with `tscam resume {config.out}`")
     assert go_on(config).code == 0
     assert outcome(config.out) == bench.whole(save_minutes=EPOCHS).outcome
 
@@ -64,7 +64,7 @@ def test_sigterm_to_a_command_of_its_own(bench: Bench, tmp_path: Path) -> None:
     assert process.wait(timeout=30) == 128 + SIGTERM
     last = (tmp_path / "output").read_text().splitlines()[-1]
     assert last.startswith("tscam: stopped in epoch ")
-    assert last.endswith(f"go on with `tscam resume {config.out}`")
+    assert last.endswith(f"continue with `tscam resume {config.out}`")
     assert not has_processes(process.pid)  # The readers have ended as well.
     assert in_child(command_line, "resume", config.out).code == 0
     assert outcome(config.out) == bench.whole(epochs=12).outcome

@@ -75,7 +75,7 @@ def test_without_a_complete_state_one_line_gives_the_reason_for_each(bench: Benc
     assert ended.code == 2
     message = ended.err.splitlines()[-1]
     assert message.startswith(
-        f"tscam: {config.out}/state: nothing to go on from ({second}: KeyError: 'tensors'; {first}: "
+        f"tscam: {config.out}/state: nothing to continue from ({second}: KeyError: 'tensors'; {first}: "
     )
     assert message.endswith("; start again with `tscam train … --overwrite`")
     assert "Traceback" not in ended.err

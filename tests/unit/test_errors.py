@@ -37,6 +37,7 @@ def test_a_value_of_any_size_takes_at_most_80_characters(value: object) -> None:
 
 def test_names_are_cut_and_escaped() -> None:
     assert shown("a\nb") == "a\\nb"
+    assert shown(repr("bird's\nnest")) == repr("bird's\nnest")
     assert shown("x" * 81) == "x" * 79 + "…"
     assert first_names(["x" * 5000, "b", "c"], at_most=2) == "x" * 79 + "…, b and 1 more"
 

@@ -12,8 +12,8 @@ from pathlib import Path, PurePosixPath
 from jaxtyping import Float
 from numpy import ndarray
 
-from tscam.datasets.listings import box_array, first_names
-from tscam.errors import DataError
+from tscam.datasets.listings import box_array
+from tscam.errors import DataError, first_names
 from tscam.formats import AnnotatedObject, AnnotatedPicture, Annotations
 from tscam.geometry import Box
 from tscam.image import has_picture_suffix
@@ -39,7 +39,7 @@ class LeftOutBoxes:
         """Return a line of text, or none where no box is left out."""
         counts = [f"{count} {flag}" for flag, count in self.flags.items()]
         if self.categories:
-            named = first_names([f"{name!r} {count}" for name, count in self.categories.most_common()])
+            named = _listed(f"{name!r} {count}" for name, count in self.categories.most_common())
             others = "another category" if len(self.categories) == 1 else "other categories"
             counts.append(f"{self.categories.total()} of {others} ({named})")
         line = f"split {split!r}: boxes left out, which are no ground truth: {', '.join(counts)}"
@@ -66,8 +66,8 @@ class OwnBoxes:
         names = sorted({name for name in categories if name is not None})
         if names and not any(_means_any_object(name) or self._classes.find(name) is not None for name in names):
             raise DataError(
-                f"{source}: no box of a class: its categories are {first_names(map(repr, names))}, the classes "
-                f"{first_names(map(repr, class_names))}; name each box by its class, or 'object' where it is the "
+                f"{source}: no box of a class: its categories are {_listed(map(repr, names))}, the classes "
+                f"{_listed(map(repr, class_names))}; name each box by its class, or 'object' where it is the "
                 "picture's own"
             )
 
@@ -141,6 +141,10 @@ def _match(
         fault = "names several pictures" if matches else "names no picture"
         raise DataError(f"{picture.source}: {name!r} {fault} of {folder}; expected the path of one below it")
     return matches[0]
+
+
+def _listed(names: Iterable[str]) -> str:
+    return first_names(list(names), at_most=5)
 
 
 def _by_path(image_ids: Iterable[str]) -> dict[str, list[str]]:

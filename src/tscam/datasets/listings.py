@@ -1,7 +1,7 @@
 """Lines and numbers of list files, and names in folders; each refusal names file and line."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -16,8 +16,6 @@ from tscam.names import nfc
 
 # A longer line is no line of a list: a binary file, or an attack on memory.
 _LONGEST_LINE = 2**20
-
-_NAMED_AT_MOST = 5
 
 
 def list_lines(path: Path) -> Iterator[tuple[str, str]]:
@@ -56,13 +54,6 @@ def whole_number(text: str, source: str) -> int:
 def box_array(boxes: Sequence[Box]) -> Float[np.ndarray, "n 4"]:
     """Return boxes as an array; `(0, 4)` for none. `0 0 0 0` is how lists say that a picture has no object."""
     return np.array([box for box in boxes if any(box)], dtype=float).reshape(-1, 4)
-
-
-def first_names(names: Iterable[str]) -> str:
-    """Return the first names for a message, and the number of the others."""
-    listed = list(names)
-    rest = len(listed) - _NAMED_AT_MOST
-    return ", ".join(listed[:_NAMED_AT_MOST]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def folder_names(folder: Path) -> list[str]:

@@ -67,7 +67,7 @@ def launch(
             return results[0]
     except SignalException as fault:
         name = signal.Signals(fault.sigval).name
-        raise StoppedError(f"stopped by {name}; go on with `tscam resume`", fault.sigval) from None
+        raise StoppedError(f"stopped by {name}; continue with `tscam resume`", fault.sigval) from None
     except ChildFailedError as fault:
         queue.put(_End())
         listener.join()
@@ -114,7 +114,7 @@ def _death(failed: ChildFailedError) -> TscamError:
     reason = signal.Signals(number).name if number in set(signal.Signals) else f"exit code {failure.exitcode}"
     return TrainingError(
         f"process {rank} (pid {failure.pid}) has died ({reason}: {failure.message}); the last saved state is kept, "
-        "go on with `tscam resume`"
+        "continue with `tscam resume`"
     )
 
 

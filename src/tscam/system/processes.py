@@ -167,5 +167,5 @@ def _peer_errors() -> Generator[None]:
         yield
     except RuntimeError as fault:
         raise PeerError(
-            f"another process has died ({one_line(fault)}); the last saved state is kept, go on with `tscam resume`"
+            f"another process has died ({one_line(fault)}); the last saved state is kept, continue with `tscam resume`"
         ) from fault

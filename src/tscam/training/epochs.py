@@ -160,7 +160,7 @@ class Epochs:
         position = f"in epoch {self.position.epoch} after step {self.position.step} of {self._order.steps}"
         if self.position.epoch > self._schedule.epochs:
             position = "after the last epoch, before the test was done"
-        message = f"stopped {position}; the state is saved, go on with `tscam resume {self._run.path}`"
+        message = f"stopped {position}; the state is saved, continue with `tscam resume {self._run.path}`"
         raise StoppedError(message, signal_number)
 
     def _stop_if_requested(self, _done: int, _count: int) -> None:

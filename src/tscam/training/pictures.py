@@ -248,7 +248,7 @@ def _worker_deaths_named() -> Generator[None]:
             raise
         raise TrainingError(
             f"a process that reads pictures has died ({one_line(fault)}), often for lack of memory; "
-            "go on with `tscam resume`, or train with fewer --workers"
+            "continue with `tscam resume`, or train with fewer --workers"
         ) from fault
 
 

@@ -124,7 +124,7 @@ def test_a_reader_that_dies_is_one_line_with_a_way_out(dataset: Dataset) -> None
 
     left = read_batches(dying())
     assert len(next(left).labels) == 1
-    with pytest.raises(TrainingError, match=r"has died .*Killed.*; go on with `tscam resume`") as caught:
+    with pytest.raises(TrainingError, match=r"has died .*Killed.*; continue with `tscam resume`") as caught:
         next(left)
     assert "\n" not in str(caught.value)
 

@@ -63,7 +63,7 @@ def save_state(folder: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, 
     except (OSError, SafetensorError) as fault:
         raise OutputError(
             f"{folder}: the state of the run cannot be written ({one_line(fault)}); free space there, "
-            "then go on with `tscam resume`"
+            "then continue with `tscam resume`"
         ) from fault
     finally:
         partial.unlink(missing_ok=True)
@@ -92,7 +92,7 @@ def load_state(folder: Path) -> State:
         _remove_outdated(folder)  # A save that was interrupted at its end has left one too many.
         return State(tensors=tensors, facts=facts, corrupt=tuple(corrupt))
     reasons = "; ".join(corrupt) or "no state is left"
-    raise TrainingError(f"{folder}: nothing to go on from ({reasons}); start again with `tscam train … --overwrite`")
+    raise TrainingError(f"{folder}: nothing to continue from ({reasons}); start again with `tscam train … --overwrite`")
 
 
 def was_saved(folder: Path) -> bool:
