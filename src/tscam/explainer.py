@@ -1,4 +1,4 @@
-"""What a model sees in one picture: attention layer by layer, coupling, likely classes, and method beside method."""
+"""A model's view of one picture: attention layer by layer, coupling, likely classes, and method beside method."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -53,7 +53,7 @@ class ExplainedMap:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Explanation:
-    """What a model sees in one picture, on four pages of maps.
+    """Maps of one picture on four pages, which show what a model sees in it.
 
     Attributes:
         name: name of the picture's file; `picture` for a picture in memory.

@@ -1,4 +1,4 @@
-"""What was localized in one picture, and its JSON line. Everything written later is a pure function of these lines."""
+"""Objects localized in one picture, and their JSON line. All later files are pure functions of these lines."""
 
 import base64
 import json
@@ -13,7 +13,7 @@ from jaxtyping import Float, Float32, UInt8
 from tscam.errors import DataError, one_line
 from tscam.geometry import Box, to_box
 
-# Of a JSON line. Version 1 states none, and has a map without its range in every object.
+# Version of a JSON line. Version 1 states none, and has a map without its range in every object.
 VERSION = 2
 
 
@@ -60,7 +60,7 @@ class LocalizedObject:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Localization:
-    """What was localized in one picture.
+    """The objects localized in one picture.
 
     Attributes:
         image: path of the picture as the caller named it; empty for a picture in memory.

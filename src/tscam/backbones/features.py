@@ -1,4 +1,4 @@
-"""What a method asks of a backbone, and what the backbone returns: tokens on a grid, and the records asked for."""
+"""A method's request to a backbone, and the backbone's answer: tokens on a grid, and the requested records."""
 
 from dataclasses import dataclass
 from enum import Flag, auto
@@ -19,7 +19,7 @@ class Record(Flag):
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What one pass through a backbone records and which residual branches it drops.
+    """Records that one pass through a backbone returns, and residual branches that it drops.
 
     Attributes:
         records: results to return beside the tokens.

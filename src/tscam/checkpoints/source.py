@@ -1,4 +1,4 @@
-"""What names a model is resolved once, here: a folder, a run, a weight file or a name on the hub. No PyTorch.
+"""Names of models, resolved once, here: a folder, a run, a weight file or a name on the hub. No PyTorch.
 
 A name on the hub is text that begins with `hf-hub:`; it is never a `Path`.
 """
@@ -27,7 +27,7 @@ class ModelSource:
 
 
 def resolve(model: str | Path | ModelSource) -> ModelSource:
-    """Find the files of a model. Those of a model on the hub are fetched.
+    """Find the files of a model; fetch them for a model on the hub.
 
     Args:
         model: a model folder, a run folder, a weight file, or `hf-hub:user/name[@revision]` as text. A source that is

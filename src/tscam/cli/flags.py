@@ -14,7 +14,7 @@ from tscam.system.paths import require_path
 
 # Every field of a verb's settings is a flag.
 Flags = Parameter(name="*")
-# The same without defaults in the help, which does not know the recipe.
+# No defaults in the help of a verb that takes a recipe: the help does not know the recipe.
 RecipeFlags = Parameter(name="*", show_default=False)
 
 # Arguments that name a model: a path, or a name on the hub.

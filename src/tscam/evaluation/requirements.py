@@ -1,4 +1,4 @@
-"""What an evaluation requires of a data set and its maps; all of it is checked before anything is written."""
+"""Requirements of an evaluation on its data set and maps; all are checked before anything is written."""
 
 from collections.abc import Mapping, Sequence
 

@@ -15,7 +15,7 @@ from tscam.errors import DataError, one_line
 from tscam.image import leads_out, printable
 from tscam.system.writing import write_bytes_atomically
 
-# As many values as a picture may have pixels: a map is read whole and must fit into memory.
+# No more values than a picture may have pixels: a map is read whole and must fit into memory.
 _MOST_VALUES = 179_000_000
 
 # Raised by NumPy for files that are no arrays, or are damaged; it warns of arrays that Python 2 has written.

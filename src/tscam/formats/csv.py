@@ -20,7 +20,7 @@ _NAME = "boxes.csv"
 
 _EDGES = ("x0", "y0", "x1", "y1")
 
-# What is written. Files of boxes alone have `image` and the edges.
+# Columns that are written. Files of boxes alone have `image` and the edges.
 _COLUMNS = ("image", "width", "height", "class", "class_score", "box", *_EDGES, "status", "reason")
 _REQUIRED = ("image", *_EDGES)
 

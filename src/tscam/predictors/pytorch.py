@@ -75,7 +75,7 @@ class PyTorchPredictor:
     def predict(
         self, pixels: Float[np.ndarray, "b 3 H W"], *, top_k: int, labels: Int[np.ndarray, " b"] | None = None
     ) -> list[Prediction]:
-        """As `Predictor.predict`; a batch that does not fit into memory is halved, down to one picture.
+        """Predict as `Predictor.predict` does; a batch that does not fit into memory is halved, down to one picture.
 
         Raises:
             WeightsError: the logits are not finite.

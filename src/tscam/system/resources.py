@@ -1,4 +1,4 @@
-"""What a computation may use of a machine. Imports no package: the command line reads it for `--help`."""
+"""Resources of a machine that a computation may use. Imports no package: the command line reads it for `--help`."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,7 +8,7 @@ Precision = Literal["fp32", "bf16", "fp16"]
 
 @dataclass(frozen=True, kw_only=True)
 class Resources:
-    """What a computation may use of a machine.
+    """Resources of a machine that a computation may use.
 
     Attributes:
         device: as PyTorch names it (`cpu`, `cuda`, `cuda:1`); None takes the GPU where there is one.

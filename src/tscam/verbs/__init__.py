@@ -1,1 +1,1 @@
-"""What the command line does, one module a verb: a function that takes the verb's settings."""
+"""Verbs of the command line, one module each: a function that takes the verb's settings."""

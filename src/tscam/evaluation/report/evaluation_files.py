@@ -33,7 +33,7 @@ class ThresholdSummary:
 
 @dataclass(frozen=True, kw_only=True)
 class ProtocolSummary:
-    """What `metrics.json` stores under the name of a protocol.
+    """The result of one protocol, as `metrics.json` stores it.
 
     Attributes:
         settings: of the protocol, each as text.
@@ -79,7 +79,7 @@ class ProtocolSummary:
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationSummary:
-    """What was evaluated, and the result of each protocol.
+    """The evaluated model or maps, and the result of each protocol.
 
     Attributes:
         subject: short name of the model, or of the maps.

@@ -21,7 +21,7 @@ _PACKAGE = "tscam.evaluation.report"
 def write_report(out: Path, *, image_root: Path) -> Path:
     """Write `report.html` beside the files of an evaluation, and return its path.
 
-    The same files and pictures give the same bytes.
+    Equal files and pictures give equal bytes.
 
     Args:
         out: folder of the evaluation: `metrics.json` and `per_image.jsonl`.

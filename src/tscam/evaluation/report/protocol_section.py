@@ -1,4 +1,4 @@
-"""What the page computes for one protocol from the numbers of `metrics.json`."""
+"""Charts and tables of the page for one protocol, computed from the numbers of `metrics.json`."""
 
 import json
 from collections.abc import Mapping

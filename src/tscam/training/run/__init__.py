@@ -1,1 +1,1 @@
-"""What a training run keeps and reports: its folder, states, progress, results, sample pictures, trackers."""
+"""The files and reports of a training run: its folder, states, progress, results, sample pictures, trackers."""

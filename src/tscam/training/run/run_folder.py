@@ -94,7 +94,7 @@ class RunFacts:
 
 
 class RunFolder:
-    """A run folder. Of several processes only the first one locks it and writes.
+    """A run folder. Only the first of several processes locks it and writes.
 
     Attributes:
         path: absolute.

@@ -66,7 +66,7 @@ def open_tracker(
         try:
             with redirect_stdout(sys.stderr):
                 tracker = Tracker(_start(name, run=run, settings=settings), on_note=on_note)
-        except Exception as fault:  # As above.
+        except Exception as fault:  # No common type here, either.
             raise ConfigError(
                 f"tracker {name!r} does not start ({one_line(fault)}); set it up as its manual says, or train without"
             ) from fault
