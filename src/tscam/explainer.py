@@ -1,6 +1,6 @@
 """A model's view of one picture: attention layer by layer, coupling, likely classes, and method beside method."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from tscam.geometry import Box, View, scale_box, scale_boxes, to_box
 from tscam.image import Picture, preprocess, read_image
 from tscam.localization import grid_map
 from tscam.localizer import Label, find_class
-from tscam.methods import Method, create_method, supported_methods
+from tscam.methods import Method, create_method, methods, supported_methods
 from tscam.methods.attention import Attention
 from tscam.methods.attention_maps import attention_map, rollout
 from tscam.model import LocalizationModel
@@ -61,7 +61,8 @@ class Explanation:
         class_id, label: the class that is explained, by number and by name.
         threshold: fraction of a map's maximum above which is object.
         layers: attention map of each layer, their sum, and the rollout; empty for a backbone without a class token.
-        coupling: semantic map, attention map where the method reads one, then the map of the model's own method.
+        coupling: semantic map, attention map where the method reads one, then the map of the model's own method; empty
+            for a method without a classifier, as is `classes`.
         classes: the map of each of the five most likely classes, best first.
         methods: the map of the class by each method.
     """
@@ -89,7 +90,8 @@ class Explanation:
         """
         maps = self._maps_of(page)
         if not maps:
-            raise ConfigError(f"page {page!r} is empty: this model's backbone has no class token")
+            reason = "this model's backbone has no class token" if page == "layers" else "this model has no classifier"
+            raise ConfigError(f"page {page!r} is empty: {reason}")
         scale = side / max(self.picture.size)
         width, height = (max(1, round(edge * scale)) for edge in self.picture.size)
         resized = self.picture.resize((width, height), Image.Resampling.LANCZOS)
@@ -196,11 +198,15 @@ class Explainer:
             coupling=(
                 *_coupled_maps(network.method, features, class_id),
                 self._map_by_method(network.spec.method, network.method, pixels, class_id, view),
-            ),
+            )
+            if network.method.has_classifier
+            else (),
             classes=tuple(
                 self._with_box(f"{names[each]} {percent(probabilities[each])}", _to_array(map_), each, view)
                 for each, map_ in zip(likely[0].tolist(), maps[0], strict=True)
-            ),
+            )
+            if network.method.has_classifier
+            else (),
             methods=tuple(
                 self._map_by_method(name, method, pixels, class_id, view) for name, method in self._methods.items()
             ),
@@ -247,15 +253,14 @@ def _to_array(map_: Float[Tensor, "h w"]) -> Float[np.ndarray, "h w"]:
 
 def _methods_reading(network: LocalizationModel, names: Sequence[str]) -> dict[str, Method]:
     """Return methods by name, on the network's weights: those that are named, by default all that can read these."""
+    head = network.method.head_name(network.backbone)
     readers = {}
-    weights = network.method.state_dict()
     for name in names or supported_methods(network.backbone):
         if name == network.spec.method:
             readers[name] = network.method
-            continue
-        method = create_method(name, network.backbone, num_classes=len(network.spec.label_names), args={})
-        if _shapes(method.state_dict()) == _shapes(weights):
-            method.load_state_dict(weights)
+        elif methods[name].head_name(network.backbone) == head:
+            method = create_method(name, network.backbone, num_classes=len(network.spec.label_names), args={})
+            method.load_state_dict(network.method.state_dict())
             readers[name] = method.to(next(network.parameters()).device).eval()
         elif names:
             raise ConfigError(
@@ -263,7 +268,3 @@ def _methods_reading(network: LocalizationModel, names: Sequence[str]) -> dict[s
                 f"with them work {', '.join(_methods_reading(network, ()))}"
             )
     return readers
-
-
-def _shapes(weights: Mapping[str, Tensor]) -> dict[str, torch.Size]:
-    return {name: tensor.shape for name, tensor in weights.items()}

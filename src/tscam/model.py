@@ -1,6 +1,6 @@
 """A localization model: a backbone and a method. Knows nothing of files, pictures, boxes or metrics."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -104,6 +104,15 @@ class LocalizationModel(nn.Module):
                 chosen = torch.cat([chosen, labels[:, None]], dim=1)
             return logits, chosen, self.method.maps(features, chosen)
 
+    def prepare(self, batches: Iterable[Float[Tensor, "b 3 H W"]]) -> None:
+        """Let the method take what it needs from the training pictures, before the first step.
+
+        Args:
+            batches: the views of all training pictures.
+        """
+        with torch.no_grad():
+            self.method.prepare(self._training_features(pixels, None) for pixels in batches)
+
     @property
     def needs_gradient(self) -> bool:
         """True if maps are computed from gradients."""
@@ -181,7 +190,8 @@ def create_model(
 
     Args:
         backbone, method: names, as `tscam list backbones` and `tscam list methods` show them.
-        label_names: name of each class, or the number of classes.
+        label_names: name of each class, or the number of classes; a method without a classifier has the one class
+            `object`.
         image_size: side of the view, or its height and width, in pixels; multiples of the patch.
         weights: `"pretrained"` (timm's hub), the path of a weight file, or None for random weights.
         drop_path: rate of stochastic depth.
@@ -200,5 +210,6 @@ def create_model(
         image_hw=(image_size, image_size) if isinstance(image_size, int) else image_size,
         backbone_args=dict(backbone_args or {}),
         method_args=dict(method_args or {}),
+        threshold=methods[method].default_threshold or ModelSpec.threshold,
     )
     return LocalizationModel(spec, weights=weights, drop_path=drop_path)

@@ -48,6 +48,8 @@ class ModelFacts:
         method_args: options of the method.
         view_wh: width and height of the view, in pixels.
         selection: how the model's epoch was chosen, in words; empty where its files do not say.
+        has_classifier: False if the model tells no classes apart: it has one class, and no Top-1 is stated.
+        maps_are_probabilities: True if a raw map's values are probabilities of object.
     """
 
     model: str
@@ -56,6 +58,8 @@ class ModelFacts:
     method_args: MethodArgs
     view_wh: tuple[int, int]
     selection: str = ""
+    has_classifier: bool = True
+    maps_are_probabilities: bool = False
 
     def to_json(self) -> dict[str, object]:
         """Return the facts as JSON values, under the names of `metrics.json`; an unknown selection is left out."""

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from figures import seeded_weights
+from tscam.errors import ConfigError
 from tscam.methods import methods
 from tscam.model import LocalizationModel, create_model
 
@@ -18,10 +19,19 @@ every_method = pytest.mark.parametrize("name", list(methods))
 on_every_backbone = pytest.mark.parametrize("backbone", BACKBONES)
 
 
+def classes_of(name: str) -> int:
+    """Number of classes of a method's model."""
+    return CLASSES if methods[name].has_classifier else 1
+
+
 def seeded_model(name: str, backbone: str) -> LocalizationModel:
     side = 14 if "patch14" in backbone else 16
     model = create_model(
-        backbone, label_names=CLASSES, method=name, image_size=(GRID[0] * side, GRID[1] * side), backbone_args=TINY
+        backbone,
+        label_names=classes_of(name),
+        method=name,
+        image_size=(GRID[0] * side, GRID[1] * side),
+        backbone_args=TINY,
     )
     shapes = {key: tensor.shape for key, tensor in model.tensors().items()}
     model.load_tensors(seeded_weights(shapes, seed=11, scale=0.3), source="the rule")
@@ -39,18 +49,21 @@ def test_logits_and_maps_are_finite_and_not_flat(name: str, backbone: str) -> No
     model = seeded_model(name, backbone)
     with torch.no_grad():
         logits, classes, maps = model.localize(pixels_for(model), top_k=CLASSES)
-    assert classes.sort(dim=1).values.tolist() == [list(range(CLASSES))] * 2
+    assert classes.sort(dim=1).values.tolist() == [list(range(classes_of(name)))] * 2
     assert torch.isfinite(logits).all()
     assert torch.isfinite(maps).all()
     assert maps.shape[2:] == GRID
     stds = maps.flatten(2).std(dim=2)
     assert (stds.max() if name == "grad-cam" else stds.min()) > 1e-6  # a ReLU empties some of its maps
-    assert logits.std(dim=1).min() > 1e-3
+    spread = logits.std(dim=1) if methods[name].has_classifier else logits.std(dim=0)
+    assert spread.min() > 1e-3
 
 
 @every_method
 @on_every_backbone
 def test_the_map_of_a_class_does_not_depend_on_the_others_chosen(name: str, backbone: str) -> None:
+    if not methods[name].has_classifier:
+        pytest.skip("one class")
     model = seeded_model(name, backbone)
     with torch.set_grad_enabled(model.needs_gradient):
         features = model.backbone(pixels_for(model), model.method.requests | model.method.training_requests)
@@ -90,7 +103,7 @@ def test_scores_of_training_are_scores_of_localization(name: str, backbone: str)
 @on_every_backbone
 def test_the_gradient_of_the_loss_reaches_backbone_and_head(name: str, backbone: str) -> None:
     model = seeded_model(name, backbone).train()
-    loss = model.loss(pixels_for(model), torch.tensor([1, 4]))
+    loss = model.loss(pixels_for(model), torch.tensor([1, 4]) % classes_of(name))
     assert torch.isfinite(loss)
     loss.backward()
     for key, parameter in model.named_parameters():
@@ -103,3 +116,22 @@ def test_the_gradient_of_the_loss_reaches_backbone_and_head(name: str, backbone:
 def test_a_method_requests_only_records_that_backbones_support(name: str) -> None:
     model = seeded_model(name, BACKBONES[0])
     assert (model.method.requests | model.method.training_requests).records in model.backbone.supports
+
+
+@every_method
+def test_a_method_without_a_classifier_takes_one_class_alone(name: str) -> None:
+    if methods[name].has_classifier:
+        assert seeded_model(name, BACKBONES[0]).method.head.weight.shape[0] == CLASSES
+        return
+    message = f"method '{name}' tells no classes apart, and the model has 2; give it the one class 'object'"
+    with pytest.raises(ConfigError, match=message):
+        create_model(BACKBONES[0], label_names=["fox", "owl"], method=name, image_size=32, backbone_args=TINY)
+
+
+@every_method
+def test_maps_of_probabilities_are_in_0_to_1(name: str) -> None:
+    model = seeded_model(name, BACKBONES[0])
+    with torch.no_grad():
+        maps = model.localize(pixels_for(model), top_k=CLASSES)[2]
+    if methods[name].maps_are_probabilities:
+        assert 0 <= maps.min() < maps.max() <= 1

@@ -229,7 +229,7 @@ def test_names_are_listed_one_a_line(tscam: Call) -> None:
     lines = [line.split() for line in tscam("list", "backbones", "*_224").out.splitlines()]
     backbones = [name for name, *_ in lines if name.startswith("deit_")]
     methods = {name: " ".join(names) for name, *names in lines}
-    assert methods["deit_tiny_patch16_224"] == "attention cam grad-cam rollout training-free ts-cam"
+    assert methods["deit_tiny_patch16_224"] == "attention cam foreground grad-cam rollout training-free ts-cam"
     assert methods["vit_base_patch16_siglip_224"] == "cam grad-cam"
     assert methods["vit_small_patch16_18x2_224"] == "not served"
     assert {"deit_tiny_patch16_224", "deit_small_patch16_224", "deit_base_patch16_224"} <= set(backbones)

@@ -80,7 +80,7 @@ MISTAKES: dict[str, tuple[Callable[[Case], list[str | Path]], str]] = {
     "an unknown method": (
         lambda case: case.train("--method", "tscam"),
         "no method named 'tscam'; did you mean 'ts-cam'? "
-        "Registered: attention, cam, grad-cam, rollout, training-free, ts-cam",
+        "Registered: attention, cam, foreground, grad-cam, rollout, training-free, ts-cam",
     ),
     "an unknown method in evaluation": (lambda case: case.evaluate("--method", "cams"), "did you mean 'cam'?"),
     "an unknown method in localization": (

@@ -13,8 +13,9 @@ from tscam.backbones.features import Features, Record, Request
 from tscam.errors import ConfigError, did_you_mean, quoted
 from tscam.registry import ModelArgs, Registry
 
-# A 3×3 convolution over tokens; or a linear layer after pooling, for backbones of convolutions.
-HeadName = Literal["conv3x3", "linear"]
+# Weights of a method beside the backbone's: a 3×3 convolution over tokens; a linear layer after pooling, for backbones
+# of convolutions; or a layer that tells object from background.
+HeadName = Literal["conv3x3", "linear", "foreground"]
 
 # Source of a backbone's initial weights: timm's hub, a file, or None for random weights.
 StartWeights = Literal["pretrained"] | Path | None

@@ -18,7 +18,7 @@ from tscam.geometry import View
 from tscam.image import image_size_wh, preprocess, read_image
 from tscam.metrics.threshold import Threshold, ThresholdPolicy
 from tscam.names import OnDisk
-from tscam.predictor import Prediction, Predictor
+from tscam.predictor import Predictor
 from tscam.system.loading import batches, read_ahead
 
 TOP_K = 5
@@ -36,6 +36,11 @@ class MapSource(Protocol):
     @property
     def facts(self) -> Mapping[str, object]:
         """Facts about the model or the maps, as `metrics.json` states them."""
+        ...
+
+    @property
+    def has_classifier(self) -> bool:
+        """True if tasks have class scores."""
         ...
 
     def default_threshold(self, dataset: Dataset) -> Threshold:
@@ -89,6 +94,10 @@ class PredictedMaps:
     def facts(self) -> Mapping[str, object]:
         return self.predictor.facts.to_json()
 
+    @property
+    def has_classifier(self) -> bool:
+        return self.predictor.facts.has_classifier
+
     def default_threshold(self, dataset: Dataset) -> Threshold:  # noqa: ARG002  The model's serves all data sets.
         policy = ThresholdPolicy(name="model")
         return Threshold(policy=policy, value=self.predictor.threshold, explained=policy.explained)
@@ -102,10 +111,16 @@ class PredictedMaps:
         with closing(loaded):
             for batch in batches(loaded, self.batch_size):
                 numbers, pixels, views = zip(*batch, strict=True)
-                labels = dataset.labels[list(numbers)]
+                labels = (
+                    dataset.labels[list(numbers)] if self.has_classifier else np.zeros(len(numbers), dtype=np.int64)
+                )
                 predictions = self.predictor.predict(np.stack(pixels), top_k=0, labels=labels)
                 for index, view, prediction in zip(numbers, views, predictions, strict=True):
-                    yield _predicted_task(dataset, index, view, prediction, fault=faults.get(index, ""))
+                    top = np.argsort(-prediction.logits, kind="stable")[:TOP_K] if self.has_classifier else ()
+                    yield _task(
+                        dataset, index, view.picture_wh, map_=prediction.maps[-1], view_wh=view.view_wh,
+                        top_classes=tuple(map(int, top)), fault=faults.get(index, ""),
+                    )  # fmt: skip
 
     def missing(self, dataset: Dataset) -> Mapping[int, str]:  # noqa: ARG002  A predictor leaves none out.
         return {}
@@ -130,6 +145,10 @@ class SavedMaps:
     @property
     def facts(self) -> Mapping[str, object]:
         return {"maps": str(self.folder)}
+
+    @property
+    def has_classifier(self) -> bool:
+        return False
 
     def default_threshold(self, dataset: Dataset) -> Threshold:
         explained = f"published for data sets like {dataset.name}"
@@ -161,14 +180,6 @@ def picture_size_wh(dataset: Dataset, index: int) -> tuple[int, int]:
         return image_size_wh(dataset.path(index))
     width, height = dataset.sizes_wh[index].tolist()
     return width, height
-
-
-def _predicted_task(dataset: Dataset, index: int, view: View, prediction: Prediction, *, fault: str) -> Task:
-    top = np.argsort(-prediction.logits, kind="stable")[:TOP_K]
-    return _task(
-        dataset, index, view.picture_wh, map_=prediction.maps[-1], view_wh=view.view_wh,
-        top_classes=tuple(top.tolist()), fault=fault,
-    )  # fmt: skip
 
 
 def _task(

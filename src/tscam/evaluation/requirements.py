@@ -88,9 +88,13 @@ def require_readable(split: MappedSplit, protocols: Protocols, *, workers: int, 
 def require_same_classes(predictor: Predictor, dataset: Dataset) -> None:
     """Refuse a data set with other classes than the model's; class names that are mere numbers fit by count.
 
+    A model that tells no classes apart fits every data set.
+
     Raises:
         DataError: names the first difference.
     """
+    if not predictor.facts.has_classifier:
+        return
     ours, theirs = predictor.label_names, dataset.class_names
     if len(ours) != len(theirs):
         raise DataError(

@@ -58,6 +58,8 @@ class PyTorchPredictor:
             method_args=dict(spec.method_args),
             view_wh=self.input_format.size_wh,
             selection=self._selection,
+            has_classifier=self._model.method.has_classifier,
+            maps_are_probabilities=self._model.method.maps_are_probabilities,
         )
 
     @property

@@ -11,6 +11,7 @@ import torch
 from tscam.backbones.base import StartWeights
 from tscam.backbones.creation import pretrained_source
 from tscam.datasets import Dataset, require_usable
+from tscam.methods import OBJECT, methods
 from tscam.model import LocalizationModel, ModelSpec
 from tscam.registry import MethodArgs, ModelArgs
 from tscam.system.processes import find_device, joined
@@ -19,6 +20,7 @@ from tscam.system.stopping import stop_requests
 from tscam.training.epochs import Epochs
 from tscam.training.learner import Learner, LearnerSettings
 from tscam.training.pictures import EpochOrder, PictureSettings, TrainingPictures, open_batches
+from tscam.training.preparation import prepare_model
 from tscam.training.run.progress import Progress
 from tscam.training.run.run_folder import RunFacts, RunFolder, RunSettings
 from tscam.training.run.trackers import open_tracker
@@ -106,6 +108,8 @@ def run_training(settings: TrainingSettings, *, start: Start, on_progress: OnPro
         if is_new and processes.is_main:
             run.require_free()  # now, not after all pictures have been read
             _require_readable(splits, workers=settings.resources.workers, on_note=on_note)
+        if is_new:
+            prepare_model(learner.model, splits.training, settings.resources, processes)
         pictures = _create_pictures(settings, splits.training, model)
         order = EpochOrder(
             len(splits.training), batch_size=settings.pictures.batch_size, seed=settings.pictures.seed,
@@ -117,7 +121,12 @@ def run_training(settings: TrainingSettings, *, start: Start, on_progress: OnPro
         epochs = Epochs(
             learner,
             stack.enter_context(open_batches(pictures, order, workers=settings.resources.workers)),
-            EpochScorer(splits, replace(settings.resources, device=str(device)), processes),
+            EpochScorer(
+                splits,
+                replace(settings.resources, device=str(device)),
+                processes,
+                published=methods[settings.model.method].default_threshold,
+            ),
             run,
             schedule=settings.schedule,
             stop=stack.enter_context(stop_requests(is_answered=processes.is_main)),
@@ -146,14 +155,15 @@ def _select_device(name: str | None) -> torch.device:
 
 
 def _create_model(settings: ModelSettings, dataset: Dataset, *, with_weights: bool) -> LocalizationModel:
+    method = methods[settings.method]
     spec = ModelSpec(
         backbone=settings.backbone,
         method=settings.method,
-        label_names=dataset.class_names,
+        label_names=dataset.class_names if method.has_classifier else (OBJECT,),
         image_hw=(settings.image_size, settings.image_size),
         backbone_args=dict(settings.backbone_args),
         method_args=dict(settings.method_args),
-        threshold=dataset.threshold,
+        threshold=method.default_threshold or dataset.threshold,
     )
     return LocalizationModel(spec, weights=settings.weights if with_weights else None, drop_path=settings.drop_path)
 

@@ -38,10 +38,13 @@ class EpochScorer:
 
     Args:
         resources: device, precision, batch size and workers to predict with.
+        published: published threshold of the method; None takes the dataset's.
     """
 
-    def __init__(self, splits: Splits, resources: Resources, processes: Processes) -> None:
-        self._splits, self._resources, self._processes = splits, resources, processes
+    def __init__(
+        self, splits: Splits, resources: Resources, processes: Processes, *, published: float | None = None
+    ) -> None:
+        self._splits, self._resources, self._processes, self._published = splits, resources, processes, published
 
     def score(self, row: EpochRow, model: LocalizationModel, *, on_picture: OnPicture) -> EpochRow:
         """Return the row with the scores on the split that the best epoch is chosen on, if there is one."""
@@ -49,7 +52,7 @@ class EpochScorer:
             return row
         return score_epoch(
             row, self._with_maps(self._splits.choosing, model), choose_threshold=self._splits.chooses_threshold,
-            processes=self._processes, on_picture=on_picture,
+            published=self._published, processes=self._processes, on_picture=on_picture,
         )  # fmt: skip
 
     def write_samples(self, path: Path, model: LocalizationModel) -> None:
@@ -66,6 +69,8 @@ class EpochScorer:
     def test(self, weights: Path, out: Path, *, on_picture: OnPicture) -> None:
         """Score the chosen weights on the test split, which no choice has seen unless by `oracle`; write the results.
 
+        A model without a classifier is not scored on a split without boxes.
+
         Raises:
             TscamError: a picture cannot be read, or the disk refuses.
         """
@@ -77,6 +82,8 @@ class EpochScorer:
         if has_boxes(test):
             thresholds: Thresholds = {PROTOCOL: split.maps.default_threshold(test)}
             score(split, thresholds, out=out, processes=self._processes, on_progress=on_picture)
+            return
+        if not split.maps.has_classifier:
             return
         row = EpochRow(epoch=0, train_loss=0.0, learning_rate=0.0)
         row = score_epoch(row, split, choose_threshold=False, processes=self._processes, on_picture=on_picture)
@@ -101,28 +108,33 @@ def score_epoch(
     choose_threshold: bool,
     processes: Processes,
     on_picture: OnPicture,
+    published: float | None = None,
 ) -> EpochRow:
     """Return the row with the scores of a split.
 
     Args:
-        choose_threshold: take the threshold of best GT-known Loc, of equal ones the nearest to the dataset's published
-            one; otherwise take the published one.
+        choose_threshold: take the threshold of best GT-known Loc, of equal ones the nearest to the published one;
+            otherwise take the published one.
+        published: published threshold; the dataset's by default.
         on_picture: called after every picture with how many are done, of how many.
     """
     dataset = split.dataset
     with_boxes = has_boxes(dataset)
     judge = Judge(protocols=(PROTOCOL,) if with_boxes else ())
     pictures = list(judge_pictures(split, judge, processes=processes, on_progress=on_picture))
-    right = sum(picture.top1_cls for picture in pictures)
-    row = replace(row, split=dataset.split, top1_cls=100.0 * right / len(pictures))
+    row = replace(row, split=dataset.split)
+    if split.maps.has_classifier:
+        right = sum(picture.top1_cls for picture in pictures)
+        row = replace(row, top1_cls=100.0 * right / len(pictures))
     if not with_boxes:
         return row
-    thresholds = np.array(THRESHOLDS if choose_threshold else (dataset.threshold,))
+    nearest_to = published or dataset.threshold
+    thresholds = np.array(THRESHOLDS if choose_threshold else (nearest_to,))
     curve = curve_of(pictures, PROTOCOL, thresholds=thresholds)
-    best = best_threshold(curve.hits["gt_known_loc"], thresholds, nearest_to=dataset.threshold)
+    best = best_threshold(curve.hits["gt_known_loc"], thresholds, nearest_to=nearest_to)
     return replace(
         row,
-        top1_loc=float(curve.percent("top1_loc")[best]),
+        top1_loc=float(curve.percent("top1_loc")[best]) if split.maps.has_classifier else None,
         gt_known_loc=float(curve.percent("gt_known_loc")[best]),
         threshold=float(thresholds[best]),
     )

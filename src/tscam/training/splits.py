@@ -21,6 +21,7 @@ class SplitSettings:
         select: split that the best epoch is chosen on: `val`, `oracle` (the test split), or none (`last`).
         val_fraction: fraction of each class's training pictures that is held out for `val` if there is no such split.
         seed: seed of what is held out.
+        has_classifier: False if the model tells no classes apart, so that it is scored by boxes alone.
     """
 
     data: Path
@@ -28,6 +29,7 @@ class SplitSettings:
     select: Literal["val", "last", "oracle"]
     val_fraction: float
     seed: int
+    has_classifier: bool = True
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -75,12 +77,12 @@ def read_splits(settings: SplitSettings) -> Splits:
 
     Raises:
         DataError: the dataset cannot be read or has a single class, nothing can be held out, or `oracle` has no test
-            split.
+            split; or a model without a classifier has no boxes to choose an epoch by.
     """
     root, name = settings.data, settings.dataset
     reader = find_reader(root, name=name)
     training = read_dataset(root, name=name, split=reader.training_split(root))
-    if len(training.class_names) < 2:
+    if settings.has_classifier and len(training.class_names) < 2:
         raise DataError(
             f"{root}: one class, {training.class_names[0]!r}, and so nothing to tell apart; add pictures of another one"
         )
@@ -101,6 +103,11 @@ def read_splits(settings: SplitSettings) -> Splits:
         training, choosing = hold_out(training, fraction=settings.val_fraction, seed=settings.seed)
         pictures = f"{len(choosing)} pictures held out of {training.split!r}"
         selection = f"val (epoch of best {_measure(choosing)} on {pictures})"
+    if choosing is not None and not settings.has_classifier and not has_boxes(choosing):
+        raise DataError(
+            f"{root}: split {choosing.split!r} has no boxes, and the method has no classifier: there is nothing to "
+            "choose an epoch by; take --select last"
+        )
     return Splits(
         training=training, choosing=choosing, test=test, selection=selection,
         chooses_threshold=settings.select == "val",

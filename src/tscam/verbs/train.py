@@ -7,6 +7,7 @@ from pathlib import Path
 from tscam.backbones.base import StartWeights
 from tscam.config import CHANGEABLE_ON_RESUME, TrainConfig
 from tscam.errors import TrainingError
+from tscam.methods import methods
 from tscam.recipe import to_plain, to_yaml, train_config
 from tscam.system.launch import launch
 from tscam.system.processes import is_member, own_device
@@ -103,6 +104,7 @@ def training_settings(config: TrainConfig) -> TrainingSettings:
             select=config.select,
             val_fraction=config.val_fraction,
             seed=config.seed,
+            has_classifier=methods[config.method].has_classifier,
         ),
         pictures=PictureSettings(
             batch_size=config.batch_size,

@@ -63,6 +63,7 @@ class AnyMaps:
 
     batch_size = 1
     facts: Mapping[str, object] = {}
+    has_classifier = False
 
     def default_threshold(self, dataset: Dataset) -> Threshold:  # noqa: ARG002
         return Threshold(policy=threshold_policy("model"), value=0.27, explained="stored with the model")

@@ -41,8 +41,14 @@ def write_samples(path: Path, predictor: Predictor, dataset: Dataset, *, thresho
     indices = spread(dataset, count=_PICTURES)
     localizer = Localizer(predictor, batch_size=len(indices))
     localizations = localizer([dataset.path(index) for index in indices], top_k=1, threshold=threshold)
-    tiles = [_tile(dataset, index, localization) for index, localization in zip(indices, localizations, strict=True)]
-    legend = "Framed: box of the most likely class, orange where that class is wrong."
+    has_classifier = predictor.facts.has_classifier
+    tiles = [
+        _tile(dataset, index, localization, has_classifier=has_classifier)
+        for index, localization in zip(indices, localizations, strict=True)
+    ]
+    legend = "Framed: box of the largest region."
+    if has_classifier:
+        legend = "Framed: box of the most likely class, orange where that class is wrong."
     lines = [
         f"{len(tiles)} of {len(dataset)} pictures of split {dataset.split!r}, threshold {threshold:g}",
         legend if dataset.boxes is None else f"{legend} Dashed: true boxes.",
@@ -79,7 +85,7 @@ def _evenly_spaced(length: int, count: int) -> list[int]:
     return [(2 * step + 1) * length // (2 * count) for step in range(count)]
 
 
-def _tile(dataset: Dataset, index: int, localization: Localization) -> Image.Image:
+def _tile(dataset: Dataset, index: int, localization: Localization, *, has_classifier: bool) -> Image.Image:
     """A square with the picture in its middle, above two lines: the most likely class, and the label."""
     label, picture = int(dataset.labels[index]), _thumbnail(localization)
     label_line = f"label {dataset.class_names[label]}"
@@ -87,7 +93,7 @@ def _tile(dataset: Dataset, index: int, localization: Localization) -> Image.Ima
         reason = "cannot be read" if localization.status == "bad_image" else localization.reason
         return _captioned(picture, f"✗ {reason}\n{label_line}", is_right=False)
     likeliest = localization.objects[0]
-    is_right = likeliest.class_id == label
+    is_right = likeliest.class_id == label or not has_classifier
     picture_wh = localization.width, localization.height
     true_boxes = np.empty((0, 4)) if dataset.boxes is None else dataset.boxes[index]
     panel = draw_panel(
@@ -98,9 +104,8 @@ def _tile(dataset: Dataset, index: int, localization: Localization) -> Image.Ima
         colour=_RIGHT if is_right else _WRONG,
     )
     percent = math.floor(100 * likeliest.score)  # Rounded down: only certainty is 100.
-    return _captioned(
-        panel, f"{'✓' if is_right else '✗'} {likeliest.label} {percent}%\n{label_line}", is_right=is_right
-    )
+    mark = "" if not has_classifier else "✓ " if is_right else "✗ "
+    return _captioned(panel, f"{mark}{likeliest.label} {percent}%\n{label_line}", is_right=is_right)
 
 
 def _captioned(panel: Image.Image, caption: str, *, is_right: bool) -> Image.Image:
