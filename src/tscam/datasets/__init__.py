@@ -10,8 +10,9 @@ from tscam.datasets.base import (
     read_dataset,
     recognize,
 )
-from tscam.datasets.check import DatasetCheck, SplitCheck, check_dataset, require_usable, verify_pictures
+from tscam.datasets.check import DatasetCheck, SplitCheck, check_dataset
 from tscam.datasets.hold_out import hold_out
+from tscam.datasets.inspection import common_range, require_usable, verify_pictures
 from tscam.datasets.mask_files import Masks, read_masks
 from tscam.datasets.wsol import write_wsol_metadata
 
@@ -23,6 +24,7 @@ __all__ = [
     "SplitCheck",
     "check_dataset",
     "class_folders",
+    "common_range",
     "cub",
     "dataset_readers",
     "find_reader",

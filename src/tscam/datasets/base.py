@@ -7,10 +7,13 @@ from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Int
+from PIL import Image
 
 from tscam.datasets.mask_files import Masks
 from tscam.datasets.splits import split_name
+from tscam.decoding import DECODE_DEFAULTS, DecodeSettings
 from tscam.errors import DataError
+from tscam.image import read_image
 from tscam.registry import Registry
 
 
@@ -33,6 +36,7 @@ class Dataset:
         masks: segmentation files of each picture; None where the data set has none.
         sizes_wh: width and height of each picture as displayed, in pixels, as the lists of the data set state them;
             None where they state none.
+        decode: how files of pictures are decoded: the range of values of more than eight bits, and the largest size.
         notes: what reading left out or passed over, a line of text each; verbs that read the data set say them.
     """
 
@@ -48,6 +52,7 @@ class Dataset:
     threshold: float = 0.10
     masks: tuple[Masks, ...] | None = None
     sizes_wh: Int[np.ndarray, "n 2"] | None = None
+    decode: DecodeSettings = DECODE_DEFAULTS
     notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
@@ -56,6 +61,14 @@ class Dataset:
     def path(self, index: int) -> Path:
         """Return the file of a picture."""
         return self.image_root / self.image_ids[index]
+
+    def read(self, index: int, *, least_side: int | None = None) -> Image.Image:
+        """Return a picture, decoded by `decode`; `least_side` as `decode_picture` takes it.
+
+        Raises:
+            ImageError: it cannot be read.
+        """
+        return read_image(self.path(index), settings=self.decode, least_side=least_side)
 
     def describe_gaps(self) -> list[str]:
         """Return what reading left out, and how many pictures have an object where not all have, a line each."""
@@ -128,7 +141,9 @@ dataset_readers: Registry[DatasetReader] = Registry("dataset")
 _TRIED_LAST = "folder"
 
 
-def read_dataset(root: Path, *, name: str | None = None, split: str | None = None) -> Dataset:
+def read_dataset(
+    root: Path, *, name: str | None = None, split: str | None = None, decode: DecodeSettings = DECODE_DEFAULTS
+) -> Dataset:
     """Read one split of the data set in a folder.
 
     Args:
@@ -136,6 +151,7 @@ def read_dataset(root: Path, *, name: str | None = None, split: str | None = Non
         name: registered name of the reader; detected from the folder by default.
         split: name of the split, or another name that `tscam.datasets.splits` knows for it; the reader's test split
             by default.
+        decode: how the files of pictures are decoded.
 
     Raises:
         DataError: the folder is missing or empty or has no known layout, the split is missing or empty, or a file is
@@ -150,7 +166,7 @@ def read_dataset(root: Path, *, name: str | None = None, split: str | None = Non
     dataset = reader.read(root, chosen)
     if not len(dataset):
         raise DataError(f"{root}: the split {chosen!r} has no pictures")
-    return dataset
+    return replace(dataset, decode=decode)
 
 
 def find_reader(root: Path, *, name: str | None = None) -> DatasetReader:

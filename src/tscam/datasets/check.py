@@ -4,25 +4,23 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from tscam.datasets.base import Dataset, find_reader, recognize
+from tscam.datasets.inspection import MISSING, Inspection, common_range, inspect_split, reason_of
 from tscam.datasets.mask_files import Masks
-from tscam.errors import DataError, ImageError, first_names, one_line
+from tscam.decoding import MAX_PIXELS, DecodeSettings, PixelRange
+from tscam.errors import DataError, ImageError, one_line
 from tscam.geometry import box_area
-from tscam.image import inspect_picture, printable, read_grey_levels
+from tscam.image import printable, read_grey_levels
 from tscam.system.loading import Progress, read_ahead
 
 # Annotators count the last pixel as inside, or not: neither is an error.
 _EDGE_TOLERANCE = 1.0
-
-_MAX_NAMED = 3
-
-_MISSING = "no such file"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +40,8 @@ class SplitCheck:
         missing_masks: pictures with a mask whose file does not exist, in a data set with masks.
         bad_masks: pictures with a mask that is unreadable or has another size than the picture, each with the reason.
         other_sizes: pictures that have another size than their list states, in a data set that states sizes.
+        deep: number of pictures of more than eight bits.
+        dark: pictures that look nearly black: 99 of 100 pixels are below level 16 of 255.
         notes: what reading left out, and how many pictures have an object where not all have, a line of text each.
     """
 
@@ -57,6 +57,8 @@ class SplitCheck:
     missing_masks: tuple[str, ...]
     bad_masks: tuple[tuple[str, str], ...]
     other_sizes: tuple[str, ...]
+    deep: int
+    dark: tuple[str, ...]
     notes: tuple[str, ...]
 
     def describe(self) -> list[str]:
@@ -72,6 +74,7 @@ class SplitCheck:
             "warning: no such mask": self.missing_masks,
             "warning: unusable mask": _with_reasons(self.bad_masks),
             "warning: another size than its list states": self.other_sizes,
+            "warning: looks dark, nearly all pixels are black": self.dark,
         }
         lines = [f"{self.split}: {counts}, {boxes}", *self.notes]
         return lines + [f"{self.split}: {message}: {image_id}" for message, ids in messages.items() for image_id in ids]
@@ -88,6 +91,7 @@ class DatasetCheck:
         splits: counts and faults of each split.
         shared: pairs `(split: id, split: id)` of pictures of different splits whose files have the same content.
         untrained_classes: classes without training pictures.
+        pixel_range: the range that pictures of more than eight bits are scaled by; None without such pictures.
     """
 
     name: str
@@ -96,6 +100,7 @@ class DatasetCheck:
     splits: tuple[SplitCheck, ...]
     shared: tuple[tuple[str, str], ...]
     untrained_classes: tuple[str, ...]
+    pixel_range: PixelRange | None
 
     @property
     def usable(self) -> bool:
@@ -108,95 +113,50 @@ class DatasetCheck:
         """Return lines of text: the counts of each split, then every fault and warning by name."""
         lines = [f"{self.root}: data set {self.name!r}, {self.classes} classes"]
         lines += [line for split in self.splits for line in split.describe()]
+        if self.pixel_range is not None:
+            deep = sum(split.deep for split in self.splits)
+            lines.append(f"{deep} pictures of more than 8 bits: values from {self.pixel_range} are black to white")
         lines += [f"warning: {name}: a class without training pictures" for name in self.untrained_classes]
         lines += [f"warning: {one} and {other} are the same file" for one, other in self.shared]
         return "\n".join([*lines, "usable" if self.usable else "NOT usable"])
 
 
-@dataclass(frozen=True, eq=False)
-class _Inspection:
-    """The files of a split: the size of each in pixels and in bytes, and by index why it cannot be read."""
-
-    sizes_wh: Int[np.ndarray, "n 2"]
-    byte_counts: Int[np.ndarray, " n"]
-    reasons: dict[int, str]
-
-
-def check_dataset(root: Path, *, name: str | None = None, on_progress: Progress | None = None) -> DatasetCheck:
+def check_dataset(
+    root: Path, *, name: str | None = None, max_pixels: int = MAX_PIXELS, on_progress: Progress | None = None
+) -> DatasetCheck:
     """Read every split of a data set and decode every picture of it.
+
+    Args:
+        max_pixels: pixels of the largest picture that is read.
 
     Raises:
         DataError: the folder has no known layout, or a list file is broken.
         ConfigError: no reader of that name.
     """
     reader = find_reader(root, name=name)
-    datasets = [reader.read(root, split) for split in reader.splits(root)]
-    inspections = []
+    decode = DecodeSettings(max_pixels=max_pixels)
+    datasets = [replace(reader.read(root, split), decode=decode) for split in reader.splits(root)]
+    inspections: list[Inspection] = []
     total = sum(map(len, datasets))
     done = 0
     for dataset in datasets:
-        inspections.append(_inspect(dataset, os.cpu_count() or 1, on_progress, done=done, total=total))
+        inspections.append(
+            inspect_split(dataset, workers=os.cpu_count() or 1, on_progress=on_progress, done=done, total=total)
+        )
         done += len(dataset)
+    pixel_range = common_range(inspection.span for inspection in inspections)
     return DatasetCheck(
         name=name or recognize(root),
         root=root,
         classes=len(datasets[0].class_names) if datasets else 0,
-        splits=tuple(map(_check_split, datasets, inspections)),
+        splits=tuple(_check_split(*each, pixel_range) for each in zip(datasets, inspections, strict=True)),
         shared=tuple(_shared(datasets, inspections)),
         untrained_classes=_untrained_classes(datasets),
+        pixel_range=pixel_range,
     )
 
 
-def verify_pictures(dataset: Dataset, *, workers: int) -> list[tuple[str, str]]:
-    """Decode every picture of a split in threads, and return the id of each that cannot be read, with the reason."""
-    inspection = _inspect(dataset, workers, None, done=0, total=len(dataset))
-    return [(dataset.image_ids[index], reason) for index, reason in inspection.reasons.items()]
-
-
-def require_usable(dataset: Dataset, *, workers: int) -> None:
-    """Refuse a split with pictures that cannot be read, before hours of work end at one of them.
-
-    Raises:
-        DataError: names the first of these pictures and their number.
-    """
-    bad = verify_pictures(dataset, workers=workers)
-    if bad:
-        names = first_names([f"{image_id!r} ({reason})" for image_id, reason in bad], at_most=_MAX_NAMED)
-        raise DataError(
-            f"{dataset.root}: {len(bad)} of {len(dataset)} pictures of the split {dataset.split!r} cannot be read: "
-            f"{names}; replace or remove them (tscam check lists all)"
-        )
-
-
-def _inspect(dataset: Dataset, workers: int, on_progress: Progress | None, *, done: int, total: int) -> _Inspection:
-    count = len(dataset)
-    sizes_wh, byte_counts = np.zeros((count, 2), dtype=np.int64), np.zeros(count, dtype=np.int64)
-    reasons: dict[int, str] = {}
-    paths = map(dataset.path, range(count))
-    for index, result in enumerate(read_ahead(paths, _size_or_reason, workers=workers, depth=16 * workers)):
-        if isinstance(result, str):
-            reasons[index] = result
-        else:
-            sizes_wh[index], byte_counts[index] = result
-        if on_progress:
-            on_progress(done + index + 1, total)
-    return _Inspection(sizes_wh, byte_counts, reasons)
-
-
-def _size_or_reason(path: Path) -> tuple[tuple[int, int], int] | str:
-    """Return the size of a picture in pixels and in bytes, or why it cannot be read."""
-    try:
-        return inspect_picture(path).size_wh, path.stat().st_size
-    except ImageError as fault:
-        return _reason(fault, path)
-
-
-def _reason(fault: ImageError, path: Path) -> str:
-    missing = isinstance(fault.__cause__, FileNotFoundError)
-    return _MISSING if missing else str(fault).removeprefix(f"{printable(path)}: ")
-
-
-def _check_split(dataset: Dataset, inspection: _Inspection) -> SplitCheck:
+def _check_split(dataset: Dataset, inspection: Inspection, pixel_range: PixelRange | None) -> SplitCheck:
     ids, reasons = dataset.image_ids, inspection.reasons
     counts = np.bincount(dataset.labels, minlength=len(dataset.class_names))
     boxes = dataset.boxes or ()
@@ -207,8 +167,8 @@ def _check_split(dataset: Dataset, inspection: _Inspection) -> SplitCheck:
         classes=int((counts > 0).sum()),
         per_class=(int(counts.min()), float(np.median(counts)), int(counts.max())) if len(counts) else (0, 0.0, 0),
         with_boxes=None if dataset.boxes is None else sum(len(picture_boxes) > 0 for picture_boxes in boxes),
-        missing=tuple(ids[index] for index, reason in reasons.items() if reason == _MISSING),
-        unreadable=tuple((ids[index], reason) for index, reason in reasons.items() if reason != _MISSING),
+        missing=tuple(ids[index] for index, reason in reasons.items() if reason == MISSING),
+        unreadable=tuple((ids[index], reason) for index, reason in reasons.items() if reason != MISSING),
         boxes_outside=tuple(
             ids[index]
             for index, picture_boxes in enumerate(boxes)
@@ -217,18 +177,20 @@ def _check_split(dataset: Dataset, inspection: _Inspection) -> SplitCheck:
         boxes_without_area=tuple(
             ids[index] for index, picture_boxes in enumerate(boxes) if (box_area(picture_boxes) == 0).any()
         ),
-        missing_masks=tuple(image_id for image_id, reason in mask_faults if reason == _MISSING),
-        bad_masks=tuple((image_id, reason) for image_id, reason in mask_faults if reason != _MISSING),
+        missing_masks=tuple(image_id for image_id, reason in mask_faults if reason == MISSING),
+        bad_masks=tuple((image_id, reason) for image_id, reason in mask_faults if reason != MISSING),
         other_sizes=tuple(
             ids[index]
             for index, stated in enumerate(dataset.sizes_wh if dataset.sizes_wh is not None else ())
             if index not in reasons and (stated != inspection.sizes_wh[index]).any()
         ),
+        deep=len(inspection.deep),
+        dark=tuple(ids[index] for index in inspection.dark(pixel_range)),
         notes=tuple(dataset.describe_gaps()),
     )
 
 
-def _mask_faults(dataset: Dataset, inspection: _Inspection) -> Iterator[tuple[str, str]]:
+def _mask_faults(dataset: Dataset, inspection: Inspection) -> Iterator[tuple[str, str]]:
     """Yield each picture with a mask that cannot be used, and the first reason."""
 
     def first_fault(index: int) -> str | None:
@@ -248,7 +210,7 @@ def _mask_fault(path: Path, picture_wh: Int[np.ndarray, " 2"]) -> str | None:
     try:
         height, width = read_grey_levels(path).shape
     except ImageError as fault:
-        return _reason(fault, path)
+        return reason_of(fault, path)
     if not picture_wh.any() or (picture_wh == (width, height)).all():
         return None
     return f"{printable(path)} is {width}×{height}, the picture {picture_wh[0]}×{picture_wh[1]}"
@@ -262,7 +224,7 @@ def _leaves(boxes: Float[np.ndarray, "m 4"], size_wh: Int[np.ndarray, " 2"]) -> 
     return bool((boxes[:, :2] < 0).any() or (boxes[:, 2:] > size_wh + _EDGE_TOLERANCE).any())
 
 
-def _shared(datasets: Sequence[Dataset], inspections: Sequence[_Inspection]) -> Iterator[tuple[str, str]]:
+def _shared(datasets: Sequence[Dataset], inspections: Sequence[Inspection]) -> Iterator[tuple[str, str]]:
     """Yield each picture whose content is also in an earlier split, after the first picture with that content."""
     split_counts = Counter(
         size for files in inspections for size in np.unique(files.byte_counts[files.byte_counts > 0]).tolist()

@@ -9,6 +9,7 @@ from PIL import Image
 
 from data_sets import draw_picture, write_cub, write_folder, write_wsol
 from tscam.datasets import check_dataset, read_dataset, require_usable, verify_pictures
+from tscam.decoding import PixelRange
 from tscam.errors import DataError
 from tscam.image import image_size_wh
 
@@ -207,3 +208,55 @@ def test_a_broken_list_ends_the_check(tmp_path: Path) -> None:
     (root / "train_test_split.txt").write_text("1 x\n")
     with pytest.raises(DataError, match=r"train_test_split\.txt:1: split 'x'"):
         check_dataset(root)
+
+
+def words(levels: np.ndarray, bits: int) -> Image.Image:
+    """Levels 0…255 as grey that uses so many bits of 16."""
+    return Image.fromarray(np.rint(levels / 255 * (2**bits - 1)).astype(np.uint16))
+
+
+def test_pictures_of_more_than_eight_bits_are_counted_with_their_common_range(tmp_path: Path) -> None:
+    levels = np.random.default_rng(0).integers(0, 256, size=(20, 31), dtype=np.uint8)
+    for number, bits in enumerate((10, 12, 11)):
+        for name in ("cat", "dog"):
+            path = tmp_path / ("train", "train", "test")[number] / name / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            words(levels, bits).save(path)
+    draw_picture(tmp_path / "train" / "dog" / "grey.png")
+    report = check_dataset(tmp_path)
+    assert [split.deep for split in report.splits] == [4, 2]
+    assert report.pixel_range == PixelRange(low=0.0, high=4095.0)
+    assert "6 pictures of more than 8 bits: values from 0 to 4095 are black to white" in report.describe()
+
+
+def test_a_data_set_of_eight_bits_has_no_range(root: Path) -> None:
+    report = check_dataset(root)
+    assert report.pixel_range is None
+    assert "of more than 8 bits" not in report.describe()
+
+
+def test_pictures_that_look_dark_are_named(tmp_path: Path) -> None:
+    levels = np.random.default_rng(0).integers(0, 256, size=(20, 31), dtype=np.uint8)
+    (tmp_path / "cat").mkdir()
+    (tmp_path / "dog").mkdir()
+    words(levels, 12).save(tmp_path / "cat" / "bright.png")
+    words(levels, 7).save(tmp_path / "cat" / "dark.png")
+    Image.fromarray(levels // 32).save(tmp_path / "dog" / "dark.png")
+    Image.fromarray(levels).save(tmp_path / "dog" / "grey.png")
+    spot = np.zeros((50, 50), dtype=np.uint8)
+    spot[:6, :6] = 200  # more than one in a hundred pixels
+    Image.fromarray(spot).save(tmp_path / "dog" / "night.png")
+    Image.fromarray(np.zeros((9, 9, 4), dtype=np.uint8)).save(tmp_path / "dog" / "transparent.png")
+    report = check_dataset(tmp_path)
+    assert report.splits[0].dark == ("cat/dark.png", "dog/dark.png")
+    assert "all: warning: looks dark, nearly all pixels are black: dog/dark.png" in report.describe()
+    assert report.usable
+
+
+def test_pictures_above_the_limit_are_unreadable_until_it_is_raised(root: Path) -> None:
+    sizes = [image_size_wh(path) for path in root.rglob("*.png")]
+    largest = max(width * height for width, height in sizes)
+    report = check_dataset(root, max_pixels=largest - 1)
+    assert not report.usable
+    assert any(f"raise the limit: --max-pixels {largest}" in line for line in report.describe().splitlines())
+    assert check_dataset(root, max_pixels=largest).usable
