@@ -78,6 +78,25 @@ def test_the_table_of_classes_sorts_by_mouse_and_keyboard_and_filters(
     assert record.faults == []
 
 
+def test_a_class_without_a_score_sorts_below_all_scores(
+    page: Page, record: PageRecord, out: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(out, tmp_path / "out")
+
+    def change(metrics: dict[str, dict[str, dict[str, list[dict[str, dict[str, float | None]]]]]]) -> None:
+        for group, value in zip(metrics["protocols"]["ts-cam"]["by_class"], (50.0, None, 100.0), strict=True):
+            group["scores"]["top1_cls"] = value
+
+    rewrite_metrics(tmp_path / "out", change)
+    open_file(page, write_report(tmp_path / "out", image_root=out.parent / "data" / "images"))
+    first, second, third = classes(page)
+    page.click(f"#classes-0 {TOP1_CLS} button")
+    assert classes(page) == [third, first, second]
+    page.click(f"#classes-0 {TOP1_CLS} button")
+    assert classes(page) == [second, first, third]
+    assert record.faults == []
+
+
 def test_tabs_show_one_protocol_and_print_shows_all(page: Page, record: PageRecord, out: Path) -> None:
     open_file(page, out / "report.html")
     visible = "[...document.querySelectorAll('section.protocol')].map(each => !!each.offsetParent)"

@@ -105,7 +105,9 @@ function sortable(table) {
   const body = table.tBodies[0];
   const value = (row, column) => {
     const text = row.cells[column].textContent;
-    return heads[column].dataset.kind === "number" ? Number(text.replace(/\s/g, "")) : text;
+    if (heads[column].dataset.kind !== "number") return text;
+    const number = Number(text.replace(/\s/g, ""));
+    return Number.isNaN(number) ? -1 : number; // A dash, where a class has no score, is the lowest.
   };
   heads.forEach((head, column) => {
     const isNumber = head.dataset.kind === "number";
