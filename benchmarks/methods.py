@@ -1,13 +1,13 @@
-"""Which method and backbone for pictures of one's own: accuracy, time and memory of each, in one table from one run.
+"""Accuracy, time and memory of each method on each backbone, in one table from one run: which one to choose.
 
     uv run python benchmarks/methods.py --data DIR --weights dinov2.safetensors --models RUNS --out OUT
 
-Each run folder in RUNS is read by every method that can read its weights, and so are the start weights themselves, from
-which class-agnostic maps come without any training. A reading is scored on the test split under all protocols in one
-pass; its threshold is the best on held-out training pictures. Then each method on each backbone, in a process of its
-own, takes turns with the plain classifier on the first pictures of the test split: network, maps and box of the most
-likely class, and the peak memory; weights and options do not enter there. OUT gets `methods.md`, `methods.json`, and a
-folder a reading; an evaluation that is there is not made again.
+Each run folder in RUNS is read by every method that can read its weights. So are the start weights, which give
+class-agnostic maps without any training. A reading is scored on the test split under all protocols in one pass; its
+threshold is the best on held-out training pictures. Then each method on each backbone takes turns with the plain
+classifier, in a separate process, on the first pictures of the test split: network, maps and box of the most likely
+class, and the peak memory. Weights and options do not change this cost, which is measured once for all of them.
+OUT gets `methods.md`, `methods.json`, and a folder a reading; a finished evaluation is not repeated.
 """
 
 import json
@@ -65,7 +65,7 @@ class Reading:
 
     Attributes:
         run: name of the run folder, or `NO_TRAINING`.
-        model: its folder.
+        model: folder of the model.
         network: backbone and view, in words.
         method, args: the method and its options.
     """
@@ -84,20 +84,20 @@ class Reading:
 
     @property
     def folder(self) -> Path:
-        """Where its evaluation is, below `OUT`."""
+        """Folder of its evaluation, below `OUT`."""
         return Path(*(re.sub(r"[^\w.-]+", "-", part).strip("-") for part in (self.run, self.name)))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
-    """What an evaluation says of a reading.
+    """Result of a reading's evaluation.
 
     Attributes:
-        values: by protocol and measure: value and 95 % interval, in percent.
-        thresholds: by protocol: which by measure, and where they come from.
-        by_size: how many pictures, and GT-known Loc under `ts-cam`, by what the object covers.
-        at_published: the same at the data set's published threshold.
-        hits: the same of each picture, 0 or 1.
+        values: value and 95 % interval in percent, by protocol and measure.
+        thresholds: values by measure and their origin, by protocol.
+        by_size: number of pictures, and GT-known Loc under `ts-cam`, by the group of the object's size.
+        at_published: GT-known Loc under `ts-cam` at the data set's published threshold.
+        hits: GT-known Loc under `ts-cam` of each picture, 0 or 1.
     """
 
     values: dict[str, dict[str, dict[str, float]]]
@@ -107,7 +107,7 @@ class Scores:
     hits: list[float]
 
     def threshold(self, protocol: str) -> float:
-        """That of the protocol's first measure."""
+        """Return the threshold of the protocol's first measure."""
         value: float = next(iter(self.thresholds[protocol]["values"].values()))
         return value
 
@@ -117,11 +117,11 @@ class Cost:
     """Time and memory of a method on a backbone, beside the plain classifier.
 
     Attributes:
-        ms, classifier_ms: milliseconds a picture, medians over the turns: of processor time, on one thread; on a GPU,
-            of time as it passes.
-        ratio, ratio_low, ratio_high: of the two, over the turns: median, lowest, highest.
-        batch_mib, classifier_batch_mib: the most that tensors of a batch take at a time, weights aside.
-        peak_mib: of the process (on a GPU, of its allocator) while it localizes a batch.
+        ms, classifier_ms: milliseconds a picture, medians over the turns: CPU time on one thread, or wall time on a
+            GPU.
+        ratio, ratio_low, ratio_high: median, lowest and highest ratio of the two over the turns.
+        batch_mib, classifier_batch_mib: peak memory of a batch's tensors, without weights.
+        peak_mib: peak memory of the process (on a GPU, of its allocator) while it localizes a batch.
     """
 
     ms: float
@@ -150,12 +150,12 @@ def main(
     turns: int = 15,
     device: str | None = None,
 ) -> None:
-    """Scores what is not scored yet, measures the cost of all, and writes both tables anew.
+    """Score the readings that have no scores yet, measure the cost of all, and rewrite both tables.
 
     Args:
         weights: start weights of the runs whose backbone is `backbone`.
-        image_size: of the view of the start weights themselves; a run has its own.
-        turns: of classifier and localization, each a batch.
+        image_size: side of the start weights' view; a run has its own.
+        turns: batches that the classifier and the localization take in turns.
     """
     out.mkdir(parents=True, exist_ok=True)
     runs = sorted((path for path in models.iterdir() if (path / "config.yaml").is_file()), key=_order)
@@ -165,30 +165,33 @@ def main(
     for number, reading in enumerate(readings, start=1):
         print(f"scores {number}/{len(readings)} {reading.run}: {reading.name}", flush=True)
         scores.append(_scores(reading, data, out / reading.folder / "evaluation", device=device))
-    for (network, method), reading in {(each.network, each.method): each for each in reversed(readings)}.items():
+    for (network, method), reading in {(first.network, first.method): first for first in reversed(readings)}.items():
         print(f"cost {network}: {method}", flush=True)
         with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
             measure = process.submit(_cost, reading, data, batch_size=batch_size, turns=turns, device=device)
             costs[network, method] = measure.result()
-    rows = [(each, of, costs[each.network, each.method]) for each, of in zip(readings, scores, strict=True)]
+    rows = [
+        (reading, result, costs[reading.network, reading.method])
+        for reading, result in zip(readings, scores, strict=True)
+    ]
     conditions = _conditions(data, batch_size=batch_size, turns=turns, device=device)
     differences = _differences(rows)
-    trained = {name: _training(of_run) for name, of_run in settings.items()}
+    trained = {name: _training(run_settings) for name, run_settings in settings.items()}
     write_json(out / "methods.json", {"conditions": conditions, "runs": trained, "refused": refused,
-               "rows": [{"run": reading.run, "reading": reading.name, "scores": asdict(of_scores), "cost": asdict(cost)}
-               for reading, of_scores, cost in rows], "differences": differences}, indent=1)  # fmt: skip
+               "rows": [{"run": reading.run, "reading": reading.name, "scores": asdict(result), "cost": asdict(cost)}
+               for reading, result, cost in rows], "differences": differences}, indent=1)  # fmt: skip
     write_text_atomically(out / "methods.md", _markdown(rows, conditions, trained, differences))
     print((out / "methods.md").resolve())
 
 
 def _order(run: Path) -> tuple[bool, bool, str]:
-    """Trained backbones first, then frozen ones, then those from random weights."""
+    """Return a sort key: trained backbones first, then frozen ones, then those from random weights."""
     settings = read_recipe(str(run / "config.yaml"))
     return settings["weights"] == "none", bool(settings["freeze_backbone"]), run.name
 
 
 def _untrained(data: Path, weights: Path, backbone: str, image_size: int, out: Path) -> Path:
-    """A model folder of the start weights; its class scores are random, its attention is not."""
+    """Return a model folder of the start weights; its class scores are random, its attention is not."""
     folder = out / "no-training" / "model"
     if not folder.exists():
         torch.manual_seed(TrainConfig.seed)
@@ -200,15 +203,15 @@ def _untrained(data: Path, weights: Path, backbone: str, image_size: int, out: P
 def _readings(
     runs: Iterable[Path], settings: Mapping[str, Mapping[str, object]], untrained: Path
 ) -> tuple[list[Reading], dict[str, str]]:
-    """All readings, each run's own method first; and why methods cannot read a run, by both names."""
-    found, refused = [], dict[str, str]()
+    """Return all readings, each run's own method first; and by run and method the reason why it cannot be read."""
+    readings, refused = [], dict[str, str]()
     folders = {run.name: run for run in runs} | {NO_TRAINING: untrained}
     for name, folder in folders.items():
         model = load_model(folder)
-        own, network = model.spec.method, " ".join([model.spec.backbone, *map(str, model.spec.image_hw)])
+        trained_with, network = model.spec.method, " ".join([model.spec.backbone, *map(str, model.spec.image_hw)])
         is_frozen = name != NO_TRAINING and bool(settings[name]["freeze_backbone"])
-        for method in sorted(tscam.methods.methods, key=lambda other: other != own):
-            # Class-agnostic maps of a frozen backbone are those of the start weights, which have no others.
+        for method in sorted(tscam.methods.methods, key=lambda name: name != trained_with):
+            # A frozen backbone gives the start weights' class-agnostic maps; the start weights give no other maps.
             if (method in CLASS_AGNOSTIC and is_frozen) or (method not in CLASS_AGNOSTIC and name == NO_TRAINING):
                 continue
             try:
@@ -216,13 +219,13 @@ def _readings(
             except ConfigError as fault:
                 refused[f"{name}, {method}"] = str(fault)
                 continue
-            for args in _options(method, model) if method in (own, "attention") else [{}]:
-                found.append(Reading(run=name, model=folder, network=network, method=method, args=args))
-    return found, refused
+            for args in _options(method, model) if method in (trained_with, "attention") else [{}]:
+                readings.append(Reading(run=name, model=folder, network=network, method=method, args=args))
+    return readings, refused
 
 
 def _options(method: str, model: LocalizationModel) -> list[MethodArgs]:
-    """No options, and those worth knowing: the last layers' attention alone; no negative semantic values."""
+    """Return no options, and useful ones: the last layers' attention alone; no negative semantic values."""
     options: list[MethodArgs] = [{}]
     if method in ("attention", "ts-cam", "training-free"):
         options.append({"layers": tuple(range(model.backbone.num_blocks))[-4:]})
@@ -232,54 +235,56 @@ def _options(method: str, model: LocalizationModel) -> list[MethodArgs]:
 
 
 def _scores(reading: Reading, data: Path, out: Path, *, device: str | None) -> Scores:
-    """From the files of its evaluation, which is made where it is not there yet."""
+    """Return the scores from the files of a reading's evaluation; evaluate first if there are none."""
     if not (out / METRICS).exists():
         config = EvaluateConfig(
             data=data, out=out, method=reading.method, method_args=reading.args, protocol=PROTOCOLS, threshold="val",
             device=device, overwrite=True,
         )  # fmt: skip
         tscam.evaluate(reading.model, config)
-    found = json.loads((out / METRICS).read_text(encoding="utf-8"))["protocols"]
+    results = json.loads((out / METRICS).read_text(encoding="utf-8"))["protocols"]
     pictures = [json.loads(line) for line in (out / PICTURES).read_text(encoding="utf-8").splitlines()]
-    curve = found["ts-cam"]["curve"]
-    at = np.abs(np.array(curve["thresholds"]) - read_dataset(data).threshold).argmin()
+    curve = results["ts-cam"]["curve"]
+    published = np.abs(np.array(curve["thresholds"]) - read_dataset(data).threshold).argmin()
     return Scores(
-        values={protocol: of_protocol["scores"] for protocol, of_protocol in found.items()},
-        thresholds={protocol: of_protocol["threshold"] for protocol, of_protocol in found.items()},
-        by_size={group["name"]: (group["pictures"], group["scores"][MEASURE]) for group in found["ts-cam"]["by_size"]},
-        at_published=curve["scores"][MEASURE][at],
+        values={protocol: result["scores"] for protocol, result in results.items()},
+        thresholds={protocol: result["threshold"] for protocol, result in results.items()},
+        by_size={
+            group["name"]: (group["pictures"], group["scores"][MEASURE]) for group in results["ts-cam"]["by_size"]
+        },
+        at_published=curve["scores"][MEASURE][published],
         hits=[picture["protocols"]["ts-cam"][MEASURE] for picture in pictures],
     )
 
 
 def _cost(reading: Reading, data: Path, *, batch_size: int, turns: int, device: str | None) -> Cost:
-    """Time and memory of a reading beside the plain classifier of the same backbone; for a process of its own."""
-    torch.set_num_threads(1)  # what other threads and programs do changes the time of several, not that of one
+    """Measure time and memory of a reading beside the plain classifier of its backbone, in a process without others."""
+    torch.set_num_threads(1)  # Other load on the machine changes the CPU time of several threads, not that of one.
     cv2.setNumThreads(1)
-    where = find_device(device)
+    target = find_device(device)
     model = load_model(reading.model, method=reading.method, method_args=reading.args)
     predictor, spec = PyTorchPredictor(model, device=device), model.spec
-    dataset, form = read_dataset(data), predictor.input_format
-    views = [preprocess(read_image(dataset.path(index)), to=form) for index in range(batch_size)]
-    pixels = np.stack([of_view for of_view, _ in views])
+    dataset, input_format = read_dataset(data), predictor.input_format
+    views = [preprocess(read_image(dataset.path(index)), to=input_format) for index in range(batch_size)]
+    pixels = np.stack([array for array, _ in views])
 
     def localize() -> None:
-        for found, (_, view) in zip(predictor.predict(pixels, top_k=1), views, strict=True):
-            find_boxes(found.maps[0], view, threshold=spec.threshold)
+        for prediction, (_, view) in zip(predictor.predict(pixels, top_k=1), views, strict=True):
+            find_boxes(prediction.maps[0], view, threshold=spec.threshold)
 
-    process_mib, batch_mib = peak_mib(localize, where), _allocated_mib(localize)  # before there is a second network
+    process_mib, batch_mib = peak_mib(localize, target), _allocated_mib(localize)  # without a second network
     settings: dict[str, Any] = dict(spec.backbone_args)
     if model.backbone.num_blocks:
         settings["img_size"] = spec.image_hw
     plain = timm.create_model(spec.backbone, num_classes=len(spec.label_names), **settings)
-    plain = plain.to(where).eval()
+    plain = plain.to(target).eval()
 
     def classify() -> None:
         with torch.inference_mode():
-            plain(torch.from_numpy(pixels).to(where)).cpu()
+            plain(torch.from_numpy(pixels).to(target)).cpu()
 
     classify()
-    clock = time.process_time if where.type == "cpu" else time.perf_counter
+    clock = time.process_time if target.type == "cpu" else time.perf_counter
     pairs = [(_seconds(classify, clock), _seconds(localize, clock)) for _ in range(turns)]
     ratios = sorted(localized / classified for classified, localized in pairs)
     classifier_ms, ms = (1000 * statistics.median(times) / batch_size for times in zip(*pairs, strict=True))
@@ -296,7 +301,7 @@ def _seconds(run: Callable[[], None], clock: Callable[[], float]) -> float:
 
 
 def _allocated_mib(run: Callable[[], None]) -> float:
-    """The most that tensors of a run take at a time, in MiB, weights aside."""
+    """Return the peak memory of the tensors that a function allocates, in MiB."""
     with profile(profile_memory=True) as profiled:
         run()
     events = [event for event in profiled.profiler.kineto_results.events() if event.name() == "[memory]"]
@@ -305,20 +310,20 @@ def _allocated_mib(run: Callable[[], None]) -> float:
 
 
 def _differences(rows: Iterable[Row]) -> list[dict[str, object]]:
-    """GT-known Loc under `ts-cam`: the second row less the first, for each pair of rows, on the same pictures."""
-    found = []
-    for (first, of_first, _), (second, of_second, _) in combinations(rows, 2):
-        tested = difference(np.array(of_first.hits), np.array(of_second.hits), is_hit=True)
-        found.append({"first": [first.run, first.name], "second": [second.run, second.name], **asdict(tested)})
-    return found
+    """Return the difference of GT-known Loc under `ts-cam`, second row minus first, for each pair of rows."""
+    differences = []
+    for (first, first_scores, _), (second, second_scores, _) in combinations(rows, 2):
+        tested = difference(np.array(first_scores.hits), np.array(second_scores.hits), is_hit=True)
+        differences.append({"first": [first.run, first.name], "second": [second.run, second.name], **asdict(tested)})
+    return differences
 
 
 def _training(settings: Mapping[str, object]) -> str:
-    """How a run was trained: its settings that are not the defaults of `TrainConfig`, and its seed."""
+    """Return in words the settings of a run that are not the defaults of `TrainConfig`, and its seed."""
     defaults = asdict(TrainConfig(data=Path(), out=Path()))
     changed = {name: value for name, value in settings.items() if value != defaults[name] and name not in _IRRELEVANT}
-    said = [f"{name} {_option(value)}" for name, value in ({**changed, "seed": settings["seed"]}).items()]
-    return ", ".join([f"start weights {Path(str(settings['weights'])).name}", *said])
+    settings_text = [f"{name} {_option(value)}" for name, value in ({**changed, "seed": settings["seed"]}).items()]
+    return ", ".join([f"start weights {Path(str(settings['weights'])).name}", *settings_text])
 
 
 def _option(value: object) -> str:
@@ -328,11 +333,11 @@ def _option(value: object) -> str:
 
 
 def _conditions(data: Path, *, batch_size: int, turns: int, device: str | None) -> str:
-    """What was measured on, in words."""
-    dataset, where = read_dataset(data), find_device(device)
+    """Return in words the data and the hardware of the measurement."""
+    dataset, target = read_dataset(data), find_device(device)
     hardware = f"{os.cpu_count()} cores"
-    if where.type == "cuda":
-        hardware = torch.cuda.get_device_name(where)
+    if target.type == "cuda":
+        hardware = torch.cuda.get_device_name(target)
     return (
         f"{len(dataset)} pictures of split {dataset.split!r}, {len(dataset.class_names)} classes, published threshold "
         f"{dataset.threshold:g}; {hardware}, torch {torch.__version__}, timm {timm.__version__}; batch {batch_size}, "
@@ -346,17 +351,17 @@ def _markdown(
     trained: Mapping[str, str],
     differences: Iterable[Mapping[str, Any]],
 ) -> str:
-    first, of_first, _ = rows[0]
+    first, first_scores, _ = rows[0]
     blocks = [
         [conditions],
-        [f"- `{name}`: {said}" for name, said in trained.items()],
+        [f"- `{name}`: {settings}" for name, settings in trained.items()],
         list(_table(
             ["run", "method", "top-1 cls", "top-1 loc", "GT-known loc", "τ", "at published τ", "realistic GT-known",
              "MaxBoxAcc", "best τ", "V2", "PxAP", "ms", "× classifier", "batch (classifier) MiB", "peak MiB"],
             (_cells(*row) for row in rows),
         )),
         list(_table(
-            ["run", "method", *(f"{name} ({count})" for name, (count, _) in of_first.by_size.items())],
+            ["run", "method", *(f"{name} ({count})" for name, (count, _) in first_scores.by_size.items())],
             ([reading.run, reading.name, *(f"{value:.1f}" for _, value in scores.by_size.values())]
              for reading, scores, _ in rows),
         )),

@@ -1,10 +1,10 @@
-"""What training costs beside plain classification, and whether pictures arrive in time; all in one run, as ratios.
+"""Cost of training beside plain classification, and of waiting for pictures; all in one run, as ratios.
 
     uv run python benchmarks/training.py [--device cuda] [--batch-size 128] [--precision bf16] [--compile]
 
-Steps: (a) the timm model as it is, with AdamW; (b) TS-CAM as `tscam train` runs it; (c) the original's way, whose head
-is a dense convolution and whose attention matrices are all kept. They take turns, so that what else the machine does
-meets all of them; the ratio is the median over the turns. Pictures: JPEGs of 500×375 pixels, drawn for this.
+Steps: (a) the unchanged timm model, with AdamW; (b) TS-CAM as `tscam train` runs it; (c) TS-CAM as its authors compute
+it, with a dense convolution as the head and all attention matrices kept. They take turns, so that other load on the
+machine slows all of them; the ratio is the median over the turns. Pictures: generated JPEGs of 500×375 pixels.
 """
 
 import statistics
@@ -43,7 +43,7 @@ from tscam.training.pictures import (
 from tscam.training.run.progress import Pace
 from tscam.verbs.train import learner_settings
 
-# Dense multiply-adds a second in bfloat16 that the makers state, counted as two operations.
+# Operations a second in bfloat16, dense, as NVIDIA states them; a multiply-add is two operations.
 _PEAK_BF16 = {"H100 80GB HBM3": 989e12, "H200": 989e12, "A100": 312e12}
 
 app = App(help=__doc__)
@@ -63,17 +63,17 @@ def main(
     pictures: int = 400,
     workers: int = 2,
 ) -> None:
-    """Prints the tables."""
-    where = find_device(device)
-    name = torch.cuda.get_device_name(where) if where.type == "cuda" else f"{torch.get_num_threads()} threads"
-    print(f"{backbone}, {image_size} px, batch {batch_size}, {precision}, {where} ({name}), torch {torch.__version__}")
+    """Print the tables."""
+    target = find_device(device)
+    name = torch.cuda.get_device_name(target) if target.type == "cuda" else f"{torch.get_num_threads()} threads"
+    print(f"{backbone}, {image_size} px, batch {batch_size}, {precision}, {target} ({name}), torch {torch.__version__}")
     config = TrainConfig(
         data=Path(), out=Path(), backbone=backbone, image_size=image_size, resize_size=image_size * 8 // 7,
         batch_size=batch_size, precision=precision, compile=compile, workers=workers,
     )  # fmt: skip
     for count in classes:
-        _compare_steps(config, count, where, turns=turns)
-    _measure_loading(config, where, pictures=pictures)
+        _compare_steps(config, count, target, turns=turns)
+    _measure_loading(config, target, pictures=pictures)
 
 
 def _compare_steps(config: TrainConfig, classes: int, device: torch.device, *, turns: int) -> None:
@@ -82,41 +82,41 @@ def _compare_steps(config: TrainConfig, classes: int, device: torch.device, *, t
     steps: dict[str, Callable[[], object]] = {
         "(a) timm classifier": _plain_step(config, classes, device, batch),
         "(b) TS-CAM": lambda: learner.step(batch, step_number=1, pictures=len(batch.labels), rate_factor=1.0),
-        "(c) the original's way": _dense_step(config, classes, device, batch),
+        "(c) the authors' way": _dense_step(config, classes, device, batch),
     }
     learner.begin_training()
-    memory = {what: _memory(step, device) for what, step in steps.items()}
-    seconds: dict[str, list[float]] = {what: [] for what in steps}
+    memory = {name: _memory(step, device) for name, step in steps.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in steps}
     for _ in range(turns):
-        for what, step in steps.items():
-            seconds[what].append(_seconds(step, device))
+        for name, step in steps.items():
+            seconds[name].append(_seconds(step, device))
     base = seconds["(a) timm classifier"]
     flops = _flops(steps["(a) timm classifier"])
     print(f"\n{classes} classes: a training step, median of {turns} turns")
-    for what, times in seconds.items():
-        ratios = sorted(time_ / plain for time_, plain in zip(times, base, strict=True))
-        middle = statistics.median(times)
-        rate = f"{1000 * middle:9.1f} ms {config.batch_size / middle:9.1f} images/s"
+    for name, times in seconds.items():
+        ratios = sorted(duration / plain for duration, plain in zip(times, base, strict=True))
+        median_s = statistics.median(times)
+        rate = f"{1000 * median_s:9.1f} ms {config.batch_size / median_s:9.1f} images/s"
         ratio = f"× (a) {statistics.median(ratios):.3f} ({ratios[0]:.3f} to {ratios[-1]:.3f})"
-        print(f"  {what:24}{rate}   {ratio}   {memory[what]}{_mfu(flops, middle, device)}")
+        print(f"  {name:24}{rate}   {ratio}   {memory[name]}{_mfu(flops, median_s, device)}")
 
 
 def _measure_loading(config: TrainConfig, device: torch.device, *, pictures: int) -> None:
-    """How fast the loader is alone, and how long a training step waits for it."""
+    """Print the speed of the loader alone, and how long training steps wait for it."""
     with tempfile.TemporaryDirectory() as folder:
         _draw_jpegs(Path(folder), pictures)
         dataset = read_dataset(Path(folder), split="all")
         learner = _learner(config, len(dataset.class_names), device)
         learner.begin_training()
         print(f"\nLoading {pictures} JPEGs of 500×375, {config.workers} workers")
-        for what in ("exact", "fast_decode", "cache ram"):
+        for name in ("exact", "fast_decode", "cache ram"):
             settings = PictureSettings(
-                batch_size=config.batch_size, resize_size=config.resize_size, seed=0, fast_decode=what == "fast_decode"
+                batch_size=config.batch_size, resize_size=config.resize_size, seed=0, fast_decode=name == "fast_decode"
             )
             loaded = TrainingPictures(
                 dataset, settings, size_hw=(config.image_size,) * 2, branches=len(learner.model.backbone.drop_rates)
             )
-            if what == "cache ram":
+            if name == "cache ram":
                 loaded.keep_in_memory(workers=config.workers)
             order = EpochOrder(len(dataset), batch_size=config.batch_size, seed=0)
             with open_batches(loaded, order, workers=config.workers) as batches:
@@ -124,13 +124,13 @@ def _measure_loading(config: TrainConfig, device: torch.device, *, pictures: int
                 trained = _epoch(batches, lambda batch: learner.step(
                     batch, step_number=1, pictures=len(batch.labels), rate_factor=1.0))  # fmt: skip
             print(
-                f"  {what:12} alone {alone.images_per_second:9.1f} images/s   in training "
+                f"  {name:12} alone {alone.images_per_second:9.1f} images/s   in training "
                 f"{trained.images_per_second:9.1f} images/s, waiting {100 * trained.waiting:.1f} % of the time"
             )
 
 
 def _epoch(batches: TrainingBatches, use: Callable[[Batch], object]) -> Pace:
-    """The second of two epochs: workers have started, files are in the system's cache."""
+    """Measure the second of two epochs: workers have started, and files are in the system's cache."""
     for epoch in (1, 2):
         pace = Pace()
         for batch in batches.of_epoch(epoch):
@@ -155,7 +155,7 @@ def _plain_step(config: TrainConfig, classes: int, device: torch.device, batch: 
 
 
 def _dense_step(config: TrainConfig, classes: int, device: torch.device, batch: Batch) -> Callable[[], object]:
-    """Attention is softmaxed in full and kept for every layer; every place of the grid is scored for every class."""
+    """Return a step that keeps every layer's softmax matrix and scores every cell of the grid for every class."""
     model: Any = timm.create_model(
         config.backbone, num_classes=0, img_size=config.image_size, drop_path_rate=config.drop_path
     )
@@ -179,7 +179,7 @@ def _dense_step(config: TrainConfig, classes: int, device: torch.device, batch: 
 def _step_of(
     model: nn.Module, forward: Callable[[Tensor], Tensor], config: TrainConfig, device: torch.device, batch: Batch
 ) -> Callable[[], object]:
-    """A plain step from the same batch as ours, and with the same optimizer."""
+    """Return a plain step on the same batch and with the same optimizer as ours."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5, weight_decay=0.05)
     input_format = _input_format(config)
 
@@ -236,7 +236,7 @@ def _wait(device: torch.device) -> None:
 
 
 def _memory(step: Callable[[], object], device: torch.device) -> str:
-    """What a step takes beyond what is there before it: at its peak on a GPU, else what is kept for the gradient."""
+    """Return the memory that a step allocates: its peak on a GPU, else the tensors kept for the gradient."""
     step()
     if device.type == "cuda":
         before = torch.cuda.memory_allocated(device)
@@ -263,7 +263,7 @@ def _flops(step: Callable[[], object]) -> float:
 
 
 def _mfu(flops: float, seconds: float, device: torch.device) -> str:
-    """Share of the device's bfloat16 peak, by the operations of the plain classifier's step."""
+    """Return the share of the device's bfloat16 peak, by the operations of the plain classifier's step."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
     peak = next((peak for part, peak in _PEAK_BF16.items() if part in name), None)
     return "" if peak is None else f"   {100 * flops / seconds / peak:.1f} % of the bf16 peak"
