@@ -1,7 +1,7 @@
 """Pictures → localizations, batch by batch, with any `Predictor`. Knows nothing of networks and of files of results."""
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -13,9 +13,10 @@ from jaxtyping import Float
 from tscam.boxes import find_boxes, require_threshold
 from tscam.errors import ConfigError, DataError, ImageError, did_you_mean
 from tscam.geometry import View, to_box
-from tscam.image import PICTURE_SUFFIXES, Picture, has_picture_suffix, preprocess, read_image, require_picture
+from tscam.image import PICTURE_SUFFIXES, Picture, preprocess, read_image, require_picture
 from tscam.localization import Localization, LocalizedObject, StoredMap
 from tscam.names import nfc
+from tscam.picture_files import count_endings, describe_passed_over, walk
 from tscam.predictor import Prediction, Predictor
 from tscam.system.loading import batches, read_ahead
 
@@ -217,13 +218,16 @@ def find_class(label: object, label_names: Sequence[str]) -> int:
     raise ConfigError(f"no class named {label!r}{hint} {count}, such as {label_names[0]!r}")
 
 
-def find_pictures(paths: str | Path | Iterable[str | Path]) -> list[Path]:
+def find_pictures(
+    paths: str | Path | Iterable[str | Path], *, on_note: Callable[[str], None] = lambda _: None
+) -> list[Path]:
     """Picture files by path, and those in folders by path, at any depth and sorted; each once.
 
-    Hidden files in folders (macOS's `._x.jpg`) are left out.
+    Hidden files and folders (macOS's `._x.jpg`) in folders are left out; links to folders are followed.
 
     Args:
         paths: one file or folder, or several.
+        on_note: called with a line of text on the files of a folder that are no pictures by their ending.
 
     Raises:
         DataError: nothing of that name, or a folder without pictures.
@@ -231,15 +235,14 @@ def find_pictures(paths: str | Path | Iterable[str | Path]) -> list[Path]:
     pictures: list[Path] = []
     for path in map(Path, [paths] if isinstance(paths, str | Path) else paths):
         if path.is_dir():
-            inside = [
-                Path(folder, name)
-                for folder, _, names in os.walk(path)
-                for name in names
-                if has_picture_suffix(name) and not name.startswith(".")
-            ]
-            if not inside:
-                raise DataError(f"{path}: no pictures in this folder; looked for {', '.join(sorted(PICTURE_SUFFIXES))}")
-            pictures += sorted(inside, key=lambda path: Path(nfc(str(path))).parts)
+            files = walk(path)
+            if not files.pictures:
+                found = f" (found {count_endings(files.others)})" if files.others else ""
+                endings = ", ".join(sorted(PICTURE_SUFFIXES))
+                raise DataError(f"{path}: no pictures in this folder; looked for {endings}{found}")
+            pictures += [path / name for name in files.pictures]
+            if files.others:
+                on_note(f"{path}: {describe_passed_over(files.others)}")
         elif os.path.lexists(path):
             pictures.append(path)
         else:

@@ -185,8 +185,10 @@ def localize(pictures: list[Path], /, *, model: str, config: Annotated[LocalizeC
     from tscam.cli.terminal import counting
     from tscam.verbs.localize import localize
 
+    notes: list[str] = []
     with counting("localizing") as on_progress:
-        out = localize(pictures, model=model, config=config, on_progress=on_progress)
+        out = localize(pictures, model=model, config=config, on_progress=on_progress, on_note=notes.append)
+    print("".join(f"{note}\n" for note in notes), end="")
     if (bad := out / "bad_images.csv").exists():
         print(f"pictures that could not be read: {bad}")
     print(out)

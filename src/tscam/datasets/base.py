@@ -1,7 +1,9 @@
 """The contract of a data set and of its readers; each reader converts one layout of folders and lists to ours."""
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +16,7 @@ from tscam.datasets.splits import split_name
 from tscam.decoding import DECODE_DEFAULTS, DecodeSettings
 from tscam.errors import DataError
 from tscam.image import read_image
+from tscam.picture_files import count_endings
 from tscam.registry import Registry
 
 
@@ -37,6 +40,7 @@ class Dataset:
         sizes_wh: width and height of each picture as displayed, in pixels, as the lists of the data set state them;
             None where they state none.
         decode: how files of pictures are decoded: the range of values of more than eight bits, and the largest size.
+        is_listed: True if lists name the pictures, not folders; `check_dataset` then counts the files that none names.
         notes: what reading left out or passed over, a line of text each; verbs that read the data set say them.
     """
 
@@ -53,6 +57,7 @@ class Dataset:
     masks: tuple[Masks, ...] | None = None
     sizes_wh: Int[np.ndarray, "n 2"] | None = None
     decode: DecodeSettings = DECODE_DEFAULTS
+    is_listed: bool = False
     notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
@@ -140,6 +145,9 @@ dataset_readers: Registry[DatasetReader] = Registry("dataset")
 # Fits nearly every tree of pictures, ImageNet's too: tried last.
 _TRIED_LAST = "folder"
 
+# Folders, and files, that a message on an unknown layout counts.
+_LOOKED_AT = 1000
+
 
 def read_dataset(
     root: Path, *, name: str | None = None, split: str | None = None, decode: DecodeSettings = DECODE_DEFAULTS
@@ -165,7 +173,8 @@ def read_dataset(
         raise DataError(f"{root}: no split {split!r}; available: {', '.join(splits) or 'none'}")
     dataset = reader.read(root, chosen)
     if not len(dataset):
-        raise DataError(f"{root}: the split {chosen!r} has no pictures")
+        notes = "".join(f"; {note.removeprefix(f'split {chosen!r}: ')}" for note in dataset.notes)
+        raise DataError(f"{root}: the split {chosen!r} has no pictures{notes}")
     return replace(dataset, decode=decode)
 
 
@@ -195,8 +204,14 @@ def recognize(root: Path) -> str:
             return name
     raise DataError(
         f"{root}: no data set recognized; expected CUB's list files, ImageNet's train/ and val/, wsolevaluation's "
-        f"metadata/, or one folder a class (readers: {', '.join(dataset_readers)})"
+        f"metadata/, or one folder a class (readers: {', '.join(dataset_readers)}){_endings_found(root)}"
     )
+
+
+def _endings_found(root: Path) -> str:
+    """Return the endings of the first files below a folder, for a message."""
+    names = [name for _, _, names in islice(os.walk(root), _LOOKED_AT) for name in names if not name.startswith(".")]
+    return f" (found {count_endings(names[:_LOOKED_AT])})" if names else ""
 
 
 def _require_folder(root: Path) -> None:

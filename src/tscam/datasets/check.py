@@ -1,8 +1,6 @@
 """The check of a data set: counts, missing and broken files, boxes outside the picture, pictures shared by splits."""
 
-import hashlib
 import os
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,10 +9,12 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from tscam.datasets.base import Dataset, find_reader, recognize
+from tscam.datasets.copies import shared_pictures
 from tscam.datasets.inspection import MISSING, Inspection, common_range, inspect_split, reason_of
 from tscam.datasets.mask_files import Masks
+from tscam.datasets.unread import unlisted_files
 from tscam.decoding import MAX_PIXELS, DecodeSettings, PixelRange
-from tscam.errors import DataError, ImageError, one_line
+from tscam.errors import ImageError
 from tscam.geometry import box_area
 from tscam.image import printable, read_grey_levels
 from tscam.system.loading import Progress, read_ahead
@@ -92,6 +92,7 @@ class DatasetCheck:
         shared: pairs `(split: id, split: id)` of pictures of different splits whose files have the same content.
         untrained_classes: classes without training pictures.
         pixel_range: the range that pictures of more than eight bits are scaled by; None without such pictures.
+        notes: files that no list names, a line of text each.
     """
 
     name: str
@@ -101,6 +102,7 @@ class DatasetCheck:
     shared: tuple[tuple[str, str], ...]
     untrained_classes: tuple[str, ...]
     pixel_range: PixelRange | None
+    notes: tuple[str, ...]
 
     @property
     def usable(self) -> bool:
@@ -118,7 +120,8 @@ class DatasetCheck:
             lines.append(f"{deep} pictures of more than 8 bits: values from {self.pixel_range} are black to white")
         lines += [f"warning: {name}: a class without training pictures" for name in self.untrained_classes]
         lines += [f"warning: {one} and {other} are the same file" for one, other in self.shared]
-        return "\n".join([*lines, "usable" if self.usable else "NOT usable"])
+        lines += self.notes
+        return "\n".join([*dict.fromkeys(lines), "usable" if self.usable else "NOT usable"])
 
 
 def check_dataset(
@@ -150,9 +153,10 @@ def check_dataset(
         root=root,
         classes=len(datasets[0].class_names) if datasets else 0,
         splits=tuple(_check_split(*each, pixel_range) for each in zip(datasets, inspections, strict=True)),
-        shared=tuple(_shared(datasets, inspections)),
+        shared=tuple(shared_pictures(datasets, inspections)),
         untrained_classes=_untrained_classes(datasets),
         pixel_range=pixel_range,
+        notes=tuple(unlisted_files(datasets)),
     )
 
 
@@ -222,30 +226,6 @@ def _with_reasons(faults: Sequence[tuple[str, str]]) -> list[str]:
 
 def _leaves(boxes: Float[np.ndarray, "m 4"], size_wh: Int[np.ndarray, " 2"]) -> bool:
     return bool((boxes[:, :2] < 0).any() or (boxes[:, 2:] > size_wh + _EDGE_TOLERANCE).any())
-
-
-def _shared(datasets: Sequence[Dataset], inspections: Sequence[Inspection]) -> Iterator[tuple[str, str]]:
-    """Yield each picture whose content is also in an earlier split, after the first picture with that content."""
-    split_counts = Counter(
-        size for files in inspections for size in np.unique(files.byte_counts[files.byte_counts > 0]).tolist()
-    )
-    sizes = [size for size, splits in split_counts.items() if splits > 1]
-    first: dict[bytes, tuple[Dataset, str]] = {}
-    for dataset, files in zip(datasets, inspections, strict=True):
-        candidates = np.flatnonzero(np.isin(files.byte_counts, sizes)).tolist()
-        digests = read_ahead(map(dataset.path, candidates), _digest, workers=os.cpu_count() or 1, depth=64)
-        for index, digest in zip(candidates, digests, strict=True):
-            first_dataset, image_id = first.setdefault(digest, (dataset, dataset.image_ids[index]))
-            if first_dataset is not dataset:
-                yield f"{first_dataset.split}: {image_id}", f"{dataset.split}: {dataset.image_ids[index]}"
-
-
-def _digest(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").digest()
-    except OSError as fault:
-        raise DataError(f"{printable(path)}: can no longer be read ({one_line(fault)}); check again") from fault
 
 
 def _untrained_classes(datasets: Sequence[Dataset]) -> tuple[str, ...]:

@@ -67,6 +67,7 @@ def _read(root: Path, split: str) -> Dataset:
         box_rule="cub",
         threshold=0.10,
         masks=masks,
+        is_listed=True,
     )
 
 

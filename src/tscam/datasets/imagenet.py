@@ -1,5 +1,6 @@
 """ImageNet (ILSVRC 2012, classification and localization) with list files or without, and as it comes from Kaggle."""
 
+import os
 import re
 from array import array
 from collections.abc import Callable, Mapping, MutableSequence, Sequence
@@ -13,12 +14,14 @@ from tscam.datasets.base import Dataset, DatasetReader, dataset_readers
 from tscam.datasets.box_matching import LeftOutBoxes
 from tscam.datasets.listings import box_array, folder_names, list_lines, picture_names, whole_number
 from tscam.datasets.splits import split_folders
-from tscam.errors import DataError
+from tscam.datasets.unread import describe_unread
+from tscam.errors import DataError, first_names
 from tscam.formats.parsing import box_of_edges, finite_number, picture_id, read_xml
 from tscam.formats.voc import voc_objects
 from tscam.geometry import Box
 from tscam.image import printable
 from tscam.names import OnDisk, nfc
+from tscam.picture_files import walk
 
 # Folders below the root that may contain `train/` and `val/`; the latter two are Kaggle's tree.
 _PICTURES = (".", "ILSVRC/Data/CLS-LOC", "Data/CLS-LOC")
@@ -45,12 +48,28 @@ class _Annotation:
 
 @dataclass(frozen=True)
 class _Columns:
-    """The pictures of a split as columns, since ImageNet has 1.28 million."""
+    """The pictures of a split as columns, since ImageNet has 1.28 million.
+
+    Attributes:
+        others: files in folders of classes that are no pictures.
+        loose: pictures in no folder of a class.
+    """
 
     ids: list[str] = field(default_factory=list)
     labels: MutableSequence[int] = field(default_factory=lambda: array("i"))
     boxes: list[Float[np.ndarray, "_ 4"]] = field(default_factory=list)
     left_out: LeftOutBoxes = field(default_factory=LeftOutBoxes)
+    others: list[str] = field(default_factory=list)
+    loose: list[str] = field(default_factory=list)
+
+    def notes(self, folder: Path, split: str) -> tuple[str, ...]:
+        """Return a line about each kind of what is not read."""
+        notes = [*self.left_out.notes(split)]
+        notes += [f"split {split!r}: {note}" for note in describe_unread(self.others)]
+        if self.loose:
+            named = first_names([f"{folder.name}/{name}" for name in self.loose], at_most=5)
+            notes.append(f"pictures in no folder of a class, not read: {len(self.loose)} ({named})")
+        return tuple(notes)
 
     def add_boxes(self, annotation: _Annotation | None) -> None:
         """Add the boxes of one more picture."""
@@ -77,7 +96,8 @@ def _read(root: Path, split: str) -> Dataset:
     folder = _pictures_folder(root, split)
     if folder is None:
         raise DataError(f"{root}: no folder {split}/; expected {split}/<wnid>/*.JPEG")
-    if (root / _LISTS[split]).exists():
+    is_listed = (root / _LISTS[split]).exists()
+    if is_listed:
         class_names = None if split == "train" else _class_names(root)
         columns, class_names = _read_list(root / _LISTS[split], class_names, on_disk=OnDisk(folder))
     else:
@@ -95,7 +115,8 @@ def _read(root: Path, split: str) -> Dataset:
         boxes=tuple(columns.boxes) if any(map(len, columns.boxes)) else None,
         box_rule="ilsvrc",
         threshold=0.12,
-        notes=columns.left_out.notes(split),
+        notes=columns.notes(folder, split),
+        is_listed=is_listed,
     )
 
 
@@ -184,11 +205,16 @@ def _parse_boxes(texts: Sequence[str], source: str) -> Float[np.ndarray, "m 4"]:
 def _read_class_folders(folder: Path, class_names: Sequence[str], annotations: Mapping[str, _Annotation]) -> _Columns:
     columns = _Columns()
     labels = {name: label for label, name in enumerate(class_names)}
-    for folder_name in folder_names(folder):
+    names = folder_names(folder)
+    entered = {os.path.realpath(path) for path in (folder, *(folder / name for name in names))}
+    columns.loose.extend(picture_names(folder))
+    for folder_name in names:
         wnid = nfc(folder_name)
         if wnid not in labels:
             raise DataError(f"{folder / wnid}: {wnid} is none of the {len(labels)} classes of this data set; remove it")
-        for name in picture_names(folder / folder_name):
+        files = walk(folder / folder_name, entered=entered)
+        columns.others.extend(files.others)
+        for name in files.pictures:
             annotation = annotations.get(nfc(Path(name).stem)) if annotations else None
             if annotation and annotation.wnid != wnid:
                 raise DataError(
@@ -203,7 +229,9 @@ def _read_class_folders(folder: Path, class_names: Sequence[str], annotations: M
 def _read_flat_folder(folder: Path, class_names: Sequence[str], annotations: Mapping[str, _Annotation]) -> _Columns:
     columns = _Columns()
     labels = {name: label for label, name in enumerate(class_names)}
-    for name in picture_names(folder):
+    files = walk(folder)
+    columns.others.extend(files.others)
+    for name in files.pictures:
         annotation = annotations.get(nfc(Path(name).stem))
         if annotation is None:
             raise DataError(

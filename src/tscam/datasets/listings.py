@@ -13,6 +13,7 @@ from tscam.formats.parsing import require_file
 from tscam.geometry import Box
 from tscam.image import has_picture_suffix, printable
 from tscam.names import nfc
+from tscam.picture_files import require_text
 
 # A longer line is no line of a list: a binary file, or an attack on memory.
 _LONGEST_LINE = 2**20
@@ -76,25 +77,24 @@ def picture_names(folder: Path) -> list[str]:
     return _names(folder, lambda entry: has_picture_suffix(entry.name))
 
 
+def other_names(folder: Path) -> list[str]:
+    """Return the names of the files in a folder that are no pictures by their suffix; hidden files are left out.
+
+    Raises:
+        DataError: the folder cannot be listed, or a name in it is not UTF-8.
+    """
+    return _names(folder, lambda entry: not Path(entry.path).is_dir() and not has_picture_suffix(entry.name))
+
+
 def _names(folder: Path, is_wanted: Callable[[os.DirEntry[str]], bool]) -> list[str]:
     try:
         with os.scandir(folder) as entries:
             names = sorted(entry.name for entry in entries if not entry.name.startswith(".") and is_wanted(entry))
     except OSError as fault:
         raise DataError(f"{folder}: cannot be listed ({one_line(fault)}); expected a folder") from fault
-    for name in names:
-        if not name.isascii() and not _is_utf8(name):
-            raise DataError(f"{folder}: the name {os.fsencode(name)!r} is not UTF-8; rename it")
+    require_text(names, folder)
     names.sort(key=nfc)
     return names
-
-
-def _is_utf8(name: str) -> bool:
-    try:
-        name.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _decoded(raw: bytes, source: str) -> str:

@@ -67,6 +67,7 @@ def _read(root: Path, split: str) -> Dataset:
         box_rule="ilsvrc",
         threshold=_THRESHOLDS.get(metadata.name, 0.10),
         masks=masks,
+        is_listed=True,
         sizes_wh=_read_columns(sizes, "path,width,height", indices=indices, least=1) if sizes.exists() else None,
     )
 

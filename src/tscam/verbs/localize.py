@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from tscam.checkpoints.source import ModelSource, resolve
@@ -55,6 +55,7 @@ def localize(
     model: ModelLike,
     config: LocalizeConfig,
     on_progress: Progress | None = None,
+    on_note: Callable[[str], None] = lambda _: None,
 ) -> Path:
     """Localize picture files and folders of them, and write the result.
 
@@ -64,6 +65,7 @@ def localize(
     Args:
         pictures: one picture file or folder, or several.
         model: as `load` takes it.
+        on_note: called with messages for people, a line of text each.
 
     Returns:
         The absolute path of the output folder.
@@ -74,7 +76,7 @@ def localize(
     """
     for name in config.to:
         formats[name]
-    paths = find_pictures(pictures)
+    paths = find_pictures(pictures, on_note=on_note)
     source = resolve(model) if isinstance(model, str | Path | ModelSource) else model
     localizer = load(
         source, method=config.method, method_args=config.method_args, device=config.device, precision=config.precision,
