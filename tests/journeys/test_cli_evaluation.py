@@ -50,7 +50,7 @@ def test_several_protocols_come_from_one_pass_each_with_its_threshold(
         "protocol ts-cam", "protocol max-box-acc", "protocol max-box-acc-v2", "protocol realistic",
     ]  # fmt: skip
     assert headings[0].endswith("threshold 0.1 (stored with the model), 6 pictures")
-    assert headings[1].endswith("(best on the scored pictures: so it is defined), 6 pictures")
+    assert headings[1].endswith("(best on the scored pictures, by definition), 6 pictures")
     assert headings[3].endswith("(best on 3 pictures of split 'val' with true boxes), 6 pictures")
 
     written, printed = metrics(out)["protocols"], numbers(answer)

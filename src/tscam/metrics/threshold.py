@@ -23,7 +23,7 @@ _EXPLAINED: dict[PolicyName, str] = {
     "otsu": "of each map by itself (Otsu)",
     "percentile": "of each map by itself (percentile of its pixels:",
     "oracle": "ORACLE: best on the scored pictures themselves",
-    "best": "best on the scored pictures: so it is defined",
+    "best": "best on the scored pictures, by definition",
 }
 
 

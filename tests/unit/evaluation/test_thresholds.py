@@ -133,7 +133,7 @@ def test_a_protocols_own_policy_holds_unless_another_is_requested(tmp_path: Path
     assert planned == {
         TS_CAM: Threshold(policy=threshold_policy("model"), value=0.27, explained="stored with the model"),
         REALISTIC: Threshold(policy=threshold_policy("val"), explained="best on held-out pictures with true boxes"),
-        V1: Threshold(policy=ThresholdPolicy(name="best"), explained="best on the scored pictures: so it is defined"),
+        V1: Threshold(policy=ThresholdPolicy(name="best"), explained="best on the scored pictures, by definition"),
     }
     fixed = plan_of(tmp_path, TS_CAM, REALISTIC, requested=0.3).thresholds
     assert set(fixed.values()) == {Threshold(policy=threshold_policy(0.3), value=0.3, explained="given")}
@@ -158,7 +158,7 @@ def test_no_policy_changes_what_max_box_acc_is(
     write_wsol(tmp_path)
     planned = plan_of(tmp_path, protocol, TS_CAM, requested=requested).thresholds[protocol]
     assert planned == Threshold(
-        policy=ThresholdPolicy(name="best"), explained="best on the scored pictures: so it is defined"
+        policy=ThresholdPolicy(name="best"), explained="best on the scored pictures, by definition"
     )
 
 
