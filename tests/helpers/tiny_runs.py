@@ -1,4 +1,4 @@
-"""What the tests of training share: the settings of a tiny run, what stands in its folder, and a batch by hand."""
+"""Shared by the tests of training: settings of a tiny run, the content of its folder, a learner and a batch."""
 
 import csv
 import json
@@ -22,7 +22,7 @@ TINY: Mapping[str, int] = {"patch_size": 8, "embed_dim": 32, "depth": 2, "num_he
 
 
 def settings(data: Path, out: Path, **changes: Any) -> TrainConfig:
-    """Two epochs in batches of five; the last one is kept, and no sheets of pictures are drawn."""
+    """Two epochs in batches of five; the last epoch is the best, and no samples are drawn."""
     tiny: dict[str, Any] = {
         "backbone": "vit_tiny_patch16_224", "backbone_args": TINY, "weights": "none", "image_size": 32,
         "resize_size": 36, "epochs": 2, "batch_size": 5, "learning_rate": 1e-3, "learning_rate_steps": (2,),
@@ -44,11 +44,11 @@ def tensors(run: Path, which: str = "last") -> dict[str, torch.Tensor]:
     return load_file(run / "weights" / which / "model.safetensors")
 
 
-def kept(run: Path, which: str) -> dict[str, Any]:
-    """What a model folder of a run says of its model: `threshold`, `metrics`, …"""
+def saved_facts(run: Path, which: str) -> dict[str, Any]:
+    """The facts about a model in its folder: `threshold`, `metrics`, …"""
     config: dict[str, Any] = json.loads((run / "weights" / which / "config.json").read_text())
-    of_ours: dict[str, Any] = config["tscam"]
-    return of_ours
+    facts: dict[str, Any] = config["tscam"]
+    return facts
 
 
 def same_bits(one: Path, other: Path, which: str = "last") -> bool:
@@ -57,7 +57,7 @@ def same_bits(one: Path, other: Path, which: str = "last") -> bool:
 
 
 def seeded_model(*, drop_path: float = 0.0, depth: int = 2, seed: int = 3, method: str = "ts-cam") -> LocalizationModel:
-    """Of five classes and views of 16 rows and 24 columns; the weights are random but always the same."""
+    """A model of five classes and views of 16 rows and 24 columns, with random weights that are always the same."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return create_model(
@@ -99,7 +99,7 @@ def seeded_batch(*, pictures: int = 7, branches: int = 4, seed: int = 5) -> Batc
 
 
 def steps(learner: Learner, count: int, *, pictures: int = 7) -> list[float]:
-    """Losses of so many steps, each on a batch of its own."""
+    """The losses of steps, each on its own batch."""
     branches = len(learner.model.backbone.drop_rates)
     return [
         learner.step(

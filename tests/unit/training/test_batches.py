@@ -1,4 +1,4 @@
-"""The order of an epoch, its batches whoever reads them, JPEGs decoded at a smaller size, pictures kept in memory."""
+"""The order of an epoch, batches from any number of workers, JPEGs at a smaller size, and pictures in memory."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -26,7 +26,7 @@ VIEW_HW, SIDE = (20, 36), 48
 def indices_of(order: EpochOrder, epoch: int) -> list[list[int]]:
     order.epoch = epoch
     keys = list(order)
-    assert all(of_step == epoch for of_step, _ in keys)
+    assert all(key_epoch == epoch for key_epoch, _ in keys)
     return [indices for _, indices in keys]
 
 
@@ -36,14 +36,14 @@ def test_each_epoch_has_every_picture_once_in_an_order_of_its_own() -> None:
     assert [order.pictures_in(step) for step in range(5)] == [5, 5, 5, 5, 3]
     first, second = indices_of(order, 1), indices_of(order, 2)
     for epoch in (first, second):
-        # The last, smaller batch is trained on, too.
+        # The last, smaller batch is trained on as well.
         assert [len(batch) for batch in epoch] == [5, 5, 5, 5, 3]
         assert sorted(index for batch in epoch for index in batch) == list(range(23))
     assert first != second
     assert [index for batch in first for index in batch] != list(range(23))
 
 
-def test_the_same_seed_and_epoch_give_the_same_order_whatever_came_before() -> None:
+def test_the_order_depends_on_seed_and_epoch_alone() -> None:
     order, later = EpochOrder(23, batch_size=5, seed=5), EpochOrder(23, batch_size=5, seed=5)
     assert order.epoch == 1
     first = indices_of(order, 1)
@@ -54,7 +54,7 @@ def test_the_same_seed_and_epoch_give_the_same_order_whatever_came_before() -> N
     assert indices_of(EpochOrder(23, batch_size=5, seed=6), 1) != first
 
 
-def test_an_epoch_that_is_entered_later_has_the_steps_that_are_left() -> None:
+def test_an_epoch_that_starts_at_a_later_step_has_the_remaining_steps() -> None:
     order = EpochOrder(23, batch_size=5, seed=5)
     whole = indices_of(order, 2)
     order.first_step = 3
@@ -63,7 +63,7 @@ def test_an_epoch_that_is_entered_later_has_the_steps_that_are_left() -> None:
 
 
 @pytest.mark.parametrize("processes", [2, 3, 7])
-def test_processes_share_each_batch_of_the_one_that_would_train_alone(processes: int) -> None:
+def test_processes_share_each_batch_of_a_single_process(processes: int) -> None:
     whole = indices_of(EpochOrder(23, batch_size=5, seed=5), 4)
     shares = [
         indices_of(EpochOrder(23, batch_size=5, seed=5, rank=rank, processes=processes), 4) for rank in range(processes)
@@ -89,7 +89,7 @@ def pictures_of(dataset: Dataset, *, fast_decode: bool = False, side: int = SIDE
 
 
 def batches_of(pictures: TrainingPictures, *, workers: int) -> list[Batch]:
-    """Of three epochs."""
+    """The batches of three epochs."""
     order = EpochOrder(len(pictures.dataset), batch_size=4, seed=5)
     with open_batches(pictures, order, workers=workers) as batches:
         return [batch for epoch in (1, 2, 3) for batch in batches.of_epoch(epoch)]
@@ -109,7 +109,7 @@ def test_workers_change_no_bit_of_any_batch(dataset: Dataset) -> None:
     assert sorted(torch.cat([batch.labels for batch in alone[:2]]).tolist()) == sorted(dataset.labels.tolist())
 
 
-def test_reading_batches_draws_from_no_generator_of_others(dataset: Dataset) -> None:
+def test_reading_batches_leaves_pytorchs_generator_unchanged(dataset: Dataset) -> None:
     for workers in (0, 2):
         torch.manual_seed(8)
         state = torch.get_rng_state()
@@ -117,15 +117,15 @@ def test_reading_batches_draws_from_no_generator_of_others(dataset: Dataset) -> 
         assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_a_reader_that_dies_is_one_line_with_a_way_out(dataset: Dataset) -> None:
+def test_the_death_of_a_worker_is_one_line_with_a_way_out(dataset: Dataset) -> None:
     def dying() -> Iterator[Batch | ImageError]:
         yield pictures_of(dataset)[1, [0]]
         raise RuntimeError("DataLoader worker (pid 12) is killed by signal: Killed. \nmore")
 
-    left = read_batches(dying())
-    assert len(next(left).labels) == 1
+    batches = read_batches(dying())
+    assert len(next(batches).labels) == 1
     with pytest.raises(TrainingError, match=r"has died .*Killed.*; continue with `tscam resume`") as caught:
-        next(left)
+        next(batches)
     assert "\n" not in str(caught.value)
 
 
@@ -150,10 +150,10 @@ def test_a_jpeg_is_decoded_at_the_smallest_size_that_no_side_falls_below(
     assert read_image(tmp_path / "a.png", least_side=48).size == size_wh
 
 
-def test_an_upright_jpeg_is_upright_at_a_smaller_size_too(tmp_path: Path) -> None:
+def test_exif_turns_a_jpeg_at_a_smaller_size_as_well(tmp_path: Path) -> None:
     turned = Image.linear_gradient("L").resize((400, 300)).convert("RGB")
     exif = Image.Exif()
-    exif[0x0112] = 6  # Shown turned by a quarter.
+    exif[0x0112] = 6  # Displayed after a quarter turn.
     turned.save(tmp_path / "a.jpg", exif=exif)
     small, whole = read_image(tmp_path / "a.jpg", least_side=48), read_image(tmp_path / "a.jpg")
     assert (small.size, whole.size) == ((75, 100), (300, 400))
@@ -162,7 +162,7 @@ def test_an_upright_jpeg_is_upright_at_a_smaller_size_too(tmp_path: Path) -> Non
 
 @pytest.fixture
 def photographs(tmp_path: Path) -> Dataset:
-    """Of 400×300 pixels, JPEG: smooth, so that what small decoding changes is a little."""
+    """Smooth JPEGs of 400×300 pixels, which decoding at a smaller size changes only a little."""
     random = np.random.default_rng(2)
     for name in ("cat", "dog"):
         (tmp_path / "photographs" / name).mkdir(parents=True)
@@ -173,7 +173,7 @@ def photographs(tmp_path: Path) -> Dataset:
     return read_dataset(tmp_path / "photographs")
 
 
-def test_fast_decoding_changes_pixels_by_little_and_its_absence_by_nothing(photographs: Dataset) -> None:
+def test_fast_decoding_changes_pixels_only_a_little(photographs: Dataset) -> None:
     keys = [0, 1, 2, 3]
     fast, exact = (pictures_of(photographs, fast_decode=fast)[1, keys] for fast in (True, False))
     assert isinstance(fast, Batch)
@@ -192,7 +192,7 @@ def test_fast_decoding_changes_pixels_by_little_and_its_absence_by_nothing(photo
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_pictures_from_memory_are_those_of_the_files_to_the_bit(dataset: Dataset, workers: int) -> None:
+def test_pictures_from_memory_have_the_bits_of_the_files(dataset: Dataset, workers: int) -> None:
     expected = batches_of(pictures_of(dataset), workers=0)
     cached = pictures_of(dataset)
     cached.keep_in_memory(workers=3)
@@ -201,7 +201,7 @@ def test_pictures_from_memory_are_those_of_the_files_to_the_bit(dataset: Dataset
     assert_same(batches_of(cached, workers=workers), expected)
 
 
-def test_a_run_from_memory_is_the_same_run_to_the_bit(tmp_path: Path) -> None:
+def test_a_run_from_memory_has_the_bits_of_a_run_from_files(tmp_path: Path) -> None:
     write_folder(tmp_path / "data", boxes=None)
     config = settings(tmp_path / "data", tmp_path / "run", rand_augment=9)
     run = train(config)
@@ -210,19 +210,19 @@ def test_a_run_from_memory_is_the_same_run_to_the_bit(tmp_path: Path) -> None:
     assert rows(run) == rows(cached)
 
 
-def test_more_pictures_than_memory_holds_are_refused_before_anything_is_written(tmp_path: Path) -> None:
+def test_pictures_that_do_not_fit_into_memory_are_refused_before_anything_is_written(tmp_path: Path) -> None:
     write_folder(tmp_path / "data", boxes=None)
     first = tmp_path / "data" / "cat" / "cat_0_0.png"
     for number in range(2**11):  # links: 1.6 terabytes of pictures at the largest size
         (first.parent / f"again_{number}.png").hardlink_to(first)
-    said = r"cache ram needs \d+\.\d GB for 2054 pictures of 16384×16384 pixels, \d+\.\d GB are free; train with"
-    with pytest.raises(ConfigError, match=said) as refused:
+    message = r"cache ram needs \d+\.\d GB for 2054 pictures of 16384×16384 pixels, \d+\.\d GB are free; train with"
+    with pytest.raises(ConfigError, match=message) as refused:
         train(settings(tmp_path / "data", tmp_path / "run", cache="ram", resize_size=2**14, select="last"))
     assert str(refused.value).endswith("train with --cache none")
     assert not (tmp_path / "run").exists()
 
 
-def test_a_broken_picture_is_refused_when_pictures_are_kept(dataset: Dataset) -> None:
+def test_a_broken_picture_is_refused_when_pictures_are_read_into_memory(dataset: Dataset) -> None:
     dataset.path(4).write_bytes(b"\x89PNG")
     with pytest.raises(ImageError, match="not a readable picture"):
         pictures_of(dataset).keep_in_memory(workers=2)

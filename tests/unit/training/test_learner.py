@@ -1,4 +1,4 @@
-"""A training step written out once more: its loss, its average, its clipping, and the same step in parts."""
+"""A training step against a second implementation: loss, moving average, clipping, and the step in parts."""
 
 import math
 from typing import Any
@@ -86,7 +86,7 @@ def test_a_step_passes_backbone_and_head_once(monkeypatch: pytest.MonkeyPatch) -
     assert model.method.calls == 1
 
 
-def test_a_step_is_one_of_adamw_at_the_rate_of_its_factor() -> None:
+def test_a_step_is_a_step_of_adamw_at_the_scaled_rate() -> None:
     model, batch = seeded_model(), seeded_batch()
     before = weights_of(model)
     F.cross_entropy(logits_of(model, batch), batch.labels).backward()
@@ -97,25 +97,25 @@ def test_a_step_is_one_of_adamw_at_the_rate_of_its_factor() -> None:
         gradient = gradients[name]
         assert gradient is not None
         rate = 0.005 if name.startswith("method.") else 0.002
-        spared = parameter.ndim < 2 or name.endswith(("cls_token", "pos_embed"))
-        decayed = before[name] * (1 - rate * (0 if spared else 0.3))
+        is_decayed = parameter.ndim > 1 and not name.endswith(("cls_token", "pos_embed"))
+        decayed = before[name] * (1 - rate * (0.3 if is_decayed else 0))
         # After the first step both moments are those of the gradient itself.
         expected = decayed - rate * gradient / (gradient.abs() + 1e-8)
         torch.testing.assert_close(parameter.detach(), expected, rtol=1e-5, atol=1e-6)
 
 
-def test_stochastic_depth_takes_the_batchs_draws_whatever_the_generators_hold() -> None:
-    found = []
+def test_stochastic_depth_uses_the_draws_of_the_batch_alone() -> None:
+    losses = []
     for seed in (1, 2):
         torch.manual_seed(seed)
-        found.append(steps(learner_of(seeded_model(drop_path=0.5), drop_path=0.5), 2))
-    assert found[0] == found[1]
+        losses.append(steps(learner_of(seeded_model(drop_path=0.5), drop_path=0.5), 2))
+    assert losses[0] == losses[1]
     other = one_step(learner_of(seeded_model(drop_path=0.5)), seeded_batch(seed=1)._replace(draws=torch.ones(7, 4)))
-    assert other != found[0][0]
+    assert other != losses[0][0]
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
-def test_a_loss_that_is_not_finite_leaves_every_weight_as_it_was(precision: str) -> None:
+def test_a_loss_that_is_not_finite_changes_no_weight(precision: str) -> None:
     model = seeded_model()
     with torch.no_grad():
         model.method.head.weight[2, 3] = math.inf
@@ -123,21 +123,21 @@ def test_a_loss_that_is_not_finite_leaves_every_weight_as_it_was(precision: str)
     before = weights_of(model)
     with pytest.raises(NotFiniteError, match=r"^the loss is nan$"):
         one_step(learner, seeded_batch())
-    for held in (model, learner.evaluated_model):
-        assert all(torch.equal(tensor, before[name]) for name, tensor in held.state_dict().items())
+    for each in (model, learner.evaluated_model):
+        assert all(torch.equal(tensor, before[name]) for name, tensor in each.state_dict().items())
 
 
-@pytest.mark.parametrize("where", ["weights", "class scores"])
-def test_what_is_not_finite_is_named_and_the_model_left_in_its_mode(where: str) -> None:
+@pytest.mark.parametrize("values", ["weights", "class scores"])
+def test_values_that_are_not_finite_are_named_and_the_model_stays_in_its_mode(values: str) -> None:
     learner = learner_of(seeded_model(), ema=0.9)
     steps(learner, 1)
     assert learner.find_not_finite() is None
     with torch.no_grad():
-        if where == "weights":
+        if values == "weights":
             learner.optimizer.state[learner.model.method.head.weight]["exp_avg"][0] = math.nan
         else:
-            learner.model.method.head.weight.fill_(3e38)  # Finite itself, the scores are not.
-    assert learner.find_not_finite() == where
+            learner.model.method.head.weight.fill_(3e38)  # Finite, but the scores are not.
+    assert learner.find_not_finite() == values
     assert learner.model.training
 
 
@@ -145,22 +145,22 @@ def test_what_is_not_finite_is_named_and_the_model_left_in_its_mode(where: str) 
 
 
 @pytest.mark.parametrize("decay", [0.3, 0.9])
-def test_the_average_follows_the_weights_step_by_step_more_slowly_as_it_goes(decay: float) -> None:
+def test_the_average_follows_the_weights_more_and_more_slowly(decay: float) -> None:
     learner = learner_of(seeded_model(drop_path=0.5), ema=decay, learning_rate=3e-2)
     assert learner.evaluated_model is not learner.model
     expected = weights_of(learner.model)
     for number in range(1, 7):
         one_step(learner, seeded_batch(seed=number), step_number=number)
-        # The first step is taken whole, the next ones at 1 - (1 + n)^(-2/3): 0.37, 0.52 … up to the decay.
-        kept = min(1 - number ** (-2 / 3), decay)
+        # The first average is the first weights; then the decay is 1 - (1 + n)^(-2/3): 0.37, 0.52 … up to its limit.
+        share = min(1 - number ** (-2 / 3), decay)
         for name, tensor in learner.model.state_dict().items():
-            expected[name] = kept * expected[name] + (1 - kept) * tensor
+            expected[name] = share * expected[name] + (1 - share) * tensor
         for name, tensor in learner.evaluated_model.state_dict().items():
             torch.testing.assert_close(tensor, expected[name], rtol=0, atol=1e-6)
     assert not torch.equal(learner.evaluated_model.method.head.weight, learner.model.method.head.weight)
 
 
-def test_without_an_average_the_weights_themselves_are_kept() -> None:
+def test_without_an_average_the_weights_themselves_are_evaluated() -> None:
     learner = learner_of(seeded_model())
     assert learner.evaluated_model is learner.model
 
@@ -169,8 +169,8 @@ def test_without_an_average_the_weights_themselves_are_kept() -> None:
 
 
 def first_moments(learner: Learner) -> dict[str, Tensor]:
-    found = learner.tensors()
-    return {name: found[f"optimizer.exp_avg.{name}"] for name, _ in learner.model.named_parameters()}
+    tensors = learner.tensors()
+    return {name: tensors[f"optimizer.exp_avg.{name}"] for name, _ in learner.model.named_parameters()}
 
 
 def norm_of(tensors: dict[str, Tensor]) -> float:
@@ -179,28 +179,29 @@ def norm_of(tensors: dict[str, Tensor]) -> float:
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 @pytest.mark.parametrize("accumulate", [1, 3])
-def test_a_longer_gradient_is_cut_to_the_norm_and_a_shorter_one_stays(precision: str, accumulate: int) -> None:
+def test_only_a_gradient_above_the_norm_is_clipped_to_it(precision: str, accumulate: int) -> None:
     def moments(clip_norm: float | None) -> dict[str, Tensor]:
-        """A tenth of the gradient that the optimizer has been given."""
+        """A tenth of the gradient that the optimizer received."""
         learner = learner_of(seeded_model(), clip_norm=clip_norm, precision=precision, accumulate=accumulate)
         steps(learner, 1)
         return first_moments(learner)
 
-    free = moments(None)
-    norm = norm_of(free) * 10
-    rough = {"fp32": 1e-5, "fp16": 2e-3}[precision]
+    unclipped = moments(None)
+    norm = norm_of(unclipped) * 10
+    tolerance = {"fp32": 1e-5, "fp16": 2e-3}[precision]
     for limit in (norm / 7, norm * 7):
         clipped = moments(limit)
-        assert norm_of(clipped) * 10 == pytest.approx(min(norm, limit), rel=rough)
+        assert norm_of(clipped) * 10 == pytest.approx(min(norm, limit), rel=tolerance)
         for name, moment in clipped.items():
-            torch.testing.assert_close(moment, free[name] * min(1, limit / norm), rtol=rough, atol=rough * limit / 100)
+            expected = unclipped[name] * min(1, limit / norm)
+            torch.testing.assert_close(moment, expected, rtol=tolerance, atol=tolerance * limit / 100)
 
 
 # The same step in parts
 
 
 @pytest.mark.parametrize("accumulate", [2, 3, 7, 100])
-def test_a_step_in_parts_is_the_step_as_a_whole(accumulate: int) -> None:
+def test_a_step_in_parts_equals_the_step_as_a_whole(accumulate: int) -> None:
     changes: dict[str, Any] = {
         "drop_path": 0.5, "label_smoothing": 0.1, "clip_norm": 0.5, "ema": 0.9, "learning_rate": 1e-4
     }  # fmt: skip
@@ -227,8 +228,8 @@ def test_a_process_without_pictures_has_gradients_of_zero() -> None:
     assert all(torch.allclose(tensor, before[name], rtol=1e-4) for name, tensor in learner.model.state_dict().items())
 
 
-def test_a_share_of_a_step_weighs_as_much_as_its_pictures() -> None:
-    """Two processes that hold 5 and 2 of 7 pictures: their gradients add up to those of one that holds all."""
+def test_the_weight_of_a_share_is_its_fraction_of_the_pictures() -> None:
+    """The gradients of two processes with 5 and 2 of 7 pictures add up to those of one with all."""
     whole, batch = learner_of(seeded_model(), ema=None), seeded_batch()
     loss = one_step(whole, batch)
     added: dict[str, Tensor] = {}
@@ -250,7 +251,7 @@ def test_a_share_of_a_step_weighs_as_much_as_its_pictures() -> None:
 @pytest.mark.parametrize(
     "changes", [{}, {"ema": 0.9, "precision": "fp16", "clip_norm": 0.1, "freeze_blocks": 1}], ids=str
 )
-def test_a_learner_goes_on_from_its_tensors_to_the_bit(changes: dict[str, Any]) -> None:
+def test_a_learner_continues_from_its_tensors_to_the_bit(changes: dict[str, Any]) -> None:
     learner = learner_of(seeded_model(drop_path=0.5), **changes)
     steps(learner, 2)
     saved = {name: tensor.clone() for name, tensor in learner.tensors().items()}

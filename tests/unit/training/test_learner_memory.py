@@ -1,4 +1,4 @@
-"""Where memory does not suffice training takes smaller parts, to the same losses, or says which part fits."""
+"""When memory runs out, training computes smaller parts with the same losses, or names the part that fits."""
 
 from collections.abc import Generator
 from dataclasses import replace
@@ -24,7 +24,7 @@ from tscam.verbs.train import resume, train
 
 
 def narrow(model: LocalizationModel, *, room: int) -> LocalizationModel:
-    """The same model, without memory for more pictures at once."""
+    """The same model with memory for only so many pictures at once."""
     with torch.random.fork_rng():
         other = NarrowModel(model.spec, drop_path=0.5)
     other.load_state_dict(model.state_dict())
@@ -46,15 +46,15 @@ SETTINGS: dict[str, Any] = {
         (1, 8, [f"out of memory: from now on each step is computed in {parts} parts" for parts in (2, 4, 8)]),
     ],
 )
-def test_parts_are_halved_until_they_fit_and_no_loss_or_weight_changes(
+def test_parts_are_halved_until_they_fit_without_changing_losses_or_weights(
     room: int, accumulate: int, notes: list[str]
 ) -> None:
     roomy, model = learner_of(seeded_model(drop_path=0.5), **SETTINGS), seeded_model(drop_path=0.5)
-    said: list[str] = []
-    tight = learner_of(narrow(model, room=room), auto_batch=True, notes=said, **SETTINGS)
+    messages: list[str] = []
+    tight = learner_of(narrow(model, room=room), auto_batch=True, notes=messages, **SETTINGS)
     assert steps(tight, 4) == pytest.approx(steps(roomy, 4), abs=1e-6)
     assert tight.accumulate == accumulate
-    assert said == notes  # Once, not at every step.
+    assert messages == notes  # Once, not at every step.
     for name, tensor in roomy.evaluated_model.state_dict().items():
         torch.testing.assert_close(tight.evaluated_model.state_dict()[name], tensor, rtol=0, atol=1e-6)
 
@@ -71,7 +71,7 @@ def refusal(learner: Learner, *, pictures: int) -> str:
 
 
 @pytest.mark.parametrize(
-    ("room", "pictures", "accumulate", "said"),
+    ("room", "pictures", "accumulate", "message"),
     [
         (4, 8, 1, "out of memory with 8 pictures at once, 4 fit; set `accumulate: 2` or"),
         (5, 8, 1, "out of memory with 8 pictures at once, 5 fit; set `accumulate: 2` or"),
@@ -80,32 +80,33 @@ def refusal(learner: Learner, *, pictures: int) -> str:
         (1, 2, 1, "out of memory with 2 pictures at once, 1 fit; set `accumulate: 2` or"),
     ],
 )
-def test_without_leave_to_take_parts_the_largest_one_that_fits_is_named(
-    room: int, pictures: int, accumulate: int, said: str
+def test_without_auto_batch_the_largest_part_that_fits_is_named(
+    room: int, pictures: int, accumulate: int, message: str
 ) -> None:
-    message = refusal(learner_of(narrow(seeded_model(), room=room), accumulate=accumulate), pictures=pictures)
-    assert message == (
-        f"{said} `auto_batch: true` in RUN/config.yaml, then `tscam resume RUN`; or train with a smaller --batch-size"
+    refused = refusal(learner_of(narrow(seeded_model(), room=room), accumulate=accumulate), pictures=pictures)
+    assert refused == (
+        f"{message} `auto_batch: true` in RUN/config.yaml, then `tscam resume RUN`; "
+        "or train with a smaller --batch-size"
     )
-    parts = int(message.split("`accumulate: ")[1].split("`")[0])
-    steps(learner_of(narrow(seeded_model(), room=room), accumulate=parts), 1, pictures=pictures)  # As it was told.
+    parts = int(refused.split("`accumulate: ")[1].split("`")[0])
+    steps(learner_of(narrow(seeded_model(), room=room), accumulate=parts), 1, pictures=pictures)  # The advice works.
 
 
 @pytest.mark.parametrize("auto_batch", [True, False])
 @pytest.mark.parametrize("pictures", [1, 6])
-def test_no_memory_for_one_picture_is_said_as_such(auto_batch: bool, pictures: int) -> None:
+def test_too_little_memory_for_one_picture_is_named(auto_batch: bool, pictures: int) -> None:
     learner = learner_of(narrow(seeded_model(), room=0), auto_batch=auto_batch)
     assert refusal(learner, pictures=pictures) == (
         "out of memory with a single picture; choose a smaller --image-size or --backbone"
     )
 
 
-def test_no_memory_for_the_picture_that_a_save_looks_at_is_said_as_such() -> None:
+def test_too_little_memory_for_the_check_before_a_save_is_named() -> None:
     with pytest.raises(TrainingError, match=r"^out of memory with a single picture"):
         learner_of(narrow(seeded_model(), room=0)).find_not_finite()
 
 
-def test_another_fault_is_not_taken_for_lack_of_memory() -> None:
+def test_another_error_is_not_taken_for_lack_of_memory() -> None:
     learner = learner_of(seeded_model(), auto_batch=True)
     batch = seeded_batch()
     beyond = batch._replace(labels=batch.labels * 0 + 5)
@@ -118,7 +119,7 @@ def test_another_fault_is_not_taken_for_lack_of_memory() -> None:
 
 
 class GreedyTsCam(TsCam):
-    """TS-CAM that finds no memory for more than two pictures at once, in training and in localization."""
+    """TS-CAM with memory for only two pictures at once, in training and in localization."""
 
     def logits(self, features: Features) -> Tensor:
         if len(features.patch_tokens) > 2:
@@ -128,13 +129,13 @@ class GreedyTsCam(TsCam):
 
 @pytest.fixture
 def greedy() -> Generator[str]:
-    """The name that it is registered under for one test."""
+    """The name of `GreedyTsCam` in the registry, for one test."""
     methods.register("greedy")(GreedyTsCam)
     yield "greedy"
     del methods._entries["greedy"]
 
 
-def test_a_run_that_is_short_of_memory_ends_as_one_that_is_not(tmp_path: Path, greedy: str) -> None:
+def test_a_run_with_little_memory_ends_as_a_run_with_enough(tmp_path: Path, greedy: str) -> None:
     write_folder(tmp_path / "data", splits={"train": 4, "test": 2})
     config = settings(tmp_path / "data", tmp_path / "run", select="oracle", learning_rate=1e-4)
     roomy = train(config)
@@ -153,4 +154,4 @@ def test_a_run_that_is_short_of_memory_ends_as_one_that_is_not(tmp_path: Path, g
         train(replace(short, auto_batch=False, out=tmp_path / "refused"))
     settings_there = tmp_path / "refused" / "config.yaml"
     settings_there.write_text(settings_there.read_text().replace("accumulate: 1", "accumulate: 3"))
-    assert losses(resume(tmp_path / "refused")) == pytest.approx(losses(roomy), abs=1e-6)  # As it was told.
+    assert losses(resume(tmp_path / "refused")) == pytest.approx(losses(roomy), abs=1e-6)  # The advice works.

@@ -1,4 +1,4 @@
-"""Which weights decay, at which rate each of them learns, and which stay as they are."""
+"""Weight decay, learning rate and freezing of each weight."""
 
 from collections import Counter
 from typing import Any
@@ -25,7 +25,7 @@ def tiny_model(backbone: str = "vit_small_patch14_reg4_dinov2") -> LocalizationM
     return create_model(backbone, label_names=5, image_size=side, backbone_args=TINY)
 
 
-SPARED_IN_BACKBONE = {
+UNDECAYED_IN_BACKBONE = {
     "cls_token", "reg_token", "pos_embed", "patch_embed.proj.bias", "norm.weight", "norm.bias",
     *(
         f"blocks.{block}.{part}"
@@ -50,7 +50,7 @@ def in_vit(names: set[str]) -> set[str]:
     return {f"backbone.vit.{name}" for name in names}
 
 
-def test_a_head_of_its_own_rate_gives_four_groups() -> None:
+def test_a_head_with_its_own_rate_gives_four_groups() -> None:
     model = tiny_model()
     settings = OptimizerSettings(learning_rate=1e-4, head_learning_rate=3e-3, weight_decay=0.05)
     optimizer = create_optimizer(model, settings)
@@ -59,20 +59,20 @@ def test_a_head_of_its_own_rate_gives_four_groups() -> None:
         for group in optimizer.param_groups
     ]
     assert groups == [
-        (in_vit(SPARED_IN_BACKBONE), 0.0, 1e-4, 1e-4),
+        (in_vit(UNDECAYED_IN_BACKBONE), 0.0, 1e-4, 1e-4),
         (in_vit(DECAYED_IN_BACKBONE), 0.05, 1e-4, 1e-4),
         ({"method.head.bias"}, 0.0, 3e-3, 3e-3),
         ({"method.head.weight"}, 0.05, 3e-3, 3e-3),
     ]
 
 
-def test_a_head_of_the_backbones_rate_shares_its_two_groups() -> None:
+def test_a_head_at_the_backbones_rate_shares_its_two_groups() -> None:
     model = tiny_model()
     settings = OptimizerSettings(learning_rate=1e-4, head_learning_rate=None, weight_decay=0.05)
     optimizer = create_optimizer(model, settings)
     groups = [(names_of(model, group["params"]), group["weight_decay"]) for group in optimizer.param_groups]
     assert groups == [
-        (in_vit(SPARED_IN_BACKBONE) | {"method.head.bias"}, 0.0),
+        (in_vit(UNDECAYED_IN_BACKBONE) | {"method.head.bias"}, 0.0),
         (in_vit(DECAYED_IN_BACKBONE) | {"method.head.weight"}, 0.05),
     ]
 
@@ -84,11 +84,11 @@ def test_every_weight_is_in_one_group(head_learning_rate: float | None) -> None:
     optimizer = create_optimizer(model, settings)
     counted = Counter(id(parameter) for group in optimizer.param_groups for parameter in group["params"])
     assert counted == Counter(id(parameter) for parameter in model.parameters())
-    spared = names_of(model, [weight for group in optimizer.param_groups[::2] for weight in group["params"]])
-    assert "backbone.vit.dist_token" in spared
+    undecayed = names_of(model, [weight for group in optimizer.param_groups[::2] for weight in group["params"]])
+    assert "backbone.vit.dist_token" in undecayed
 
 
-def test_decay_alone_shrinks_the_decayed_weights_by_rate_times_decay() -> None:
+def test_without_a_gradient_decayed_weights_shrink_by_rate_times_decay() -> None:
     model = tiny_model()
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
     optimizer = create_optimizer(model, OptimizerSettings(learning_rate=0.01, head_learning_rate=0.1, weight_decay=0.5))
@@ -105,7 +105,7 @@ def test_decay_alone_shrinks_the_decayed_weights_by_rate_times_decay() -> None:
 # Layer-wise decay of the rate
 
 
-def test_each_layer_learns_at_a_fraction_of_the_next_ones_rate() -> None:
+def test_each_layer_learns_at_a_fraction_of_the_next_layers_rate() -> None:
     model = tiny_model()
     settings = OptimizerSettings(learning_rate=0.8, head_learning_rate=3e-3, layer_decay=0.5, weight_decay=0.05)
     optimizer = create_optimizer(model, settings)
@@ -117,18 +117,20 @@ def test_each_layer_learns_at_a_fraction_of_the_next_ones_rate() -> None:
         "blocks.1.attn.qkv.weight": 0.4, "blocks.1.mlp.fc2.bias": 0.4, "blocks.1.ls1.gamma": 0.4,
         "norm.weight": 0.8, "norm.bias": 0.8,
     }  # fmt: skip
-    found: dict[str, tuple[float, float]] = {}
+    group_of: dict[str, tuple[float, float]] = {}
     for group in optimizer.param_groups:
         assert group["lr"] == group["initial_lr"]
         assert names_of(model, group["params"]) == set(group["param_names"])
-        found |= dict.fromkeys(group["param_names"], (group["lr"], group["weight_decay"]))
-    assert {name: found[f"backbone.vit.{name}"][0] for name in rate_of} == pytest.approx(rate_of)
-    assert {found[f"method.head.{name}"][0] for name in ("weight", "bias")} == {3e-3}  # The head is no layer of it.
-    assert {name for name, (_, decay) in found.items() if decay} == in_vit(DECAYED_IN_BACKBONE) | {"method.head.weight"}
-    assert found.keys() == dict(model.named_parameters()).keys()
+        group_of |= dict.fromkeys(group["param_names"], (group["lr"], group["weight_decay"]))
+    assert {name: group_of[f"backbone.vit.{name}"][0] for name in rate_of} == pytest.approx(rate_of)
+    # The head is not a layer of the backbone.
+    assert {group_of[f"method.head.{name}"][0] for name in ("weight", "bias")} == {3e-3}
+    decayed = {name for name, (_, decay) in group_of.items() if decay}
+    assert decayed == in_vit(DECAYED_IN_BACKBONE) | {"method.head.weight"}
+    assert group_of.keys() == dict(model.named_parameters()).keys()
 
 
-def test_a_head_without_a_rate_of_its_own_learns_at_the_full_one() -> None:
+def test_a_head_without_its_own_rate_learns_at_the_full_rate() -> None:
     model = tiny_model()
     optimizer = create_optimizer(model, OptimizerSettings(learning_rate=0.8, layer_decay=0.5, weight_decay=0.05))
     rates = {name: group["lr"] for group in optimizer.param_groups for name in group["param_names"]}
@@ -152,19 +154,20 @@ EMBEDDING = ("patch_embed.", "cls_token", "pos_embed")
     ],
     ids=str,
 )
-def test_frozen_weights_stay_to_the_bit_and_all_others_change(changes: dict[str, Any], frozen: tuple[str, ...]) -> None:
+def test_frozen_weights_keep_their_bits_and_all_others_change(changes: dict[str, Any], frozen: tuple[str, ...]) -> None:
     model = seeded_model(depth=3)
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
     learner = learner_of(model, ema=0.5, **changes)
     steps(learner, 2)
-    stay = {name for name in before if name.startswith(tuple(f"backbone.vit.{part}" for part in frozen))}
-    assert bool(stay) == bool(frozen)
+    frozen_names = {name for name in before if name.startswith(tuple(f"backbone.vit.{part}" for part in frozen))}
+    assert bool(frozen_names) == bool(frozen)
     for tensors in (model.state_dict(), learner.evaluated_model.state_dict()):
         for name, tensor in before.items():
-            assert torch.equal(tensors[name], tensor) == (name in stay), name
-    assert {name for group in learner.optimizer.param_groups for name in group["param_names"]} == before.keys() - stay
+            assert torch.equal(tensors[name], tensor) == (name in frozen_names), name
+    trained = {name for group in learner.optimizer.param_groups for name in group["param_names"]}
+    assert trained == before.keys() - frozen_names
 
 
-def test_more_blocks_than_there_are_cannot_be_frozen() -> None:
+def test_more_blocks_than_the_backbone_has_cannot_be_frozen() -> None:
     with pytest.raises(ConfigError, match=r"^freeze_blocks 4; expected at most 3, the backbone's blocks$"):
         freeze(seeded_model(depth=3), OptimizerSettings(learning_rate=1e-4, weight_decay=0.05, freeze_blocks=4))

@@ -1,4 +1,4 @@
-"""A training view is a crop of the resized picture, flipped or not; seed, epoch and index alone say which."""
+"""A training view is a crop of the resized picture, flipped or not, by seed, epoch and index alone."""
 
 import random
 from pathlib import Path
@@ -26,15 +26,15 @@ def view_of(square: np.ndarray, *, seed: int, rand_augment: int | None = None) -
     return training_view(square, size_hw=VIEW_HW, random=generator, rand_augment=rand_augment)
 
 
-def picture_of_places() -> np.ndarray:
-    """48 × 48: red says the column, green the row, five levels apart."""
+def picture_of_coordinates() -> np.ndarray:
+    """A picture of 48 × 48 whose red encodes the column and green the row, five levels apart."""
     rows, columns = np.mgrid[0:SIDE, 0:SIDE]
     return np.stack([5 * columns, 5 * rows, np.full_like(rows, 77)], axis=2).astype(np.uint8)
 
 
 def drawn_view(seed: int) -> tuple[int, int, bool]:
-    """Left and top edge of the crop, and whether it was flipped; checks that it is a whole piece of the picture."""
-    view = view_of(picture_of_places(), seed=seed)
+    """Left and top edge of a crop, and whether it is flipped; asserts that it is a piece of the picture."""
+    view = view_of(picture_of_coordinates(), seed=seed)
     assert view.shape == (20, 36, 3)
     columns, rows = view[..., 0] // 5, view[..., 1] // 5
     flipped = bool(columns[0, 0] > columns[0, 1])
@@ -47,12 +47,12 @@ def drawn_view(seed: int) -> tuple[int, int, bool]:
     return left, top, flipped
 
 
-def test_crops_lie_inside_reach_every_place_and_half_of_them_are_flipped() -> None:
+def test_crops_cover_every_position_evenly_and_half_of_them_are_flipped() -> None:
     drawn = [drawn_view(seed) for seed in range(600)]
     assert {left for left, _, _ in drawn} == set(range(SIDE - 36 + 1))
     assert {top for _, top, _ in drawn} == set(range(SIDE - 20 + 1))
     assert 260 <= sum(flipped for _, _, flipped in drawn) <= 340  # 300 ± 3.3 standard deviations
-    # Left edge, top edge and flip are drawn apart from one another.
+    # Left edge, top edge and flip are independent.
     lefts, tops, flips = (np.array(column, dtype=float) for column in zip(*drawn, strict=True))
     assert np.abs(np.corrcoef([lefts, tops, flips])[np.triu_indices(3, k=1)]).max() < 0.15
 
@@ -90,15 +90,15 @@ def test_the_whole_picture_is_resized_to_a_square_before_it_is_cropped() -> None
 def test_a_crop_of_the_whole_square_is_the_square_flipped_or_not() -> None:
     square = resized(noise_picture(), side=SIDE)
     views = [training_view(square, size_hw=(SIDE, SIDE), random=np.random.default_rng(seed)) for seed in range(12)]
-    as_it_is = [np.array_equal(view, square) for view in views]
+    unflipped = [np.array_equal(view, square) for view in views]
     mirrored = [np.array_equal(view, square[:, ::-1]) for view in views]
-    assert any(as_it_is)
+    assert any(unflipped)
     assert any(mirrored)
-    assert all(one != other for one, other in zip(as_it_is, mirrored, strict=True))
+    assert all(one != other for one, other in zip(unflipped, mirrored, strict=True))
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_pixels_are_normalized_in_training_as_in_localization_to_the_bit(seed: int) -> None:
+def test_training_normalizes_pixels_to_the_bits_of_localization(seed: int) -> None:
     random = np.random.default_rng(seed)
     mean, std = (tuple(random.uniform(0.1, 0.9, 3).tolist()) for _ in range(2))
     to = InputFormat(size_hw=(7, 256)) if seed == 0 else InputFormat(size_hw=(7, 256), mean=mean, std=std)
@@ -115,7 +115,7 @@ def test_pixels_are_normalized_in_training_as_in_localization_to_the_bit(seed: i
 
 
 @pytest.mark.parametrize("magnitude", [1, 9, 30])
-def test_two_operations_of_torchvisions_are_done_on_the_crop_that_would_be_without_them(magnitude: int) -> None:
+def test_rand_augment_applies_torchvisions_operations_to_the_plain_crop(magnitude: int) -> None:
     square = resized(noise_picture(), side=SIDE)
     for seed in range(10):
         generator = np.random.default_rng(seed)
@@ -136,7 +136,7 @@ def test_a_higher_magnitude_changes_a_view_more() -> None:
     assert change(1) < change(9) < change(25)
 
 
-def test_operations_leave_every_generator_as_it_was() -> None:
+def test_rand_augment_leaves_every_generator_unchanged() -> None:
     square = resized(noise_picture(), side=SIDE)
     reseed_everything(11)
     states = (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist())  # type: ignore[index]
@@ -172,11 +172,11 @@ def test_a_training_picture_depends_on_seed_epoch_and_index_alone(dataset: Datas
     for epoch, batch in together.items():
         assert batch.indices.tolist() == [4, 0, 5, 1, 2, 3]
         assert batch.labels.tolist() == dataset.labels[[4, 0, 5, 1, 2, 3]].tolist()
-        for place, index in enumerate(batch.indices.tolist()):
-            reseed_everything(place)
+        for row, index in enumerate(batch.indices.tolist()):
+            reseed_everything(row)
             alone = batch_of(pictures_of(dataset, rand_augment=rand_augment), epoch, index)
-            for one, of_batch in zip(alone, batch, strict=True):
-                assert torch.equal(one[0], of_batch[place])
+            for one, batched in zip(alone, batch, strict=True):
+                assert torch.equal(one[0], batched[row])
     other = batch_of(pictures_of(dataset, seed=6, rand_augment=rand_augment), 1, 4)
     for this, another in ((together[1], together[2]), (together[1], other)):
         assert not torch.equal(this.pixels[0], another.pixels[0])
@@ -185,10 +185,10 @@ def test_a_training_picture_depends_on_seed_epoch_and_index_alone(dataset: Datas
 
 def test_a_training_picture_is_a_view_of_its_file(dataset: Dataset) -> None:
     batch = batch_of(pictures_of(dataset), 2, 3)
-    random_of_it = np.random.default_rng([5, 2, 3])
+    generator = np.random.default_rng([5, 2, 3])
     square = resized(read_image(dataset.path(3)), side=SIDE)
-    assert np.array_equal(batch.pixels[0].numpy(), training_view(square, size_hw=VIEW_HW, random=random_of_it))
-    assert np.array_equal(batch.draws[0].numpy(), random_of_it.random(4, dtype=np.float32))
+    assert np.array_equal(batch.pixels[0].numpy(), training_view(square, size_hw=VIEW_HW, random=generator))
+    assert np.array_equal(batch.draws[0].numpy(), generator.random(4, dtype=np.float32))
 
 
 def test_a_process_without_pictures_has_an_empty_batch(dataset: Dataset) -> None:
@@ -196,7 +196,7 @@ def test_a_process_without_pictures_has_an_empty_batch(dataset: Dataset) -> None
     assert [tuple(tensor.shape) for tensor in batch] == [(0,), (0, 20, 36, 3), (0,), (0, 4)]
 
 
-def test_a_picture_that_cannot_be_read_comes_instead_of_the_batch(dataset: Dataset) -> None:
+def test_the_error_of_an_unreadable_picture_takes_the_place_of_the_batch(dataset: Dataset) -> None:
     dataset.path(2).write_bytes(b"\x89PNG")
     fault = pictures_of(dataset)[1, [0, 2, 3]]
     assert isinstance(fault, ImageError)

@@ -1,4 +1,4 @@
-"""The epoch and the threshold that are kept are the best of all by evaluation's own scores, tried one by one."""
+"""The chosen epoch and threshold are the best by the scores of evaluation, tried one by one."""
 
 import json
 from dataclasses import replace
@@ -10,7 +10,7 @@ import pytest
 from data_sets import write_folder, write_imagenet
 from scoring import Scored, score
 from tiny_models import tiny_model
-from tiny_runs import kept, rows, settings, splits_of
+from tiny_runs import rows, saved_facts, settings, splits_of
 from tscam.checkpoints.loader import load_model
 from tscam.config import TrainConfig
 from tscam.datasets import Dataset, read_dataset
@@ -31,30 +31,30 @@ def predictor_of(model: Path) -> PyTorchPredictor:
 def scored(
     model: Path, dataset: Dataset, *, choose_threshold: bool, batch_size: int = 4
 ) -> tuple[EpochRow, list[tuple[int, int]]]:
-    """The row, and what was told of the way to it."""
-    told: list[tuple[int, int]] = []
+    """The row, and the reported progress."""
+    progress: list[tuple[int, int]] = []
     maps = PredictedMaps(predictor=predictor_of(model), batch_size=batch_size, workers=2)
     row = score_epoch(
         ROW, MappedSplit(dataset=dataset, maps=maps), choose_threshold=choose_threshold, processes=ALONE,
-        on_picture=lambda *counts: told.append(counts),
+        on_picture=lambda *counts: progress.append(counts),
     )  # fmt: skip
-    return row, told
+    return row, progress
 
 
 def evaluated(predictor: PyTorchPredictor, dataset: Dataset, *, threshold: float) -> Scored:
-    """What evaluation says."""
+    """The scores of evaluation."""
     return score(predictor, dataset, threshold=threshold)
 
 
 def best_threshold(predictor: PyTorchPredictor, dataset: Dataset) -> tuple[float, list[float]]:
-    """The threshold of best GT-known Loc, of equal ones the nearest to the data set's; and the score of each."""
-    found = [evaluated(predictor, dataset, threshold=threshold).percent("gt_known_loc") for threshold in THRESHOLDS]
-    best = [threshold for threshold, score in zip(THRESHOLDS, found, strict=True) if score == max(found)]
-    return min(best, key=lambda threshold: abs(threshold - dataset.threshold)), found
+    """The threshold of best GT-known Loc, of equal ones the nearest to the dataset's; and the score of each."""
+    scores = [evaluated(predictor, dataset, threshold=threshold).percent("gt_known_loc") for threshold in THRESHOLDS]
+    best = [threshold for threshold, score in zip(THRESHOLDS, scores, strict=True) if score == max(scores)]
+    return min(best, key=lambda threshold: abs(threshold - dataset.threshold)), scores
 
 
 @pytest.mark.parametrize("layout", ["folder", "imagenet"])
-def test_the_threshold_is_the_best_of_all_that_are_tried_and_its_scores_are_evaluations(
+def test_the_threshold_is_the_best_candidate_and_its_scores_are_those_of_evaluation(
     tmp_path: Path, layout: str
 ) -> None:
     if layout == "folder":
@@ -63,21 +63,21 @@ def test_the_threshold_is_the_best_of_all_that_are_tried_and_its_scores_are_eval
         write_imagenet(tmp_path / "data", train=1, val=4)
     dataset = read_dataset(tmp_path / "data")
     model = tiny_model(tmp_path / "model", label_names=dataset.class_names)
-    row, told = scored(model, dataset, choose_threshold=True)
-    threshold, found = best_threshold(predictor_of(model), dataset)
-    assert len({*found}) > 2  # Else the choice would say little.
-    assert (row.threshold, row.gt_known_loc) == (threshold, max(found))
+    row, progress = scored(model, dataset, choose_threshold=True)
+    threshold, scores = best_threshold(predictor_of(model), dataset)
+    assert len({*scores}) > 2  # Otherwise the choice would prove little.
+    assert (row.threshold, row.gt_known_loc) == (threshold, max(scores))
     result = evaluated(predictor_of(model), dataset, threshold=threshold)
     assert row == replace(
         ROW, split=dataset.split, top1_cls=result.percent("top1_cls"),
         top1_loc=result.percent("top1_loc"), gt_known_loc=result.percent("gt_known_loc"), threshold=threshold,
     )  # fmt: skip
-    assert told == [(done, 12) for done in range(1, 13)]
+    assert progress == [(done, 12) for done in range(1, 13)]
     assert row.measure == "gt_known_loc"
-    assert row.quality == max(found)
+    assert row.quality == max(scores)
 
 
-def test_where_all_thresholds_are_equally_good_the_published_one_is_taken(tmp_path: Path) -> None:
+def test_of_equally_good_thresholds_the_published_one_is_chosen(tmp_path: Path) -> None:
     write_folder(tmp_path / "data", class_names=("cat",))
     (tmp_path / "data" / "boxes.csv").write_text("image,x0,y0,x1,y1\ncat/cat_0_0.png,0,0,1,1\ncat/cat_0_1.png,0,0,1,1")
     model = tiny_model(tmp_path / "model", label_names=("cat",))
@@ -87,7 +87,7 @@ def test_where_all_thresholds_are_equally_good_the_published_one_is_taken(tmp_pa
         assert (row.gt_known_loc, row.threshold) == (0, published)
 
 
-def test_unless_it_is_chosen_the_threshold_is_the_data_sets(tmp_path: Path) -> None:
+def test_unless_it_is_chosen_the_threshold_is_that_of_the_dataset(tmp_path: Path) -> None:
     write_imagenet(tmp_path / "data", train=1, val=4)
     dataset = read_dataset(tmp_path / "data")
     model = tiny_model(tmp_path / "model", label_names=dataset.class_names)
@@ -99,7 +99,7 @@ def test_unless_it_is_chosen_the_threshold_is_the_data_sets(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("choose_threshold", [True, False])
-def test_without_boxes_accuracy_alone_is_scored(tmp_path: Path, choose_threshold: bool) -> None:
+def test_without_boxes_only_accuracy_is_scored(tmp_path: Path, choose_threshold: bool) -> None:
     write_folder(tmp_path / "data", splits={"test": 5})
     model = tiny_model(tmp_path / "model")
     accuracy = evaluated(predictor_of(model), read_dataset(tmp_path / "data"), threshold=0.1).percent("top1_cls")
@@ -138,25 +138,25 @@ def config(tmp_path: Path) -> TrainConfig:
     return settings(tmp_path / "data", tmp_path / "run", select="val", val_fraction=0.5, epochs=3, learning_rate=3e-3)
 
 
-def test_the_threshold_of_an_epoch_goes_with_its_weights(config: TrainConfig) -> None:
+def test_the_threshold_of_an_epoch_is_saved_with_its_weights(config: TrainConfig) -> None:
     run = train(config)
     held_out = splits_of(config).choosing
     assert held_out is not None
-    found = rows(run)
-    best = max(found, key=lambda row: float(row["gt_known_loc"]))  # The first of equal ones.
+    epochs = rows(run)
+    best = max(epochs, key=lambda row: float(row["gt_known_loc"]))  # The first of equal ones.
     threshold, scores = best_threshold(predictor_of(run), held_out)
     assert (float(best["threshold"]), float(best["gt_known_loc"])) == (threshold, max(scores))
-    for which, row in (("best", best), ("last", found[-1])):
+    for which, row in (("best", best), ("last", epochs[-1])):
         folder = run / "weights" / which
         again, _ = scored(folder, held_out, choose_threshold=True, batch_size=5)
         threshold = float(row["threshold"])
-        assert kept(run, which)["threshold"] == load_model(folder).spec.threshold == again.threshold == threshold
+        assert saved_facts(run, which)["threshold"] == load_model(folder).spec.threshold == again.threshold == threshold
         assert again.gt_known_loc == float(row["gt_known_loc"])
-        metrics = kept(run, which)["metrics"]
+        metrics = saved_facts(run, which)["metrics"]
         assert metrics["selection"] == "val (epoch of best gt_known_loc on 9 pictures held out of 'train')"
         assert (str(metrics["epoch"]), metrics["threshold"], metrics["split"]) == (row["epoch"], threshold, "val")
     tested = json.loads((run / "test" / "metrics.json").read_text())["protocols"]["ts-cam"]
-    assert tested["threshold"]["values"]["gt_known_loc"] == kept(run, "best")["threshold"]
+    assert tested["threshold"]["values"]["gt_known_loc"] == saved_facts(run, "best")["threshold"]
 
 
 def test_a_test_split_without_boxes_gives_the_accuracy_of_the_chosen_weights(tmp_path: Path) -> None:
@@ -168,7 +168,7 @@ def test_a_test_split_without_boxes_gives_the_accuracy_of_the_chosen_weights(tmp
     wanted = {"split": "test", "pictures": 9, "top1_cls": row.top1_cls, "model": str(run / "weights" / "best")}
     assert {name: tested[name] for name in wanted} == wanted
     assert "protocols" not in tested
-    assert kept(run, "best")["threshold"] == 0.1
+    assert saved_facts(run, "best")["threshold"] == 0.1
 
 
 def test_without_a_test_split_nothing_is_tested(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What is held out is a fair part of each class, chosen by the seed; no choice looks at the test split."""
+"""The held-out part has a fair share of each class, chosen by the seed; no choice uses the test split."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import tiny_runs
 from data_sets import write_cub, write_folder, write_imagenet
-from tiny_runs import kept, rows, same_bits, settings
+from tiny_runs import rows, same_bits, saved_facts, settings
 from tscam.datasets import Dataset, Masks, has_boxes, hold_out
 from tscam.errors import DataError
 from tscam.training.splits import Splits
@@ -21,7 +21,7 @@ from tscam.verbs.train import train
 
 
 def dataset_of(*sizes: int, boxes: bool = True) -> Dataset:
-    """So many pictures of each class, their classes shuffled; each picture's box begins at its number."""
+    """A dataset with so many pictures of each class, shuffled; each picture's box begins at its index."""
     labels = np.random.default_rng(9).permutation(np.repeat(np.arange(len(sizes)), sizes))
     return Dataset(
         name="folder", split="train", root=Path("data"), image_root=Path("data"),
@@ -40,14 +40,14 @@ def per_class(dataset: Dataset) -> list[int]:
 # Holding out
 
 
-def test_a_fraction_of_each_class_is_held_out_and_small_classes_give_their_share_in_turn() -> None:
+def test_a_fraction_of_each_class_is_held_out_and_small_classes_contribute_in_turn() -> None:
     left, held = hold_out(dataset_of(30, 7, 1, 12, 5, 5, 20), fraction=0.1, seed=3)
     # Owed after each class: 3, 0.7, 0.8, 2.0, 0.5, 1.0, 2.0.
     assert per_class(held) == [3, 0, 0, 2, 0, 1, 2]
     assert per_class(left) == [27, 7, 1, 10, 5, 4, 18]
 
 
-def test_a_class_keeps_at_least_one_picture_and_what_it_owes_falls_to_the_next() -> None:
+def test_a_class_keeps_at_least_one_picture_and_the_next_class_contributes_the_rest() -> None:
     left, held = hold_out(dataset_of(1, 2, 1, 9), fraction=0.9, seed=3)
     # Owed after each class: 0.9; 2.7, of which one can go; 2.6, of which none can; 10.7, of which eight can.
     assert per_class(held) == [0, 1, 0, 8]
@@ -59,7 +59,7 @@ sizes = st.lists(st.integers(0, 40), min_size=1, max_size=12).filter(lambda foun
 
 @with_settings(deadline=None, max_examples=60)  # Slow machines are no fault.
 @given(sizes=sizes, fraction=st.sampled_from([0.01, 0.1, 0.25, 1 / 3, 0.5, 0.9]), seed=st.integers(0, 2**32 - 1))
-def test_the_part_is_as_large_as_its_fraction_says_class_by_class(sizes: list[int], fraction: float, seed: int) -> None:
+def test_the_part_has_the_fraction_of_each_class(sizes: list[int], fraction: float, seed: int) -> None:
     dataset = dataset_of(*sizes)
     expected = naive_shares(sizes, fraction)
     if not sum(expected):
@@ -82,7 +82,7 @@ def naive_shares(sizes: Sequence[int], fraction: float) -> list[int]:
     return shares
 
 
-def test_pictures_keep_their_order_labels_boxes_and_masks_on_either_side() -> None:
+def test_both_parts_keep_order_labels_boxes_and_masks() -> None:
     dataset = dataset_of(8, 5, 11)
     left, held = hold_out(dataset, fraction=0.25, seed=3)
     assert (left.split, held.split) == ("train", "val")
@@ -96,7 +96,7 @@ def test_pictures_keep_their_order_labels_boxes_and_masks_on_either_side() -> No
         assert part.class_names == dataset.class_names
 
 
-def test_the_seed_alone_decides_which_pictures_go() -> None:
+def test_the_seed_alone_decides_which_pictures_are_held_out() -> None:
     def held(seed: int) -> tuple[str, ...]:
         return hold_out(dataset_of(8, 5, 11), fraction=0.25, seed=seed)[1].image_ids
 
@@ -130,7 +130,7 @@ def facts(dataset: Dataset | None) -> tuple[str, int] | None:
     return None if dataset is None else (dataset.split, len(dataset))
 
 
-def test_a_val_split_that_is_there_is_what_epochs_are_chosen_on(tmp_path: Path) -> None:
+def test_epochs_are_chosen_on_a_val_split_if_there_is_one(tmp_path: Path) -> None:
     write_folder(tmp_path, splits={"train": 4, "val": 3, "test": 2})
     splits = splits_of(tmp_path, select="val")
     assert [facts(part) for part in (splits.training, splits.choosing, splits.test)] == [
@@ -140,7 +140,7 @@ def test_a_val_split_that_is_there_is_what_epochs_are_chosen_on(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("layout", ["train and test", "train and val", "train", "all", "cub", "imagenet"])
-def test_without_one_a_part_of_the_training_split_is_held_out(tmp_path: Path, layout: str) -> None:
+def test_without_a_val_split_a_part_of_the_training_split_is_held_out(tmp_path: Path, layout: str) -> None:
     if layout == "cub":
         write_cub(tmp_path, train=4, test=2)
     elif layout == "imagenet":
@@ -170,8 +170,8 @@ def test_the_last_epoch_and_the_oracle_train_on_the_whole_training_split(tmp_pat
 
 def test_an_oracle_needs_a_test_split(tmp_path: Path) -> None:
     write_folder(tmp_path / "data")
-    said = f"^{tmp_path / 'data'}: no test split for --select oracle; take --select val or last$"
-    with pytest.raises(DataError, match=said):
+    message = f"^{tmp_path / 'data'}: no test split for --select oracle; take --select val or last$"
+    with pytest.raises(DataError, match=message):
         train(settings(tmp_path / "data", tmp_path / "run", select="oracle"))
     assert not (tmp_path / "run").exists()
 
@@ -201,7 +201,7 @@ def test_splits_with_boxes_for_some_pictures_are_noted(tmp_path: Path) -> None:
     assert notes("test/", "val/") == ["split 'test': 0 of 6 pictures"]  # Few data sets have boxes to choose by.
 
 
-def test_one_class_is_nothing_to_learn(tmp_path: Path) -> None:
+def test_a_dataset_of_one_class_is_refused(tmp_path: Path) -> None:
     write_folder(tmp_path / "data", class_names=("cat",))
     with pytest.raises(
         DataError, match="data: one class, 'cat', and so nothing to tell apart; add pictures of another"
@@ -213,7 +213,7 @@ def test_one_class_is_nothing_to_learn(tmp_path: Path) -> None:
 # What the run knows its data by
 
 
-def test_the_hash_of_the_data_is_that_of_names_sizes_labels_and_boxes_wherever_they_are(tmp_path: Path) -> None:
+def test_the_hash_of_the_data_depends_on_names_sizes_labels_and_boxes_alone(tmp_path: Path) -> None:
     def hash_of(root: Path) -> str:
         return splits_of(root, select="val", val_fraction=0.5).data_hash()
 
@@ -243,7 +243,7 @@ def test_the_hash_of_the_data_is_that_of_names_sizes_labels_and_boxes_wherever_t
 # Honesty
 
 
-def test_another_test_split_changes_no_bit_of_what_is_chosen(tmp_path: Path) -> None:
+def test_another_test_split_changes_no_bit_of_the_chosen_weights(tmp_path: Path) -> None:
     for name, count in (("one", 2), ("other", 3)):
         write_folder(tmp_path / name, splits={"train": 4, "test": count})
     one, other = (
@@ -252,6 +252,6 @@ def test_another_test_split_changes_no_bit_of_what_is_chosen(tmp_path: Path) -> 
     )
     assert rows(one) == rows(other)
     assert same_bits(one, other, "best")
-    assert kept(one, "best") == kept(other, "best")
+    assert saved_facts(one, "best") == saved_facts(other, "best")
     scores = [(run / "test" / "metrics.json").read_text() for run in (one, other)]
     assert ['"pictures": 6' in scores[0], '"pictures": 9' in scores[1]] == [True, True]

@@ -1,4 +1,4 @@
-"""The curves and the last lines of a run say what was reached, under which protocol, and how the epoch was chosen."""
+"""The curves and the summary of a run state its scores, their protocol, and how the epoch was chosen."""
 
 from collections.abc import Sequence
 from dataclasses import fields
@@ -30,7 +30,7 @@ def without_scores(epochs: int) -> list[EpochRow]:
 
 
 def finished_run(run: Path, rows: Sequence[EpochRow], *, selection: str = VAL, test: object = None) -> Path:
-    """What training leaves, as far as it is read."""
+    """A run folder with the files that are read."""
     names = [column.name for column in fields(EpochRow)]
     write_csv(run / "metrics.csv", names, [[getattr(row, name) for name in names] for row in rows])
     write_json(run / "run.json", {"seed": 26, "selection": selection})
@@ -42,7 +42,7 @@ def finished_run(run: Path, rows: Sequence[EpochRow], *, selection: str = VAL, t
 
 
 def table(text: str) -> list[list[str]]:
-    """The cells below the heading."""
+    """The cells of the table below its heading."""
     block = text.split("\n\n")[1]
     return [line.split() for line in block.splitlines()[1:]]
 
@@ -64,7 +64,7 @@ def has_colour(pixels: np.ndarray, colour: str) -> bool:
     return bool((pixels == rgb).all(axis=-1).any())
 
 
-def test_scores_lie_above_loss_and_rate_and_a_threshold_that_changes_fills_the_fourth_place(tmp_path: Path) -> None:
+def test_scores_stand_above_loss_and_rate_and_a_changing_threshold_has_the_fourth_plot(tmp_path: Path) -> None:
     path = tmp_path / "results.png"
     pink, blue, orange, green = "#CC79A7", "#0072B2", "#D55E00", "#009E73"
     pixels = drawn(path, [row(1, 20.0), row(2, 60.0)])
@@ -73,7 +73,7 @@ def test_scores_lie_above_loss_and_rate_and_a_threshold_that_changes_fills_the_f
     assert [has_colour(pixels, colour) for colour in (blue, orange, green, pink)] == [True] * 4
 
 
-def test_without_boxes_there_is_the_accuracy_alone_and_without_scores_half_the_height(tmp_path: Path) -> None:
+def test_without_boxes_only_accuracy_is_drawn_and_without_scores_half_the_height(tmp_path: Path) -> None:
     path = tmp_path / "results.png"
     pixels = drawn(path, [row(1, None), row(2, None, top1=80.0)], selection="val (epoch of best top1_cls on 'val')")
     assert [has_colour(pixels, colour) for colour in ("#0072B2", "#D55E00", "#009E73")] == [True, False, False]
@@ -84,13 +84,13 @@ def test_without_boxes_there_is_the_accuracy_alone_and_without_scores_half_the_h
 
 
 @pytest.mark.parametrize("rows", [[row(1, 0.0)], without_scores(1), [row(epoch, epoch / 4) for epoch in range(1, 301)]])
-def test_one_epoch_and_three_hundred_are_drawn_on_the_same_page(tmp_path: Path, rows: list[EpochRow]) -> None:
+def test_one_epoch_and_three_hundred_have_the_same_width(tmp_path: Path, rows: list[EpochRow]) -> None:
     draw_results(tmp_path / "results.png", rows, selection=VAL)
     assert size_of(tmp_path / "results.png")[0] == 1792
 
 
-def test_an_oracle_is_drawn_in_another_colour_than_an_honest_choice(tmp_path: Path) -> None:
-    rows = without_scores(3)  # Nothing else is orange then.
+def test_the_heading_of_an_oracle_has_another_colour(tmp_path: Path) -> None:
+    rows = without_scores(3)  # Nothing else is orange.
     assert has_colour(drawn(tmp_path / "a.png", rows, selection=ORACLE), "#D55E00")
     assert not has_colour(drawn(tmp_path / "b.png", rows, selection=VAL), "#D55E00")
 
@@ -109,7 +109,7 @@ def test_curves_that_cannot_be_written_are_one_line_and_leave_nothing(tmp_path: 
     assert [path.name for path in tmp_path.iterdir()] == ["results.png"]
 
 
-def test_the_best_epoch_is_the_first_of_the_highest_and_stands_beside_the_last(tmp_path: Path) -> None:
+def test_the_best_epoch_is_the_first_of_equal_ones_and_stands_above_the_last(tmp_path: Path) -> None:
     rows = [row(1, 20.0), row(2, 61.125, threshold=0.28), row(3, 61.125), row(4, 30.0, top1=70.0)]
     text = describe_run(finished_run(tmp_path / "run", rows))
     lines = text.splitlines()
@@ -122,7 +122,7 @@ def test_the_best_epoch_is_the_first_of_the_highest_and_stands_beside_the_last(t
     assert lines[-2:] == [f"best weights {tmp_path}/run/weights/best", f"curves       {tmp_path}/run/results.png"]
 
 
-def test_the_test_split_has_a_row_of_its_own_with_its_protocol(tmp_path: Path) -> None:
+def test_the_test_split_has_its_own_row(tmp_path: Path) -> None:
     scores = {"top1_cls": 91.0, "top5_cls": 99.0, "top1_loc": 80.5, "gt_known_loc": 87.25}
     tested = {
         "scores": {name: {"value": value, "low": 0.0, "high": 100.0} for name, value in scores.items()},
@@ -138,7 +138,7 @@ def test_the_test_split_has_a_row_of_its_own_with_its_protocol(tmp_path: Path) -
     assert text.splitlines()[-1] == f"samples      {run}/samples"
 
 
-def test_what_was_not_measured_is_a_dash(tmp_path: Path) -> None:
+def test_missing_scores_are_dashes(tmp_path: Path) -> None:
     test = {"split": "val", "top1_cls": 75.0}
     run = finished_run(tmp_path / "run", without_scores(3), selection="last epoch", test=test)
     assert table(describe_run(run)) == [
@@ -158,7 +158,7 @@ def test_columns_stand_under_their_names(tmp_path: Path) -> None:
     assert len({len(line) for line in lines}) == 1
 
 
-def test_a_folder_without_an_epoch_done_is_refused(tmp_path: Path) -> None:
+def test_a_folder_without_a_complete_epoch_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=r"not the folder of a run with an epoch done \(FileNotFoundError: "):
         describe_run(tmp_path)
     run = finished_run(tmp_path / "run", [])

@@ -1,4 +1,4 @@
-"""A sheet of samples shows the same pictures every time, with what was found in each and whether it is right."""
+"""A sheet of samples shows the same pictures every time, each with its most likely class, and whether it is right."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ TILE, GUTTER = 360, 16
 
 
 class LeftHalfPredictor:
-    """Takes everything for a cat that fills the left half of the picture, on a grid of 4 × 6."""
+    """Predicts a cat in the left half of every picture, on a grid of 4 × 6."""
 
     facts = STAND_IN
     input_format = InputFormat(size_hw=(32, 48))
@@ -55,7 +55,7 @@ def labelled(*labels: int) -> Dataset:
 
 
 def near(pixels: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
-    """Where JPEG has left that colour."""
+    """Mask of pixels whose colour is this one after JPEG compression."""
     return np.asarray((np.abs(pixels.astype(int) - colour) < 48).all(axis=-1))
 
 
@@ -64,7 +64,7 @@ def tiles(path: Path, count: int) -> list[np.ndarray]:
     with Image.open(path) as sheet:
         assert sheet.format == "JPEG"
         pixels = np.asarray(sheet)
-    # Near its left edge a tile is not white, and nothing else is as high; JPEG blurs its ends.
+    # A tile is not white near its left edge, and nothing else is as high; JPEG blurs its ends.
     filled = np.concatenate([[False], (pixels[:, GUTTER + 4] < 250).any(axis=-1), [False]])
     starts, ends = np.flatnonzero(np.diff(filled.astype(int))).reshape(-1, 2).T
     tops = [(start + end - TILE) // 2 for start, end in zip(starts, ends, strict=True) if end - start > TILE - 8]
@@ -72,14 +72,14 @@ def tiles(path: Path, count: int) -> list[np.ndarray]:
     return [pixels[top : top + TILE, left : left + TILE] for top in tops for left in columns][:count]
 
 
-def test_pictures_come_from_as_many_classes_as_can_be_and_from_their_middle() -> None:
-    # Of a class of three the middle one.
+def test_samples_come_from_as_many_classes_as_possible_and_from_their_middle() -> None:
+    # The middle picture of a class of three.
     assert spread(labelled(0, 0, 0, 1, 1, 1, 2, 2, 2), count=3) == [1, 4, 7]
-    # Ten classes of one: the third and the eighth stand in the middle of either half.
+    # Ten classes of one picture: the third and the eighth are in the middle of their halves.
     assert spread(labelled(*range(10)), count=2) == [2, 7]
-    # A class that has too few leaves its places to the others.
+    # A class with too few pictures leaves the rest to the others.
     assert spread(labelled(0, 1, 1, 1, 1, 1, 1), count=4) == [0, 2, 4, 6]
-    # All, where there are no more; by class, however they are mixed.
+    # All pictures if there are not more; sorted by class.
     assert spread(labelled(2, 0, 2, 0), count=12) == [1, 3, 0, 2]
 
 
@@ -89,12 +89,12 @@ def test_a_sheet_shows_right_boxes_cyan_and_wrong_ones_orange_with_a_frame(tmp_p
     assert predictor.batches == [12]
     with Image.open(tmp_path / "sheet.jpg") as sheet:
         assert sheet.width == 4 * TILE + 5 * GUTTER
-    shown = tiles(tmp_path / "sheet.jpg", 12)
-    has = [(bool(near(tile, CYAN).sum() > 200), bool(near(tile, ORANGE)[:, 0].mean() > 0.8)) for tile in shown]
+    squares = tiles(tmp_path / "sheet.jpg", 12)
+    has = [(bool(near(tile, CYAN).sum() > 200), bool(near(tile, ORANGE)[:, 0].mean() > 0.8)) for tile in squares]
     assert has == [(True, False)] * 4 + [(False, True)] * 8  # four of each class; only cats are right
 
 
-def test_the_box_and_the_true_box_lie_where_they_are_in_the_picture(tmp_path: Path, dataset: Dataset) -> None:
+def test_the_box_and_the_true_box_are_drawn_at_their_positions(tmp_path: Path, dataset: Dataset) -> None:
     cats = dataset.subset([0], split="val")
     write_samples(tmp_path / "sheet.jpg", LeftHalfPredictor(), cats, threshold=0.5)
     with Image.open(cats.path(0)) as picture:
@@ -116,12 +116,12 @@ def test_the_box_and_the_true_box_lie_where_they_are_in_the_picture(tmp_path: Pa
     assert 0.4 < bottom.mean() < 0.9
 
 
-def test_a_data_set_without_boxes_has_no_dashes(tmp_path: Path) -> None:
+def test_a_dataset_without_boxes_has_no_dashes(tmp_path: Path) -> None:
     write_folder(tmp_path / "data", boxes=None)
     dataset = read_dataset(tmp_path / "data")
     write_samples(tmp_path / "sheet.jpg", LeftHalfPredictor(), dataset, threshold=0.5)
     (tile,) = tiles(tmp_path / "sheet.jpg", 1)
-    assert not near(tile[120:240], (255, 255, 255)).any()  # above and below may be the plate
+    assert not near(tile[120:240], (255, 255, 255)).any()  # above and below may be the background
 
 
 def test_two_sheets_of_one_model_are_the_same_file(tmp_path: Path, dataset: Dataset) -> None:
