@@ -36,7 +36,7 @@ def tiny_model(folder: Path, *, label_names: Sequence[str] = ("cat", "dog", "emu
 def hollow_checkpoint(
     *, width: int = 192, blocks: int = 12, patch: int = 16, positions: int = 197, classes: int = 200
 ) -> dict[str, Tensor]:
-    """A checkpoint in the authors' layout, all zeros, each tensor a single stored number."""
+    """A checkpoint in the authors' layout, all zeros, each tensor one number in memory; `whole` makes it a file's."""
     shapes = {
         key: shape
         for key, shape in table("state_dict_shapes.json")["deit_tscam_tiny_patch16_224"].items()
@@ -52,6 +52,14 @@ def hollow_checkpoint(
         "head.bias": [classes],
     }
     return {key: torch.zeros(()).expand(shape) for key, shape in scaled.items()}
+
+
+def whole(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors with all their numbers, floating-point ones in a byte each; zeros and ones stay as they are."""
+    return {
+        key: (tensor.to(torch.float8_e4m3fn) if tensor.is_floating_point() else tensor).contiguous()
+        for key, tensor in tensors.items()
+    }
 
 
 def drawn(folder: Path, count: int) -> list[Path]:

@@ -48,6 +48,7 @@ class Backbone(nn.Module):
         no_weight_decay: names of parameters without weight decay, whatever their shape.
         mean, std: of the pixels of pretraining: R G B, in [0, 1].
         classifier: the classifier that came with the initial weights.
+        start_note: one line that says which part of the file of initial weights is used; empty for all of it.
     """
 
     published_prefix: ClassVar[str] = ""
@@ -66,6 +67,7 @@ class Backbone(nn.Module):
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)  # ImageNet's
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     classifier: Classifier | None = None
+    start_note: str = ""
 
     def forward(self, pixels: Float[Tensor, "b 3 H W"], request: Request) -> Features:
         """The features of a batch of views, with the records of the request.

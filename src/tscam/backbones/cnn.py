@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from tscam.backbones.base import Backbone, BackboneFamily, Classifier, StartWeights, backbone_families
 from tscam.backbones.creation import create_timm
 from tscam.backbones.features import Features, Request
-from tscam.backbones.tensors import load_tensors, read_tensors
+from tscam.backbones.tensors import load_start_tensors, read_start_tensors
 from tscam.backbones.walk import Walk
 from tscam.bounds import require_architecture
 from tscam.errors import ConfigError, one_line
@@ -98,8 +98,11 @@ def _build(
     if weights is None:
         return backbone
     if weights != "pretrained":
-        tensors = read_tensors(weights)
-        load_tensors(cnn, {key: tensor for key, tensor in tensors.items() if key not in removed}, source=str(weights))
+        start = read_start_tensors(weights, expected=cnn.state_dict().keys())
+        tensors = start.tensors
+        used = {key: tensor for key, tensor in tensors.items() if key not in removed}
+        layers = load_start_tensors(cnn, used, source=str(weights))
+        backbone.start_note = start.note(str(weights), heads=layers)
     # A classifier behind further layers does not read the map itself.
     if removed == {f"{classifier}.weight", f"{classifier}.bias"}:
         weight, bias = tensors.get(f"{classifier}.weight"), tensors.get(f"{classifier}.bias")

@@ -6,6 +6,7 @@ Parameters have the names of the published weights: the first block is `conv_1` 
 
 import re
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ from torch.nn import functional as F
 
 from tscam.backbones.base import Backbone, BackboneFamily, Classifier, StartWeights, backbone_families
 from tscam.backbones.features import Features, Record, Request
-from tscam.backbones.tensors import load_tensors, read_tensors, without_prefixes
+from tscam.backbones.tensors import load_start_tensors, read_start_tensors
 from tscam.backbones.walk import Heads, Walk, block_drop_rates, require_whole_patches, split_heads
 from tscam.bounds import require_architecture
 from tscam.errors import ConfigError, WeightsError, quoted
@@ -25,7 +26,6 @@ from tscam.registry import ModelArgs
 
 _PATCH = 16
 _STEM = 64  # channels
-_CLASSIFIERS = ("trans_cls_head", "conv_cls_head")
 
 _BatchNorm = partial(nn.BatchNorm2d, eps=1e-6)
 _LayerNorm = partial(nn.LayerNorm, eps=1e-6)
@@ -246,13 +246,16 @@ def _build(
         )
     backbone = ConformerBackbone(**settings, drop_path=drop_path)
     if weights is not None:
-        backbone.classifier = _load(backbone, read_tensors(weights), source=str(weights))
+        backbone.classifier = _load(backbone, weights)
     return backbone
 
 
-def _load(backbone: ConformerBackbone, tensors: dict[str, Tensor], *, source: str) -> Classifier:
+def _load(backbone: ConformerBackbone, path: Path) -> Classifier:
     """Load everything but the classifiers, and return these."""
-    load_tensors(backbone, without_prefixes(tensors, _CLASSIFIERS), source=source)
+    start = read_start_tensors(path, expected=backbone.state_dict().keys())
+    tensors = start.tensors
+    layers = load_start_tensors(backbone, tensors, source=str(path))
+    backbone.start_note = start.note(str(path), heads=layers)
     weight, bias = tensors.get("trans_cls_head.weight"), tensors.get("trans_cls_head.bias")
     return Classifier(
         weight=weight if weight is not None and weight.ndim == 2 else None,

@@ -1,84 +1,56 @@
-"""Reads named tensors from weight files without running their code, and loads them into modules."""
+"""Loads named tensors into modules, and refuses those that do not fit."""
 
-import pickle
-import struct
-import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from tscam.errors import WeightsError, first_names, one_line
+from tscam.errors import WeightsError, first_names, shown
+from tscam.weights.layouts import without_heads
+from tscam.weights.reading import NamedTensors, read_named_tensors
 
-# Keys under which checkpoints of TS-CAM, DeiT, DINO and timm keep their tensors.
-_WRAPPERS = ("state_dict", "model", "teacher", "state_dict_ema")
+# Layers that hold the classifier; a head of as many classes takes over what fits.
+_CLASSIFIERS = frozenset({"head", "head_dist", "fc", "classifier", "trans_cls_head", "conv_cls_head"})
 
-# Errors of the readers on corrupt files, collected by changing bytes of good ones.
-_READING_FAULTS = (
-    OSError, EOFError, RuntimeError, ValueError, TypeError, LookupError, AttributeError, AssertionError,
-    ArithmeticError, MemoryError, struct.error, SafetensorError,
-)  # fmt: skip
-
-# Weights in a run folder and in a model folder.
-_PATHS_IN_FOLDERS = ("weights/best/model.safetensors", "model.safetensors")
-
-SUFFIXES = (".safetensors", ".pth", ".pt", ".tar", ".bin")
+# Distilled models: sizes by channels, grids by the side of the view.
+_SIZES = {192: "tiny", 384: "small", 768: "base"}
+_GRIDS = {224: 14, 384: 24}
 
 
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a weight file by name, on the CPU, floating-point ones as float32.
+def read_start_tensors(path: Path, *, expected: Collection[str]) -> NamedTensors:
+    """Return the tensors of a backbone and its classifier from a checkpoint of any project.
 
-    A wrapping `state_dict` or `model` is opened, and the prefix `module.` of DataParallel is dropped.
+    Args:
+        expected: names of the backbone's tensors; where the file has half of them, what belongs to them is taken.
 
     Raises:
-        WeightsError: the file is missing, of another format, corrupt, or contains anything but plain values and
-            tensors of finite numbers.
+        WeightsError: as `read_named_tensors`.
     """
-    if path.is_dir():
-        weights = next(filter(Path.is_file, (path / name for name in _PATHS_IN_FOLDERS)), None)
-        advice = f"use {weights}" if weights else f"name the file in it ({', '.join(SUFFIXES)})"
-        raise WeightsError(f"{path}: a folder; {advice}")
-    if not path.is_file():
-        raise WeightsError(f"{path}: no such file; expected weights ({', '.join(SUFFIXES)})")
-    if path.suffix not in SUFFIXES:
-        raise WeightsError(f"{path}: unknown ending {path.suffix!r}; weights end in {', '.join(SUFFIXES)}")
-    try:
-        content = load_file(path) if path.suffix == ".safetensors" else _unpickled(path)
-    except _READING_FAULTS as fault:
-        raise WeightsError(
-            f"{path}: cannot be read as weights ({one_line(fault)}); the file may be incomplete"
-        ) from fault
-    except pickle.UnpicklingError as fault:
-        raise WeightsError(
-            f"{path}: contains objects other than tensors, or is corrupt; only tensors are read, no code is run"
-        ) from fault
-    tensors = {name.removeprefix("module."): tensor for name, tensor in content.items() if isinstance(tensor, Tensor)}
-    if not tensors:
-        raise WeightsError(f"{path}: contains no tensors; expected a state dict, plain or under {', '.join(_WRAPPERS)}")
-    bad = [name for name, tensor in tensors.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
-    if bad:
-        raise WeightsError(f"{path}: NaN or infinite values in {_some(bad)}; use weights of an earlier epoch")
-    return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
+    return read_named_tensors(path, expected=expected, at_least=len(expected) // 2)
 
 
-def _unpickled(path: Path) -> dict[str, object]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # PyTorch warns of pickles of other programs, and then refuses them.
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    for wrapper in _WRAPPERS:
-        if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
-            content = content[wrapper]
-    if not isinstance(content, dict):
-        raise ValueError(f"a {type(content).__name__} in place of named tensors")
-    return {str(name): value for name, value in content.items()}
+def load_start_tensors(module: nn.Module, tensors: Mapping[str, Tensor], *, source: str) -> list[str]:
+    """Load all parameters and buffers of a module; return the names of layers that are left out beside a classifier.
+
+    Left out are classifiers, projections and decoders; anything else that the module does not have is refused.
+
+    Raises:
+        WeightsError: as `require_same_layout`; nothing is loaded then.
+    """
+    kept, layers = without_heads(tensors, expected=module.state_dict())
+    load_tensors(module, {name: tensors[name] for name in kept}, source=source)
+    return [layer for layer in layers if layer not in _CLASSIFIERS]
 
 
-def without_prefixes(tensors: Mapping[str, Tensor], prefixes: tuple[str, ...]) -> dict[str, Tensor]:
-    """Return the tensors whose names start with none of these prefixes."""
-    return {name: tensor for name, tensor in tensors.items() if not name.startswith(prefixes)}
+def distilled_backbone(tensors: Mapping[str, Tensor]) -> str:
+    """Return the name of the backbone for weights with a distillation token beside the class token, else nothing."""
+    positions, token = tensors.get("pos_embed"), tensors.get("cls_token")
+    count = positions.shape[1] if positions is not None and positions.ndim == 3 else 0
+    side = next((side for side, grid in _GRIDS.items() if count == grid**2 + 2), None)
+    if "dist_token" not in tensors and (side is None or "reg_token" in tensors or "register_tokens" in tensors):
+        return ""
+    size = _SIZES.get(token.shape[-1] if token is not None and token.ndim else 0, "base")
+    return f"deit_{size}_distilled_patch16_{side or 224}"
 
 
 def load_tensors(module: nn.Module, tensors: Mapping[str, Tensor], *, source: str) -> None:
@@ -104,13 +76,13 @@ def require_same_layout(tensors: Mapping[str, Tensor], *, expected: Mapping[str,
         )
     for name, tensor in tensors.items():
         if tensor.is_floating_point() != expected[name].is_floating_point():
-            raise WeightsError(f"{source}: {name} is {tensor.dtype}, the model's is {expected[name].dtype}")
+            raise WeightsError(f"{source}: {shown(name)} is {tensor.dtype}, the model's is {expected[name].dtype}")
         if tensor.shape != expected[name].shape:
             raise WeightsError(
-                f"{source}: {name} is {tuple(tensor.shape)}, the model's is {tuple(expected[name].shape)}; "
+                f"{source}: {shown(name)} is {tuple(tensor.shape)}, the model's is {tuple(expected[name].shape)}; "
                 "name the backbone, image size and number of classes that these weights belong to"
             )
 
 
 def _some(names: list[str]) -> str:
-    return first_names(names, at_most=6) or "none"
+    return first_names(names, at_most=4) or "none"

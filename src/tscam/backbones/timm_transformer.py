@@ -6,6 +6,7 @@ Each family's file has what differs: position embeddings, projections, layer sca
 import re
 from collections.abc import Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any, ClassVar
 
 import timm
@@ -15,13 +16,11 @@ from torch import Tensor
 from tscam.backbones.base import Backbone, BackboneFamily, Classifier, StartWeights
 from tscam.backbones.creation import create_timm
 from tscam.backbones.features import Features, Record, Request
-from tscam.backbones.tensors import load_tensors, read_tensors, without_prefixes
+from tscam.backbones.tensors import distilled_backbone, load_start_tensors, read_start_tensors
 from tscam.backbones.walk import Heads, Walk, block_drop_rates, require_whole_patches
 from tscam.bounds import require_architecture
 from tscam.errors import ConfigError, WeightsError, one_line
 from tscam.registry import ModelArgs
-
-_CLASSIFIERS = ("head.", "head_dist.")
 
 
 class TimmTransformer(Backbone):
@@ -152,9 +151,7 @@ def _build(
     if weights == "pretrained":
         backbone.classifier = classifier
     elif weights is not None:
-        tensors = read_tensors(weights)
-        _load(backbone, tensors, source=str(weights))
-        backbone.classifier = _classifier(tensors)
+        _load(backbone, weights)
     return backbone
 
 
@@ -166,19 +163,31 @@ def _classifier(tensors: Mapping[str, Tensor]) -> Classifier | None:
     return Classifier(weight=weight if weight is not None and weight.ndim == 2 else None, bias=bias)
 
 
-def _load(backbone: TimmTransformer, tensors: dict[str, Tensor], *, source: str) -> None:
+def _load(backbone: TimmTransformer, path: Path) -> None:
     """Load everything but the classifier; position embeddings of another grid are resized, nothing else is."""
-    weight, expected = tensors.get("patch_embed.proj.weight"), backbone.vit.patch_embed.proj.weight
-    if weight is not None and weight.shape != expected.shape:  # timm would resample another patch size silently
+    source, expected = str(path), backbone.vit.state_dict().keys()
+    start = read_start_tensors(path, expected=expected)
+    tensors = start.tensors
+    weight, own_weight = tensors.get("patch_embed.proj.weight"), backbone.vit.patch_embed.proj.weight
+    if weight is not None and weight.shape != own_weight.shape:  # timm would resample another patch size silently
         raise WeightsError(
-            f"{source}: patch_embed.proj.weight is {tuple(weight.shape)}, this backbone's is {tuple(expected.shape)}; "
-            "name the backbone that these weights belong to"
+            f"{source}: patch_embed.proj.weight is {tuple(weight.shape)}, this backbone's is "
+            f"{tuple(own_weight.shape)}; name the backbone that these weights belong to"
+        )
+    if "dist_token" not in expected and (distilled := distilled_backbone(tensors)):
+        raise WeightsError(f"{source}: weights of a distilled model; take --backbone {distilled}")
+    if "fc_norm.weight" in tensors and "fc_norm.weight" not in expected:
+        raise WeightsError(
+            f"{source}: weights of a model that pools its patches (fc_norm in place of norm); "
+            """add --backbone-args '{"global_pool": "avg"}'"""
         )
     try:
         adapted = backbone.adapt_weights(dict(tensors))
     except (RuntimeError, ValueError, TypeError, LookupError, AssertionError, AttributeError) as fault:
         raise WeightsError(f"{source}: not weights of this Vision Transformer ({one_line(fault)})") from fault
-    load_tensors(backbone.vit, without_prefixes(adapted, _CLASSIFIERS), source=source)
+    layers = load_start_tensors(backbone.vit, adapted, source=source)
+    backbone.classifier = _classifier(tensors)
+    backbone.start_note = start.note(source, heads=layers)
 
 
 def _require_supported_parts(backbone_class: type[TimmTransformer], name: str, vit: Any) -> None:

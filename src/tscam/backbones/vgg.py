@@ -10,7 +10,7 @@ from torchvision.models.vgg import cfgs, make_layers
 from tscam.backbones.base import Backbone, BackboneFamily, StartWeights, backbone_families
 from tscam.backbones.creation import create_timm
 from tscam.backbones.features import Features, Request
-from tscam.backbones.tensors import load_tensors, read_tensors, without_prefixes
+from tscam.backbones.tensors import load_start_tensors, read_start_tensors
 from tscam.backbones.walk import Walk, require_whole_patches
 from tscam.errors import ConfigError, first_names
 from tscam.registry import ModelArgs
@@ -68,10 +68,12 @@ def _build(
         vgg = create_timm(_TIMM_NAME, pretrained=True, settings={})
         backbone.features.load_state_dict(vgg.features.state_dict())
     elif weights is not None:
-        tensors = without_prefixes(read_tensors(weights), ("classifier.", "fc."))
+        start = read_start_tensors(weights, expected=backbone.state_dict().keys())
+        tensors = start.tensors
         is_vgg16 = not any(key.startswith("conv6.") for key in tensors)  # torchvision's, which lacks the last layer
         drawn = {key: tensor for key, tensor in backbone.state_dict().items() if is_vgg16 and key.startswith("conv6.")}
-        load_tensors(backbone, tensors | drawn, source=str(weights))
+        layers = load_start_tensors(backbone, tensors | drawn, source=str(weights))
+        backbone.start_note = start.note(str(weights), heads=layers)
     return backbone
 
 

@@ -7,13 +7,20 @@ from pathlib import Path
 
 from torch import Tensor
 
-from tscam.backbones.tensors import SUFFIXES, read_tensors
+from tscam.backbones.tensors import distilled_backbone
 from tscam.errors import ConfigError, WeightsError
 from tscam.model import LocalizationModel, ModelSpec
+from tscam.weights.index import SUFFIXES
+from tscam.weights.reading import read_named_tensors
 
 # The authors' DeiT models by width of a token; all have 12 blocks, patches of 16 pixels and heads of 64 channels.
 _DEIT = {192: "deit_tiny_patch16_224", 384: "deit_small_patch16_224", 768: "deit_base_patch16_224"}
 _BLOCKS, _PATCH = 12, 16
+
+# Names of tensors that tell the authors' models; a project that trains one may keep them under a prefix.
+_LANDMARKS = frozenset(
+    {"trans_cls_head.weight", "conv6.weight", "fc.weight", "patch_embed.proj.weight", "pos_embed", "head.weight"}
+)
 
 # The authors' view. A file tells it only by its position embeddings, which Conformer and VGG do not have.
 _VIEW = (224, 224)
@@ -32,7 +39,7 @@ def read_authors_file(path: Path) -> LocalizationModel:
         raise WeightsError(
             f"{path}: unknown ending {path.suffix!r}; a MODEL is a folder or ends in {', '.join(SUFFIXES)}"
         )
-    tensors = read_tensors(path)
+    tensors = read_named_tensors(path, expected=_LANDMARKS, at_least=1).tensors
     try:
         model = LocalizationModel(infer_spec(tensors, path))
     except ConfigError as fault:
@@ -76,6 +83,11 @@ def _deit_spec(tensors: Mapping[str, Tensor], path: Path) -> ModelSpec:
     blocks = len({match[1] for name in tensors if (match := re.match(r"blocks\.(\d+)\.", name))})
     width, patch = embedding.shape[0], embedding.shape[-1]
     side = math.isqrt(max(positions.shape[1] - 1, 0))
+    if distilled := distilled_backbone(tensors):
+        raise WeightsError(
+            f"{path}: {positions.shape[1]} positions, those of a distilled model, and no TS-CAM checkpoint; train from "
+            f"this file with `tscam train … --weights` and --backbone {distilled}"
+        )
     if width not in _DEIT or (blocks, patch, side**2) != (_BLOCKS, _PATCH, positions.shape[1] - 1):
         raise WeightsError(
             f"{path}: {blocks} blocks, {width} channels, patch {patch}, {positions.shape[1]} positions are not one of "

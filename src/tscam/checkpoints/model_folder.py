@@ -10,12 +10,13 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
-from tscam.backbones.tensors import read_tensors, require_same_layout
+from tscam.backbones.tensors import require_same_layout
 from tscam.boxes import require_threshold
 from tscam.checkpoints.card import model_card
 from tscam.errors import ConfigError, OutputError, WeightsError, one_line, quoted
 from tscam.model import LocalizationModel, ModelSpec
 from tscam.system.writing import flush_file, replace_folder
+from tscam.weights.reading import read_tensors
 
 FORMAT_VERSION = 1
 

@@ -100,6 +100,8 @@ def run_training(settings: TrainingSettings, *, start: Start, on_progress: OnPro
             on_note(note)
         torch.manual_seed(settings.model.seed)
         model = _create_model(settings.model, splits.training, with_weights=is_new)
+        if model.backbone.start_note:
+            on_note(model.backbone.start_note)
         learner = Learner(model, settings.learner, device=device, processes=processes, on_note=on_note)
         run = RunFolder(settings.run, _facts(settings.model, splits))
         if start is Start.RESTARTED:

@@ -19,9 +19,9 @@ from figures import seeded_weights
 from tscam.backbones import create_backbone
 from tscam.backbones.base import Backbone
 from tscam.backbones.creation import pretrained_source
-from tscam.backbones.tensors import read_tensors
 from tscam.errors import WeightsError
 from tscam.model import create_model
+from tscam.weights.reading import read_tensors
 
 TINY: dict[str, Any] = {"embed_dim": 24, "depth": 2, "num_heads": 2}
 NAME = "deit_tiny_patch16_224"

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from figures import arrays, largest_difference, seeded_weights, table
-from tiny_models import assert_same, refusal
+from tiny_models import assert_same, refusal, whole
 from tiny_models import hollow_checkpoint as hollow
 from tscam.checkpoints.loader import load_model
 from tscam.errors import ConfigError
@@ -48,7 +48,7 @@ def test_an_authors_file_gives_the_authors_numbers(prefix: str, tmp_path: Path) 
 def test_shapes_tell_the_spec_of_an_authors_file(
     layout: dict[str, int], backbone: str, side: int, threshold: float, tmp_path: Path
 ) -> None:
-    torch.save({"state_dict": hollow(**layout)}, tmp_path / "w.pth")
+    torch.save({"state_dict": whole(hollow(**layout))}, tmp_path / "w.pth")
     spec = load_model(tmp_path / "w.pth").spec
     assert (spec.backbone, spec.method, spec.image_hw) == (backbone, "ts-cam", (side, side))
     assert spec.label_names == tuple(str(number) for number in range(layout.get("classes", 200)))
@@ -66,7 +66,7 @@ def test_files_of_conformer_and_vgg16_are_recognized_by_their_tensor_names(
     reference: str, backbone: str, method: str, head: str, tmp_path: Path
 ) -> None:
     tensors = reference_checkpoint(reference)
-    torch.save({"state_dict": tensors}, tmp_path / "w.pth")
+    torch.save({"state_dict": whole(tensors)}, tmp_path / "w.pth")
     model = load_model(tmp_path / "w.pth")
     assert (model.spec.backbone, model.spec.method, model.spec.image_hw) == (backbone, method, (224, 224))
     assert len(model.spec.label_names) == tensors[head].shape[0]
@@ -76,7 +76,7 @@ def test_files_of_conformer_and_vgg16_are_recognized_by_their_tensor_names(
 
 
 def test_an_authors_file_can_be_read_by_another_method(tmp_path: Path) -> None:
-    torch.save(hollow(), tmp_path / "w.pth")
+    torch.save(whole(hollow()), tmp_path / "w.pth")
     assert load_model(tmp_path / "w.pth", method="cam").spec.method == "cam"
     with pytest.raises(ConfigError, match="no method named 'gradcam'"):
         load_model(tmp_path / "w.pth", method="gradcam")
@@ -116,7 +116,10 @@ REFUSED: dict[str, tuple[Weights, str]] = {
     "another patch": (hollow(patch=14), "patch 14"),
     "no square grid": (hollow(positions=1 + 14 * 15), "211 positions"),
     "no positions": (hollow(positions=0), "patch 16, 0 positions"),
-    "a distilled model": (hollow(positions=198), "198 positions"),
+    "a distilled model": (
+        hollow(positions=198),
+        "198 positions, those of a distilled model, .* --backbone deit_tiny_distilled_patch16_224$",
+    ),
     "a missing name": (
         {key: tensor for key, tensor in hollow().items() if key != "blocks.3.norm1.weight"},
         "missing blocks.3.norm1.weight; unexpected none",
@@ -135,5 +138,5 @@ REFUSED: dict[str, tuple[Weights, str]] = {
 @pytest.mark.parametrize("case", REFUSED)
 def test_a_checkpoint_of_another_layout_is_refused_with_the_reason(case: str, tmp_path: Path) -> None:
     weights, message = REFUSED[case]
-    torch.save({"state_dict": {f"module.{key}": tensor for key, tensor in weights.items()}}, tmp_path / "w.pth")
+    torch.save({"state_dict": {f"module.{key}": tensor for key, tensor in whole(weights).items()}}, tmp_path / "w.pth")
     assert re.search(message, refusal(tmp_path / "w.pth"))

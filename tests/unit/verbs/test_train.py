@@ -12,11 +12,13 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from checkpoints_of_others import dino_checkpoint
 from data_sets import write_folder
-from tiny_runs import losses, rows, same_bits, saved_facts, settings, tensors
+from tiny_runs import TINY, losses, rows, same_bits, saved_facts, settings, tensors
 from tscam.config import EvaluateConfig, TrainConfig
 from tscam.datasets import read_dataset
 from tscam.errors import ConfigError, DataError, OutputError, TrainingError
+from tscam.model import create_model
 from tscam.recipe import train_config
 from tscam.system.resources import Precision
 from tscam.training.pictures import EpochOrder
@@ -301,3 +303,13 @@ def test_red_is_told_from_blue(tmp_path: Path) -> None:
     assert float(epochs[0]["train_loss"]) > 0.3
     assert float(epochs[-1]["train_loss"]) < 0.2
     assert float(epochs[-1]["top1_cls"]) == 100
+
+
+def test_a_run_says_which_part_of_a_checkpoint_it_starts_from(config: TrainConfig, tmp_path: Path) -> None:
+    model = create_model("vit_tiny_patch16_224", label_names=3, image_size=32, backbone_args=TINY)
+    weights = {name: tensor for name, tensor in model.tensors().items() if not name.startswith("head.")}
+    torch.save(dino_checkpoint(weights), tmp_path / "dino.pth")
+    notes: list[str] = []
+    train(replace(config, weights=str(tmp_path / "dino.pth"), epochs=1), on_note=notes.append)
+    (note,) = [note for note in notes if "dino.pth" in note]
+    assert "dino.pth: weights of 'teacher.backbone'; left out: student, teacher.head, optimizer" in note
