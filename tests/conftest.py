@@ -1,9 +1,9 @@
-"""Every test runs with the shapes and types of all signatures checked, on one thread, without a network."""
+"""Settings of every test: shapes and types of all signatures are checked; one thread; no network."""
 
 import os
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # pytest-xdist has the cores already
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # pytest-xdist uses the cores
 
 import pytest
 from jaxtyping import install_import_hook

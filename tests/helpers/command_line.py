@@ -1,4 +1,4 @@
-"""Shared by the journeys of the command line: a tiny recipe, the answer of a command, the form of a refusal."""
+"""A tiny recipe, the answer of a command and the form of a refusal, shared by the journeys of the command line."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Tiny data sets in each layout, drawn on the spot: an object of its class's colour on grey noise, its box known."""
+"""Tiny data sets in each layout: one object in its class's colour on grey noise, with a known box."""
 
 import colorsys
 import json
@@ -189,7 +189,7 @@ WSOL_LISTS = ("image_ids", "class_labels", "image_sizes", "localization")
 
 
 def _wsol_masks(picture: Path, image_id: str, box: Box, *, has_second: bool) -> list[str]:
-    """Write masks of an object, of an ignored region around it, and maybe of another object; return their lines."""
+    """Write masks of an object, of an ignored region around it, and of another with `has_second`; return the lines."""
     x0, y0, x1, y1 = box
     stem = image_id.removesuffix(".png")
     _write_mask(picture, picture.with_name(f"{picture.stem}_m0.png"), box=box)

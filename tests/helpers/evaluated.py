@@ -32,6 +32,7 @@ def tiny_evaluation(folder: Path) -> Path:
 
 
 def metrics_of(out: Path) -> dict[str, Any]:
+    """Return the content of `metrics.json`."""
     metrics: dict[str, Any] = json.loads((out / "metrics.json").read_text())
     return metrics
 
@@ -58,10 +59,10 @@ def with_nasty_names(out: Path) -> None:
         metrics["class_names"] = list(NASTY)
         for key in ("model", "backbone", "method", "dataset", "data", "split"):
             metrics[key] = f"{key} {NASTY[1]}"
-        for part in metrics["protocols"].values():
-            part["threshold"]["explained"] = NASTY[0]
-            part["settings"]["source"] = NASTY[1]
-            for name, group in zip(NASTY, part["by_class"], strict=True):
+        for result in metrics["protocols"].values():
+            result["threshold"]["explained"] = NASTY[0]
+            result["settings"]["source"] = NASTY[1]
+            for name, group in zip(NASTY, result["by_class"], strict=True):
                 group["name"] = name
         metrics["protocols"] = dict(zip(NASTY, metrics["protocols"].values(), strict=True))
 

@@ -1,4 +1,4 @@
-"""Reads the reference figures, and makes the weights that they were computed with (see the README beside)."""
+"""Reference figures, and the weights that they were computed with (see `tests/reference/README.md`)."""
 
 import json
 import re
@@ -23,24 +23,25 @@ def table(name: str) -> Any:
 
 
 def seeded_weights(shapes: Mapping[str, Sequence[int]], *, seed: int, scale: float) -> dict[str, Tensor]:
+    """Return the weights of the rule in the README."""
     random = np.random.RandomState(seed)
     weights = {}
     for name in sorted(shapes):
         if name.endswith("num_batches_tracked"):
             weights[name] = torch.tensor(0)
             continue
-        drawn = random.standard_normal(shapes[name]).astype(np.float32)
+        noise = random.standard_normal(shapes[name]).astype(np.float32)
         if name.endswith("running_var"):
-            value = np.abs(drawn) + np.float32(0.5)
+            value = np.abs(noise) + np.float32(0.5)
         elif name.endswith("weight") and re.search(r"norm|^bn|\.bn|residual_bn", name):
-            value = 1 + np.float32(0.1) * drawn
+            value = 1 + np.float32(0.1) * noise
         else:
-            value = np.float32(scale) * drawn
+            value = np.float32(scale) * noise
         weights[name] = torch.from_numpy(np.asarray(value, dtype=np.float32))
     return weights
 
 
 def largest_difference(ours: np.ndarray, theirs: np.ndarray) -> float:
-    """The largest difference, in parts of the largest value."""
+    """Return the largest difference as a fraction of the largest value."""
     assert ours.shape == theirs.shape
     return float(np.abs(ours - theirs).max() / np.abs(theirs).max())

@@ -12,16 +12,16 @@ from tscam.metrics.protocol import BoxProtocol, PixelProtocol, protocols
 from tscam.metrics.ts_cam import OUTCOMES, Outcome
 
 
-def box_protocol(known: str, /, **changes: object) -> BoxProtocol:
-    """A registered protocol of boxes, with some choices changed."""
-    protocol = protocols[known]
+def box_protocol(name: str, /, **changes: object) -> BoxProtocol:
+    """Return a registered protocol of boxes with some settings changed."""
+    protocol = protocols[name]
     assert isinstance(protocol, BoxProtocol)
     return replace(protocol, **changes)  # type: ignore[arg-type]
 
 
-def pixel_protocol(known: str = "pxap", /, **changes: object) -> PixelProtocol:
-    """A registered protocol of masks, with some choices changed."""
-    protocol = protocols[known]
+def pixel_protocol(name: str = "pxap", /, **changes: object) -> PixelProtocol:
+    """Return a registered protocol of masks with some settings changed."""
+    protocol = protocols[name]
     assert isinstance(protocol, PixelProtocol)
     return replace(protocol, **changes)  # type: ignore[arg-type]
 
@@ -29,7 +29,7 @@ def pixel_protocol(known: str = "pxap", /, **changes: object) -> PixelProtocol:
 def scores(
     iou: float | Sequence[float], *, highest: int = 255, outcome: Outcome | Sequence[Outcome] | None = None
 ) -> LevelScores:
-    """One IoU at all levels, or 256 of them; the box of level t is (0, 0, t, 7)."""
+    """Return the scores of one IoU at all levels, or of 256 IoUs; the box of level t is (0, 0, t, 7)."""
     outcomes = [outcome] * 256 if isinstance(outcome, Outcome) else outcome
     return LevelScores(
         highest=highest,
@@ -49,7 +49,7 @@ def picture(
     pixels: Mapping[str, PixelScores] | None = None,
     map_levels: Mapping[str, int] | None = None,
 ) -> JudgedPicture:
-    """A judged picture of 100 by 50 pixels."""
+    """Return a judged picture of 100 by 50 pixels."""
     return JudgedPicture(
         image=image, label=label, top_classes=top_classes, picture_wh=(100, 50),
         truths=np.array(truths, dtype=float).reshape(-1, 4), boxes=boxes or {}, pixels=pixels or {},

@@ -1,4 +1,4 @@
-"""Picture files as people have them: every ending, and TIFF files of other number types than eight bits."""
+"""Picture files with every ending, and TIFF files of number types other than eight bits."""
 
 import io
 from pathlib import Path

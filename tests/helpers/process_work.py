@@ -1,4 +1,4 @@
-"""What tests give to other processes to do, in a module that those can import."""
+"""Functions that tests run in other processes, which import this module."""
 
 import os
 import signal
@@ -10,7 +10,7 @@ ModelChoice = tuple[str, str, Mapping[str, int]]  # backbone, method, arguments 
 
 
 def square(number: int) -> tuple[int, int]:
-    """Also who did it."""
+    """Return the square, and the id of the process that computed it."""
     return number * number, os.getpid()
 
 
@@ -31,7 +31,7 @@ def killed_at_three(number: int) -> int:
 
 
 def compiled_and_plain_losses(models: Sequence[ModelChoice]) -> list[tuple[float, float]]:
-    """The training loss of each model, compiled to one graph and not; it fails where a graph breaks."""
+    """Return the training loss of each model, compiled to one graph and plain; a break in the graph is an error."""
     import torch
 
     from tscam.model import create_model

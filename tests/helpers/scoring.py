@@ -19,12 +19,12 @@ class Scored:
     columns: Columns
 
     def percent(self, measure: str) -> float:
-        """Of the pictures."""
+        """Return a measure in percent of the pictures."""
         column = self.columns.measures[measure]
         return 100 * float(column.sum()) / len(column)
 
     def lines(self) -> list[str]:
-        """The result of each picture, as text."""
+        """Return the result of each picture as text."""
         assert self.columns.boxes is not None
         assert self.columns.outcomes is not None
         return [
@@ -40,7 +40,7 @@ class Scored:
 def score(
     predictor: Predictor, dataset: Dataset, *, threshold: float, batch_size: int = 32, workers: int = 1, **options: Any
 ) -> Scored:
-    """Every picture of a data set, judged."""
+    """Judge every picture of a data set."""
     maps = PredictedMaps(predictor=predictor, batch_size=batch_size, workers=workers)
     judge = Judge(protocols=(TS_CAM,))
     pictures = list(judge_pictures(MappedSplit(dataset=dataset, maps=maps), judge, **options))

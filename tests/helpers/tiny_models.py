@@ -1,4 +1,4 @@
-"""What several unit tests share: a tiny model, pictures and boxes for it, and what its results are held against."""
+"""A tiny model, pictures and boxes for it, and naive formulas for its results, shared by unit tests."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,7 +24,7 @@ STAND_IN = ModelFacts(model="a stand-in", backbone="none", method="none", method
 
 
 def tiny_model(folder: Path, *, label_names: Sequence[str] = ("cat", "dog", "emu")) -> Path:
-    """A model folder; the weights are random but always the same."""
+    """Write a model folder, and return it; the weights are random but always the same."""
     args = {"patch_size": 8, "embed_dim": 32, "depth": 2, "num_heads": 2}
     with torch.random.fork_rng():
         torch.manual_seed(26)
@@ -33,10 +33,10 @@ def tiny_model(folder: Path, *, label_names: Sequence[str] = ("cat", "dog", "emu
     return folder
 
 
-def hollow_checkpoint(
+def zero_checkpoint(
     *, width: int = 192, blocks: int = 12, patch: int = 16, positions: int = 197, classes: int = 200
 ) -> dict[str, Tensor]:
-    """A checkpoint in the authors' layout, all zeros, each tensor one number in memory; `whole` makes it a file's."""
+    """Return a checkpoint in the authors' layout, all zeros; each tensor is one number in memory (see `whole`)."""
     shapes = {
         key: shape
         for key, shape in table("state_dict_shapes.json")["deit_tscam_tiny_patch16_224"].items()
@@ -55,15 +55,15 @@ def hollow_checkpoint(
 
 
 def whole(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors with all their numbers, floating-point ones in a byte each; zeros and ones stay as they are."""
+    """Return the tensors with all their numbers, as a file needs them; floats take a byte each, 0 and 1 are exact."""
     return {
         key: (tensor.to(torch.float8_e4m3fn) if tensor.is_floating_point() else tensor).contiguous()
         for key, tensor in tensors.items()
     }
 
 
-def drawn(folder: Path, count: int) -> list[Path]:
-    """Pictures of unequal sizes, with bright rectangles at unlike places."""
+def draw_pictures(folder: Path, count: int) -> list[Path]:
+    """Write pictures of unequal sizes with rectangles at unequal positions, and return their paths."""
     paths = [folder / f"{number}.png" for number in range(count)]
     for number, path in enumerate(paths):
         draw_picture(path, class_id=number, seed=number)
@@ -71,18 +71,18 @@ def drawn(folder: Path, count: int) -> list[Path]:
 
 
 def save_ramps(data: Path, maps: Path, split: str) -> None:
-    """A score map for every picture of a split, each rising to a corner in its own way."""
+    """Write a score map for every picture of a split; each rises to a corner with another curvature."""
     for index, image_id in enumerate(read_dataset(data, split=split).image_ids):
         ramp = np.add.outer(np.linspace(0, 1, 224), np.linspace(1, 0, 224) ** (1 + index)).astype(np.float32)
         write_map(map_path(maps, image_id), (ramp - ramp.min()) / (ramp.max() - ramp.min()))
 
 
-def as_lines(found: Sequence[Localization]) -> list[str]:
-    return [localization.to_json() for localization in found]
+def as_lines(localizations: Sequence[Localization]) -> list[str]:
+    return [localization.to_json() for localization in localizations]
 
 
-def with_second_boxes(root: Path, boxes: Mapping[str, Sequence[int]]) -> None:
-    """Every third picture gets a box right beside its own."""
+def add_second_boxes(root: Path, boxes: Mapping[str, Sequence[int]]) -> None:
+    """Add a second box to every third picture, over the left half of its first one."""
     rows = [f"{name},{x0},{y0},{(x0 + x1) // 2},{y1}" for name, (x0, y0, x1, y1) in list(boxes.items())[::3]]
     with (root / "boxes.csv").open("a") as file:
         file.writelines(f"\n{row}" for row in rows)
@@ -121,24 +121,24 @@ def refusal(path: Path) -> str:
 
 
 class NarrowModel(LocalizationModel):
-    """Finds no memory for more pictures at once than `room`."""
+    """A model that runs out of memory with more than `room` pictures at once."""
 
     room = 2
 
     def forward(self, pixels: Tensor, *, draws: Tensor | None = None) -> Tensor:
-        self._take(len(pixels))
+        self._allocate(len(pixels))
         return super().forward(pixels, draws=draws)
 
     def loss(
         self, pixels: Tensor, labels: Tensor, *, draws: Tensor | None = None, label_smoothing: float = 0.0
     ) -> Tensor:
-        self._take(len(pixels))
+        self._allocate(len(pixels))
         return super().loss(pixels, labels, draws=draws, label_smoothing=label_smoothing)
 
     def localize(self, pixels: Tensor, *, top_k: int, labels: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
-        self._take(len(pixels))
+        self._allocate(len(pixels))
         return super().localize(pixels, top_k=top_k, labels=labels)
 
-    def _take(self, pictures: int) -> None:
+    def _allocate(self, pictures: int) -> None:
         if pictures > self.room:
             raise torch.OutOfMemoryError(f"CUDA out of memory. Tried to allocate {pictures}.00 GiB.\nMore of it.")

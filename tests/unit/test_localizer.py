@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tiny_models import STAND_IN, as_lines, drawn
+from tiny_models import STAND_IN, as_lines, draw_pictures
 from tscam.errors import ConfigError
 from tscam.image import InputFormat, Picture
 from tscam.localization import Localization
@@ -212,7 +212,7 @@ def test_a_picture_of_any_kind_is_localized_alike(tmp_path: Path, kind: str) -> 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 100])
 def test_bad_pictures_are_reported_in_order_and_change_no_other(tmp_path: Path, batch_size: int) -> None:
-    good = drawn(tmp_path, 5)
+    good = draw_pictures(tmp_path, 5)
     truncated, empty, missing = (tmp_path / name for name in ("truncated.png", "empty.jpg", "missing.png"))
     truncated.write_bytes(good[0].read_bytes()[:-300])
     empty.touch()
@@ -238,14 +238,14 @@ def test_bad_pictures_alone_never_reach_the_network(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("batch_size", "workers"), [(1, 1), (2, 4), (4, 0), (50, 3)])
 def test_batches_and_threads_change_no_result(tmp_path: Path, batch_size: int, workers: int) -> None:
-    paths = drawn(tmp_path, 7)
+    paths = draw_pictures(tmp_path, 7)
     expected = [Localizer(BrightnessPredictor())([path])[0].to_json() for path in paths]
     assert len(set(expected)) == 7
     assert as_lines(Localizer(BrightnessPredictor(), batch_size=batch_size, workers=workers)(paths)) == expected
 
 
 def test_pictures_are_taken_as_they_are_needed(tmp_path: Path) -> None:
-    paths = drawn(tmp_path, 3)
+    paths = draw_pictures(tmp_path, 3)
     taken: list[Path] = []
 
     def endless() -> Iterator[Path]:
@@ -278,7 +278,7 @@ def as_sources(path: Path) -> dict[str, Picture]:
 
 
 def test_one_picture_gives_one_localization_and_a_list_a_list_in_whatever_way_it_is_given(tmp_path: Path) -> None:
-    (path,) = drawn(tmp_path, 1)
+    (path,) = draw_pictures(tmp_path, 1)
     localizer = Localizer(BrightnessPredictor())
     expected = localizer(path)
     assert isinstance(expected, Localization)
@@ -302,7 +302,7 @@ def test_a_string_is_a_path_and_not_its_letters(tmp_path: Path) -> None:
 
 
 def test_a_bad_picture_in_memory_is_reported_like_a_bad_file(tmp_path: Path) -> None:
-    (path,) = drawn(tmp_path, 1)
+    (path,) = draw_pictures(tmp_path, 1)
     localizer = Localizer(BrightnessPredictor())
     bad = localizer([path.read_bytes()[:-300], np.zeros((4, 5, 3)), path, b""])
     assert [localization.status for localization in bad] == ["bad_image", "bad_image", "ok", "bad_image"]

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from figures import arrays, largest_difference, seeded_weights, table
 from tiny_models import assert_same, refusal, whole
-from tiny_models import hollow_checkpoint as hollow
+from tiny_models import zero_checkpoint as hollow
 from tscam.checkpoints.loader import load_model
 from tscam.errors import ConfigError
 

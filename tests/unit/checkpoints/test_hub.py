@@ -12,7 +12,7 @@ import tscam
 from data_sets import write_folder
 from evaluated import metrics_of
 from fake_hub import FakeHub, Repository, running_hub
-from tiny_models import as_lines, assert_same, drawn, names, tiny_model
+from tiny_models import as_lines, assert_same, draw_pictures, names, tiny_model
 from tscam.checkpoints.hub import fetch, is_on_hub
 from tscam.checkpoints.loader import load_model
 from tscam.checkpoints.model_folder import save_model
@@ -48,7 +48,7 @@ def test_a_pushed_model_is_loaded_bit_for_bit_and_localizes_the_same(hub: FakeHu
     assert address.endswith("/user/name")
     assert hub.repositories["user/name"].commits == 1
     assert_same(load_model(NAME), load_model(model).tensors())
-    pictures = [str(path) for path in drawn(tmp_path, 2)]
+    pictures = [str(path) for path in draw_pictures(tmp_path, 2)]
     here, there = tscam.load(model)(pictures), tscam.load(NAME)(pictures)
     assert as_lines(there) == as_lines(here)
 

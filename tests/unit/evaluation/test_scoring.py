@@ -10,7 +10,7 @@ from PIL import Image
 
 from data_sets import write_cub, write_folder, write_imagenet
 from scoring import score
-from tiny_models import STAND_IN, naive_area, naive_iou, naive_shared, with_second_boxes
+from tiny_models import STAND_IN, add_second_boxes, naive_area, naive_iou, naive_shared
 from tscam.datasets import Dataset, read_dataset
 from tscam.errors import DataError
 from tscam.evaluation.map_sources import PredictedMaps, SavedMaps
@@ -152,7 +152,7 @@ def test_every_picture_is_judged_as_the_protocol_written_out_once_more(
     tmp_path: Path, layout: str, threshold: float
 ) -> None:
     if layout == "folder":
-        with_second_boxes(tmp_path, write_folder(tmp_path, class_names=CLASS_NAMES, splits={"train": 1, "test": 5}))
+        add_second_boxes(tmp_path, write_folder(tmp_path, class_names=CLASS_NAMES, splits={"train": 1, "test": 5}))
     elif layout == "cub":
         write_cub(tmp_path, classes=7, train=1, test=5)
     else:

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from data_sets import write_folder, write_imagenet
-from tiny_models import naive_iou, tiny_model, with_second_boxes
+from tiny_models import add_second_boxes, naive_iou, tiny_model
 from tscam.checkpoints.loader import load_model
 from tscam.checkpoints.model_folder import save_model
 from tscam.config import EvaluateConfig
@@ -18,7 +18,7 @@ from tscam.verbs.evaluate import evaluate
 
 
 def test_the_files_hold_every_number_unrounded_and_every_picture(tmp_path: Path) -> None:
-    with_second_boxes(tmp_path / "data", write_folder(tmp_path / "data", splits={"train": 1, "test": 7}))
+    add_second_boxes(tmp_path / "data", write_folder(tmp_path / "data", splits={"train": 1, "test": 7}))
     model = tiny_model(tmp_path / "model")
     evaluation = evaluate(model, EvaluateConfig(data=tmp_path / "data", out=tmp_path / "out", batch_size=4))
     assert evaluation.out == tmp_path / "out"

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from tiny_models import drawn, tiny_model
+from tiny_models import draw_pictures, tiny_model
 from tscam.backbones.features import Record, Request
 from tscam.boxes import boxes_above, localization_map
 from tscam.checkpoints.loader import load_model
@@ -29,7 +29,7 @@ THRESHOLD = 0.3
 def folder(tmp_path: Path) -> Path:
     """A folder with a model of three classes, `model`, and a picture, `0.png`."""
     tiny_model(tmp_path / "model")
-    drawn(tmp_path, 1)
+    draw_pictures(tmp_path, 1)
     return tmp_path
 
 

@@ -11,7 +11,7 @@ from pycocotools.coco import COCO
 
 from data_sets import draw_picture
 from picture_files import ENDINGS
-from tiny_models import as_lines, drawn, tiny_model
+from tiny_models import as_lines, draw_pictures, tiny_model
 from tscam.checkpoints.loader import load_model
 from tscam.config import LocalizeConfig
 from tscam.errors import ConfigError, DataError, OutputError, WeightsError
@@ -27,7 +27,7 @@ def model(tmp_path: Path) -> Path:
 
 def test_the_verb_writes_lines_drawings_annotations_and_a_list_of_bad_pictures(tmp_path: Path, model: Path) -> None:
     pictures = tmp_path / "pictures"
-    good = drawn(pictures / "deep" / "er", 3)
+    good = draw_pictures(pictures / "deep" / "er", 3)
     (pictures / "deep" / "x.jpg").touch()
     (pictures / "notes.txt").write_text("no picture")
     progress: list[tuple[int, int]] = []
@@ -85,7 +85,7 @@ def test_the_verb_writes_lines_drawings_annotations_and_a_list_of_bad_pictures(t
 def test_a_known_class_has_the_box_map_and_score_that_it_has_among_all_classes(
     tmp_path: Path, model: Path, method: str
 ) -> None:
-    (path,) = drawn(tmp_path, 1)
+    (path,) = draw_pictures(tmp_path, 1)
     localizer = load(model, method=method)
     among_all = localizer(path, top_k=3)
     for expected in among_all.objects:
@@ -100,7 +100,7 @@ def test_a_known_class_has_the_box_map_and_score_that_it_has_among_all_classes(
 
 
 def test_a_model_in_memory_localizes_like_its_folder(tmp_path: Path, model: Path) -> None:
-    pictures, network = drawn(tmp_path / "pictures", 2), load_model(model)
+    pictures, network = draw_pictures(tmp_path / "pictures", 2), load_model(model)
     assert as_lines(load(network)(pictures)) == as_lines(load(model)(pictures))
     lines = []
     for name, source in (("a", network), ("b", model), ("c", str(model))):
@@ -110,7 +110,7 @@ def test_a_model_in_memory_localizes_like_its_folder(tmp_path: Path, model: Path
 
 
 def test_without_options_and_bad_pictures_only_lines_are_written(tmp_path: Path, model: Path) -> None:
-    out = localize(drawn(tmp_path / "pictures", 2), model=model, config=LocalizeConfig(out=tmp_path / "out"))
+    out = localize(draw_pictures(tmp_path / "pictures", 2), model=model, config=LocalizeConfig(out=tmp_path / "out"))
     assert [path.name for path in out.iterdir()] == ["localizations.jsonl"]
     assert len((out / "localizations.jsonl").read_text().splitlines()) == 2
 
@@ -124,7 +124,7 @@ def test_a_name_that_takes_all_the_bytes_a_name_may_have_is_drawn(tmp_path: Path
 
 
 def test_a_picture_that_is_named_twice_is_localized_once(tmp_path: Path, model: Path) -> None:
-    paths = drawn(tmp_path / "pictures", 2)
+    paths = draw_pictures(tmp_path / "pictures", 2)
     again = tmp_path / "pictures" / ".." / "pictures" / "1.png"
     config = LocalizeConfig(out=tmp_path / "out", to=("coco",))
     out = localize([paths[1], tmp_path / "pictures", again], model=model, config=config)
@@ -140,14 +140,14 @@ def test_an_unknown_format_is_refused_before_anything_is_read_or_written(tmp_pat
 
 
 def test_a_missing_model_leaves_no_folder(tmp_path: Path) -> None:
-    paths = drawn(tmp_path / "pictures", 1)
+    paths = draw_pictures(tmp_path / "pictures", 1)
     with pytest.raises(WeightsError, match="no such file or folder; a MODEL is"):
         localize(paths, model=tmp_path / "no model", config=LocalizeConfig(out=tmp_path / "out"))
     assert not (tmp_path / "out").exists()
 
 
 def test_a_folder_in_use_is_refused_and_kept(tmp_path: Path, model: Path) -> None:
-    paths = drawn(tmp_path / "pictures", 1)
+    paths = draw_pictures(tmp_path / "pictures", 1)
     with pytest.raises(OutputError, match="not empty"):
         localize(paths, model=model, config=LocalizeConfig(out=tmp_path / "pictures"))
     assert [path.name for path in (tmp_path / "pictures").iterdir()] == ["0.png"]

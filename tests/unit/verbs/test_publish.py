@@ -9,7 +9,7 @@ import torch
 
 import tscam
 from fake_hub import FakeHub, running_hub
-from tiny_models import hollow_checkpoint, names, tiny_model, whole
+from tiny_models import names, tiny_model, whole, zero_checkpoint
 from tscam.checkpoints.loader import load_model
 from tscam.errors import ConfigError, OutputError, TscamError, WeightsError
 from tscam.verbs.publish import convert_weights, push_to_hub
@@ -39,7 +39,7 @@ def refusal(error: type[TscamError], act: Callable[[], object]) -> str:
 
 
 def test_an_authors_file_becomes_a_model_folder_with_class_names(tmp_path: Path) -> None:
-    weights = whole(hollow_checkpoint(classes=3) | {"head.bias": torch.tensor([1.0, 2.0, 3.0])})
+    weights = whole(zero_checkpoint(classes=3) | {"head.bias": torch.tensor([1.0, 2.0, 3.0])})
     torch.save({"state_dict": {f"module.{key}": tensor for key, tensor in weights.items()}}, tmp_path / "w.pth")
     (tmp_path / "labels.txt").write_text("Gänsegeier\n\n  black fox \n狐\n", encoding="utf-8")
     folder = convert_weights(tmp_path / "w.pth", out=tmp_path / "out", labels=tmp_path / "labels.txt")
@@ -64,7 +64,7 @@ def test_an_authors_file_becomes_a_model_folder_with_class_names(tmp_path: Path)
 def test_labels_that_do_not_fit_the_classes_are_refused_before_anything_is_written(
     labels: bytes | None, message: str, tmp_path: Path
 ) -> None:
-    torch.save(whole(hollow_checkpoint(classes=3)), tmp_path / "w.pth")
+    torch.save(whole(zero_checkpoint(classes=3)), tmp_path / "w.pth")
     if labels is not None:
         (tmp_path / "labels.txt").write_bytes(labels)
     with pytest.raises(ConfigError, match=message) as caught:
@@ -74,7 +74,7 @@ def test_labels_that_do_not_fit_the_classes_are_refused_before_anything_is_writt
 
 
 def test_a_folder_in_use_is_kept_without_overwrite(tmp_path: Path) -> None:
-    torch.save(whole(hollow_checkpoint(classes=3)), tmp_path / "w.pth")
+    torch.save(whole(zero_checkpoint(classes=3)), tmp_path / "w.pth")
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "precious.txt").touch()
     with pytest.raises(OutputError, match="the folder is not empty"):

@@ -26,7 +26,7 @@ from checkpoints_of_others import (
     without_classifier,
 )
 from figures import seeded_weights
-from tiny_models import hollow_checkpoint, whole
+from tiny_models import whole, zero_checkpoint
 from tscam.backbones import create_backbone
 from tscam.backbones.base import Backbone
 from tscam.checkpoints.loader import load_model
@@ -135,7 +135,7 @@ def test_a_distilled_file_for_a_plain_transformer_names_the_distilled_backbone(
     weights: dict[str, int], backbone: str, tmp_path: Path
 ) -> None:
     width = weights.get("width", 192)
-    small = {key: tensor for key, tensor in hollow_checkpoint(**weights).items() if not key.startswith("blocks.")}
+    small = {key: tensor for key, tensor in zero_checkpoint(**weights).items() if not key.startswith("blocks.")}
     torch.save({"model": whole(small | {"dist_token": torch.zeros(1, 1, width)})}, tmp_path / "w.pth")
     args = {"embed_dim": width, "depth": 1, "num_heads": 3}
     with pytest.raises(WeightsError, match=f"w.pth: weights of a distilled model; take --backbone {backbone}$"):
@@ -173,7 +173,7 @@ def test_the_student_alone_is_taken_where_there_is_no_teacher(tmp_path: Path) ->
 def test_a_model_that_was_trained_in_another_framework_is_found_under_its_prefix(
     save: Callable[[Weights], object], tmp_path: Path
 ) -> None:
-    weights = whole(hollow_checkpoint(classes=3))
+    weights = whole(zero_checkpoint(classes=3))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("checkpoints_of_others.averaged", lambda weights: prefixed("", weights))
         patch.setattr("checkpoints_of_others.optimizer_state", lambda _: {})
