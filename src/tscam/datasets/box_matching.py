@@ -5,16 +5,18 @@ a model that finds them has not found the object. They are left out and counted.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from jaxtyping import Float
 from numpy import ndarray
 
+from tscam.datasets.box_files import BoxFiles
 from tscam.datasets.listings import box_array
 from tscam.errors import DataError, first_names
-from tscam.formats import AnnotatedObject, AnnotatedPicture, Annotations
+from tscam.formats import AnnotatedObject
 from tscam.geometry import Box
 from tscam.image import has_picture_suffix
 from tscam.names import NameTable, nfc
@@ -96,10 +98,9 @@ class MatchedBoxes:
 
 
 def match_boxes(
-    annotations: Annotations,
+    files: BoxFiles,
     *,
-    path: Path,
-    prefix: str,
+    root: Path,
     split: str,
     class_ids: Mapping[str, int],
     all_ids: Iterable[str],
@@ -108,64 +109,85 @@ def match_boxes(
     """Return the boxes of the pictures of a split.
 
     Args:
-        path: the annotation file, or the folder of such files; pictures are named relative to where it is.
-        prefix: ids of the pictures that the file may name begin with it.
+        root: the folder that ids are relative to.
         class_ids: class of each picture of the split, by id.
-        all_ids: ids of the pictures of all splits, which the file may also name.
+        all_ids: ids of the pictures of all splits, which the files may also name.
 
     Raises:
         DataError: an entry names no picture or several, or no box is of a class.
     """
-    is_voc = annotations.format == "voc"
-    candidates = _by_path_or_stem(all_ids, prefix) if is_voc else _by_path(all_ids)
-    categories = {annotated.category for picture in annotations.pictures for annotated in picture.objects}
-    own = OwnBoxes(categories, class_names, source=str(path))
+    prefix = "" if files.folder == root else f"{files.folder.relative_to(root).as_posix()}/"
+    pictures = PictureIndex(all_ids, prefix=prefix, by_stem=files.by_stem)
+    own = OwnBoxes(files.categories, class_names, source=files.title)
     boxes: dict[str, list[Box]] = {image_id: [] for image_id in class_ids}
-    for picture in annotations.pictures:
-        if not picture.objects:
-            continue
-        image_id = _match(picture, candidates, prefix=prefix, folder=path.parent, is_voc=is_voc)
+    for entry in files.entries:
+        matches = pictures.find(entry.name)
+        if len(matches) != 1:
+            fault = "names several pictures" if matches else "names no picture"
+            raise DataError(
+                f"{entry.source}: {entry.name!r} {fault} of {files.folder}; expected the path of one below it"
+            )
+        (image_id,) = matches
         if image_id in boxes:  # Else it is in another split.
-            boxes[image_id] += own.of_picture(picture.objects, class_ids[image_id])
+            boxes[image_id] += own.of_picture(entry.objects(root / image_id), class_ids[image_id])
     return MatchedBoxes(boxes=tuple(map(box_array, boxes.values())), notes=own.left_out.notes(split))
 
 
-def _match(
-    picture: AnnotatedPicture, candidates: Mapping[str, list[str]], *, prefix: str, folder: Path, is_voc: bool
-) -> str:
-    name = _without_suffix(picture.name) if is_voc else picture.name
-    matches = candidates.get(nfc(prefix + name), [])
-    if len(matches) > 1 and prefix + name in matches:
-        matches = [prefix + name]
-    if len(matches) != 1:
-        fault = "names several pictures" if matches else "names no picture"
-        raise DataError(f"{picture.source}: {name!r} {fault} of {folder}; expected the path of one below it")
-    return matches[0]
+class PictureIndex:
+    """Finds the picture that a file of annotations names, as composed Unicode.
+
+    A name is a path relative to the folder of the file, or to the root; or the same with backslashes; or, without a
+    folder, the name of a picture that no other one in the folder of the file has.
+
+    Args:
+        image_ids: ids of pictures.
+        prefix: ids of the pictures in the folder of the file begin so.
+        by_stem: names may lack the suffix of the picture.
+    """
+
+    def __init__(self, image_ids: Iterable[str], *, prefix: str, by_stem: bool) -> None:
+        self._prefix, self._by_stem = prefix, by_stem
+        self._ids = dict.fromkeys(image_ids)
+        self._paths = self._grouped(lambda name: name)
+        self._bare_paths = self._grouped(_without_suffix) if by_stem else {}
+
+    def find(self, name: str) -> list[str]:
+        """Return the pictures that a name can mean."""
+        for spelled in dict.fromkeys([name, str(PurePosixPath(name.replace("\\", "/")))]):
+            for path in dict.fromkeys([self._prefix + spelled, spelled]):
+                matches = [path] if path in self._ids else self._paths.get(nfc(path), [])
+                if matches or (matches := self._bare_paths.get(_without_suffix(nfc(path)), [])):
+                    return matches
+        bare = nfc(name)
+        if "/" in bare or "\\" in bare:
+            return []
+        return self._names.get(bare) or self._stems.get(_without_suffix(bare), [])
+
+    @cached_property
+    def _names(self) -> dict[str, list[str]]:
+        return self._grouped(lambda path: path.rpartition("/")[2], is_local=True)
+
+    @cached_property
+    def _stems(self) -> dict[str, list[str]]:
+        if not self._by_stem:
+            return {}
+        return self._grouped(lambda path: _without_suffix(path.rpartition("/")[2]), is_local=True)
+
+    def _grouped(self, key: Callable[[str], str], *, is_local: bool = False) -> dict[str, list[str]]:
+        """Group ids by a key of their composed form; with `is_local` those in the folder of the file alone."""
+        groups: dict[str, list[str]] = {}
+        for image_id in self._ids:
+            if not is_local or image_id.startswith(self._prefix):
+                groups.setdefault(key(nfc(image_id)), []).append(image_id)
+        return groups
 
 
 def _listed(names: Iterable[str]) -> str:
     return first_names(list(names), at_most=5)
 
 
-def _by_path(image_ids: Iterable[str]) -> dict[str, list[str]]:
-    candidates: dict[str, list[str]] = {}
-    for image_id in image_ids:
-        candidates.setdefault(nfc(image_id), []).append(image_id)
-    return candidates
-
-
-def _by_path_or_stem(image_ids: Iterable[str], prefix: str) -> dict[str, list[str]]:
-    """Return the pictures that an XML file can mean, by their path without suffix and by their stem."""
-    candidates: dict[str, list[str]] = {}
-    for image_id in image_ids:
-        path = PurePosixPath(nfc(image_id)).with_suffix("")
-        candidates.setdefault(str(path), []).append(image_id)
-        candidates.setdefault(nfc(prefix) + path.name, []).append(image_id)
-    return candidates
-
-
 def _without_suffix(name: str) -> str:
-    return str(PurePosixPath(name).with_suffix("")) if has_picture_suffix(name) else name
+    return name[: name.rindex(".")] if has_picture_suffix(name) else name
 
 
 def _means_any_object(category: str) -> bool:

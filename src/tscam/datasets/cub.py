@@ -7,10 +7,10 @@ from typing import TypeVar
 import numpy as np
 
 from tscam.datasets.base import Dataset, DatasetReader, dataset_readers
-from tscam.datasets.listings import box_array, list_lines, whole_number
+from tscam.datasets.listings import box_array, list_lines
 from tscam.datasets.mask_files import Masks
 from tscam.errors import DataError
-from tscam.formats.parsing import finite_number, picture_id
+from tscam.formats.parsing import finite_number, picture_id, whole_number
 from tscam.geometry import Box
 from tscam.names import OnDisk, nfc
 

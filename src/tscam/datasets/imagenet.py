@@ -12,11 +12,11 @@ from jaxtyping import Float
 
 from tscam.datasets.base import Dataset, DatasetReader, dataset_readers
 from tscam.datasets.box_matching import LeftOutBoxes
-from tscam.datasets.listings import box_array, folder_names, list_lines, picture_names, whole_number
+from tscam.datasets.listings import box_array, folder_names, list_lines, picture_names
 from tscam.datasets.splits import split_folders
 from tscam.datasets.unread import describe_unread
 from tscam.errors import DataError, first_names
-from tscam.formats.parsing import box_of_edges, finite_number, picture_id, read_xml
+from tscam.formats.parsing import box_of_edges, finite_number, picture_id, read_xml, whole_number
 from tscam.formats.voc import voc_objects
 from tscam.geometry import Box
 from tscam.image import printable

@@ -40,18 +40,6 @@ def list_lines(path: Path) -> Iterator[tuple[str, str]]:
         raise DataError(f"{path}: cannot be read ({one_line(fault)}); check its permissions") from fault
 
 
-def whole_number(text: str, source: str) -> int:
-    """Return a whole number.
-
-    Raises:
-        DataError: anything else.
-    """
-    try:
-        return int(text)
-    except ValueError:
-        raise DataError(f"{source}: {text!r:.80} is not a whole number") from None
-
-
 def box_array(boxes: Sequence[Box]) -> Float[np.ndarray, "n 4"]:
     """Return boxes as an array; `(0, 4)` for none. `0 0 0 0` is how lists say that a picture has no object."""
     return np.array([box for box in boxes if any(box)], dtype=float).reshape(-1, 4)

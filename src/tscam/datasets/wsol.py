@@ -7,11 +7,11 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from tscam.datasets.base import Dataset, DatasetReader, dataset_readers
-from tscam.datasets.listings import box_array, folder_names, list_lines, whole_number
+from tscam.datasets.listings import box_array, folder_names, list_lines
 from tscam.datasets.mask_files import Masks
 from tscam.datasets.splits import split_folders
 from tscam.errors import DataError
-from tscam.formats.parsing import box_of_edges, finite_number, picture_id
+from tscam.formats.parsing import box_of_edges, finite_number, picture_id, whole_number
 from tscam.geometry import Box
 from tscam.names import OnDisk, nfc
 from tscam.system.writing import literal, write_text_atomically

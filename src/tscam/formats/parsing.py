@@ -71,13 +71,17 @@ def read_xml(path: Path) -> ET.Element:
 def read_csv_rows(path: Path) -> Iterator[tuple[str, list[str]]]:
     """Yield `path:line` and the cells of every row of a CSV file, the header included, empty rows left out.
 
+    Cells are separated by what the header has most of: commas, semicolons or tabs.
+
     Raises:
         DataError: no such file, or not CSV.
     """
     require_file(path)
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = csv.reader(file, strict=True)
+            header = file.readline(_MAX_XML_BYTES)
+            file.seek(0)
+            rows = csv.reader(file, delimiter=max(",;\t", key=header.count), strict=True)
             for row in rows:
                 if row:
                     yield f"{path}:{rows.line_num}", row
@@ -96,6 +100,18 @@ def picture_id(text: str, source: str) -> str:
             f"{source}: {text!r:.200} leads out of the data set; expected a path below its folder of pictures"
         )
     return str(PurePosixPath(text)) if "./" in text or "//" in text else text
+
+
+def whole_number(text: str, source: str) -> int:
+    """Return a whole number.
+
+    Raises:
+        DataError: anything else.
+    """
+    try:
+        return int(text)
+    except ValueError:
+        raise DataError(f"{source}: {text!r:.80} is not a whole number") from None
 
 
 def finite_number(value: object, source: str) -> float:
