@@ -1,4 +1,4 @@
-"""Curves, columns and summaries: each number of a protocol, from pictures whose IoUs are known."""
+"""Curves, columns and summaries: each number of a protocol, computed from pictures with known IoUs."""
 
 import math
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ R, W, P = Outcome.RIGHT, Outcome.WRONG, Outcome.PART
 
 
 def steps(*spans: tuple[int, int, float]) -> list[float]:
-    """IoUs of 256 levels: zero except in the spans, from level to level (not included)."""
+    """Return the IoUs of 256 levels: zero outside the half-open spans of levels."""
     iou = [0.0] * 256
     for low, high, value in spans:
         iou[low:high] = [value] * (high - low)
@@ -41,8 +41,8 @@ def summary(
     published: float = 0.1,
     class_names: tuple[str, ...] = ("ant", "bee", "cat"),
 ) -> ProtocolResult:
-    chosen_by = ThresholdPolicy(name="best") if protocol.threshold == "best" else threshold_policy(policy)
-    threshold = Threshold(policy=chosen_by, value=value, explained="by hand")
+    threshold_by = ThresholdPolicy(name="best") if protocol.threshold == "best" else threshold_policy(policy)
+    threshold = Threshold(policy=threshold_by, value=value, explained="by hand")
     return summarize(pictures, protocol, threshold, published=published, class_names=class_names)
 
 
@@ -55,14 +55,14 @@ def test_each_threshold_reads_the_level_that_it_cuts_at(highest: int) -> None:
     assert curve.hits["max_box_acc"].tolist() == [int(threshold * highest) >= 128 for threshold in thresholds]
 
 
-def test_the_second_version_is_the_mean_of_each_ious_own_best() -> None:
+def test_max_box_acc_v2_is_the_mean_of_the_best_score_at_each_iou() -> None:
     pictures = [
         picture({"max-box-acc-v2": scores(steps((0, 60, 0.35), (60, 100, 0.6)))}),
         picture({"max-box-acc-v2": scores(steps((40, 110, 0.3), (200, 256, 0.7)))}),
         picture({"max-box-acc-v2": scores(steps((205, 230, 0.9)))}),
     ]
     result = summary(pictures, V2, published=0.1)
-    # At 0.3: two of the three between levels 40 and 100. At 0.5: two from 205 to 230. At 0.7 the same.
+    # At 0.3: two of the three between levels 40 and 100. At 0.5 and at 0.7: two from 205 to 230.
     values = {name: score.value for name, score in result.scores.items()}
     assert values == pytest.approx(
         {"max_box_acc_v2": 200 / 3, "max_box_acc_30": 200 / 3, "max_box_acc_50": 200 / 3, "max_box_acc_70": 200 / 3}
@@ -73,22 +73,22 @@ def test_the_second_version_is_the_mean_of_each_ious_own_best() -> None:
     assert result.threshold.policy.label == "best"
     alone = summary(pictures[:1], V2)
     assert alone.scores["max_box_acc_v2"].value == pytest.approx(200 / 3)
-    # Each picture's part of the mean is that of its three hits, each at that IoU's threshold.
+    # A picture's value is the fraction of its three hits, each at the best threshold of that IoU.
     assert result.columns.measures["max_box_acc_v2"].tolist() == pytest.approx([1 / 3, 1, 2 / 3])
 
 
-@pytest.mark.parametrize("known", ["max-box-acc", "max-box-acc-v2"])
-def test_max_box_acc_takes_the_best_threshold_whatever_else_is_known(known: str) -> None:
-    pictures = [picture({known: scores(steps((100, 120, 0.8)))}, map_levels={known: 3})]
-    result = summary(pictures, box_protocol(known), value=0.9)
+@pytest.mark.parametrize("name", ["max-box-acc", "max-box-acc-v2"])
+def test_max_box_acc_ignores_a_given_threshold_and_takes_the_best(name: str) -> None:
+    pictures = [picture({name: scores(steps((100, 120, 0.8)))}, map_levels={name: 3})]
+    result = summary(pictures, box_protocol(name), value=0.9)
     assert all(100 <= int(255 * tau) < 120 for tau in result.threshold_values.values())
     assert next(iter(result.scores.values())).value == 100
 
 
 def test_an_iou_of_exactly_a_half_is_gt_known_and_not_top_k() -> None:
     def judged(iou: float) -> JudgedPicture:
-        each = {name: scores(iou, outcome=W if name == "ts-cam" else None) for name in ("ts-cam", "realistic")}
-        return picture(each, top_classes=(0, 2))
+        by_protocol = {name: scores(iou, outcome=W if name == "ts-cam" else None) for name in ("ts-cam", "realistic")}
+        return picture(by_protocol, top_classes=(0, 2))
 
     exact, above, below = judged(0.5), judged(np.nextafter(np.float32(0.5), np.float32(1)).item()), judged(0.4999999)
     for protocol, exact_hit in ((TS_CAM, 0.0), (REALISTIC, 1.0)):
@@ -107,7 +107,7 @@ def test_an_iou_of_exactly_seven_tenths_is_right_and_one_pixel_less_is_not(part:
 
 
 @pytest.mark.parametrize(("share", "percent"), [(0.3, "30"), (0.5, "50"), (0.7, "70")])
-def test_no_share_of_whole_pixels_is_judged_otherwise_for_being_kept_in_float32(share: float, percent: str) -> None:
+def test_every_ratio_of_whole_pixels_is_judged_in_float32_as_in_exact_arithmetic(share: float, percent: str) -> None:
     for whole in (50_176, 50_175, 49_999, 9_973):
         nearest = round(share * whole)
         for part in range(nearest - 2, nearest + 3):
@@ -138,7 +138,7 @@ def test_without_classes_the_box_alone_is_judged() -> None:
 
 def test_iou_box_and_outcome_are_those_at_the_threshold() -> None:
     iou = [level / 300 for level in range(256)]
-    outcomes = [R if each > 0.5 else P for each in iou]
+    outcomes = [R if value > 0.5 else P for value in iou]
     one = picture({"ts-cam": scores(iou, highest=200, outcome=outcomes)})
     for tau in (0.1, 0.55, 0.9):
         columns, level = columns_of([one], TS_CAM, thresholds={"gt_known_loc": tau}), int(tau * 200)
@@ -148,7 +148,7 @@ def test_iou_box_and_outcome_are_those_at_the_threshold() -> None:
         assert OUTCOMES[columns.outcomes[0]] == outcomes[level]  # type: ignore[index]
 
 
-def test_a_level_of_each_maps_own_is_looked_up_for_each() -> None:
+def test_a_threshold_per_map_reads_each_map_at_its_own_level() -> None:
     pictures = [
         picture({"ts-cam": scores(steps((90, 91, 0.7)), outcome=P)}, map_levels={"ts-cam": 90}),
         picture({"ts-cam": scores(steps((90, 91, 0.7)), outcome=P)}, map_levels={"ts-cam": 91}),
@@ -162,7 +162,7 @@ def test_a_level_of_each_maps_own_is_looked_up_for_each() -> None:
     assert result.describe().startswith("protocol ts-cam, threshold by hand, 3 pictures\n")
 
 
-def test_a_chosen_threshold_holds_and_the_oracles_stands_beside_it() -> None:
+def test_scores_are_those_at_the_chosen_threshold_and_the_oracles_is_reported_too() -> None:
     pictures = [
         picture({"ts-cam": scores(steps((50, 150, 0.8)), outcome=[R if 50 <= n < 150 else W for n in range(256)])}),
         picture({"ts-cam": scores(steps((140, 200, 0.8)), outcome=[R if 140 <= n < 200 else P for n in range(256)])}),
@@ -183,7 +183,7 @@ def test_a_chosen_threshold_holds_and_the_oracles_stands_beside_it() -> None:
     }
 
 
-def test_the_oracle_is_the_best_of_the_curve_and_is_named() -> None:
+def test_the_oracle_is_the_best_of_the_curve_and_is_called_an_oracle() -> None:
     pictures = [picture({"realistic": scores(steps((start, start + 60, 0.8)))}) for start in (10, 40, 65, 180)]
     oracle = threshold_policy("oracle")
     threshold = Threshold(policy=oracle, explained=oracle.explained)
@@ -195,7 +195,7 @@ def test_the_oracle_is_the_best_of_the_curve_and_is_named() -> None:
     assert first_line.endswith(" (ORACLE: best on the scored pictures themselves), 4 pictures")
 
 
-def test_the_curve_holds_each_outcome_at_each_threshold() -> None:
+def test_the_curve_counts_each_outcome_at_each_threshold() -> None:
     outcomes = [P] * 100 + [R] * 50 + [W] * 106
     pictures = [
         picture({"ts-cam": scores(0.2, outcome=outcomes)}, top_classes=(0,)),
@@ -209,7 +209,7 @@ def test_the_curve_holds_each_outcome_at_each_threshold() -> None:
         assert {name for name, count in counts.items() if count} == {outcomes[int(threshold * 255)]}
 
 
-def test_means_over_several_ious_count_parts() -> None:
+def test_a_measure_over_several_ious_is_the_fraction_of_hits() -> None:
     protocol = box_protocol("realistic", ious=(0.3, 0.5, 0.7))
     one = picture({"realistic": scores(0.6)}, top_classes=(0,))
     columns = columns_of([one], protocol, thresholds={"gt_known_loc": 0.2})
@@ -221,8 +221,8 @@ def test_pictures_are_grouped_by_size_count_and_class() -> None:
     boxes: list[list[tuple[int, int, int, int]]] = [
         [(0, 0, 10, 49)],  # 9.8 %
         [(0, 0, 10, 50)],  # 10 %
-        [(0, 0, 30, 50), (1, 1, 3, 3)],  # 30 %, of two
-        [(0, 0, 50, 50)] * 3,  # 50 %, of three
+        [(0, 0, 30, 50), (1, 1, 3, 3)],  # 30 %, two objects
+        [(0, 0, 50, 50)] * 3,  # 50 %, three objects
         [(0, 0, 99, 50)] * 5,
         [],
     ]
@@ -268,38 +268,38 @@ def random_pixels(seed: int) -> PixelScores:
     return pixels(map_ / map_.max(), random.random((9, 11)) < 0.2 + 0.1 * seed)
 
 
-def test_px_ap_pools_all_pixels_and_its_interval_those_of_each_sample() -> None:
+def test_px_ap_pools_all_pixels_and_its_interval_pools_those_of_each_sample() -> None:
     judged = [random_pixels(seed) for seed in range(4)]
-    pictures = [picture(pixels={"pxap": each}) for each in judged]
+    pictures = [picture(pixels={"pxap": pixel_scores}) for pixel_scores in judged]
     result = summary(pictures, PX_AP, policy=0.2, value=0.2)
-    inside, outside = (np.stack([getattr(each, part) for each in judged]) for part in ("foreground", "background"))
+    inside, outside = (np.stack([getattr(one, part) for one in judged]) for part in ("foreground", "background"))
     assert result.scores["px_ap"].value == pytest.approx(float(px_ap(inside.sum(axis=0), outside.sum(axis=0))))
     areas = [
         float(px_ap((row[:, None] * inside).sum(axis=0), (row[:, None] * outside).sum(axis=0)))
-        for drawn in resamples(4)
-        for row in drawn.astype(np.int64)
+        for samples in resamples(4)
+        for row in samples.astype(np.int64)
     ]
     low, high = np.percentile(areas, [2.5, 97.5])
     assert (result.scores["px_ap"].low, result.scores["px_ap"].high) == pytest.approx((low, high), abs=1e-9)
-    ious = [float(each.mask_iou[int(0.2 * each.highest)]) for each in judged]
+    ious = [float(one.mask_iou[int(0.2 * one.highest)]) for one in judged]
     assert result.columns.measures["mean_iou"].tolist() == ious
     assert result.scores["mean_iou"].value == pytest.approx(100 * sum(ious) / 4)
     assert list(result.scores) == ["px_ap", "mean_iou"]
 
 
-def test_px_ap_of_more_pictures_than_are_pooled_at_once_is_the_same() -> None:
+def test_px_ap_does_not_change_where_pictures_are_pooled_in_several_blocks() -> None:
     judged = [random_pixels(seed % 7) for seed in range(513)]
-    result = summary([picture(pixels={"pxap": each}) for each in judged], PX_AP, policy=0.2, value=0.2)
-    inside, outside = (sum(getattr(each, part) for each in judged) for part in ("foreground", "background"))
+    result = summary([picture(pixels={"pxap": pixel_scores}) for pixel_scores in judged], PX_AP, policy=0.2, value=0.2)
+    inside, outside = (sum(getattr(one, part) for one in judged) for part in ("foreground", "background"))
     assert isinstance(inside, np.ndarray)
     assert isinstance(outside, np.ndarray)
     assert result.scores["px_ap"].value == pytest.approx(float(px_ap(inside, outside)), abs=1e-9)
 
 
-def test_samples_without_foreground_leave_the_interval_a_number() -> None:
+def test_the_interval_is_finite_where_some_samples_have_no_foreground() -> None:
     map_ = np.linspace(0, 1, 20, dtype=np.float32).reshape(4, 5)
     foreground = map_ > 0.6
-    pictures = [picture(pixels={"pxap": pixels(map_, each)}) for each in (foreground, np.zeros_like(foreground))]
+    pictures = [picture(pixels={"pxap": pixels(map_, mask)}) for mask in (foreground, np.zeros_like(foreground))]
     result = summary(pictures, PX_AP, policy=0.2, value=0.2).scores["px_ap"]
     assert 0 < result.low <= result.value <= result.high == 100
     assert not math.isnan(result.low)

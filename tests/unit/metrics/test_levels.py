@@ -40,7 +40,7 @@ def noise(seed: int) -> np.ndarray:
 
 
 def squares(*sides: int) -> np.ndarray:
-    """Bright squares of so many pixels in one row, each with a dark pixel in its middle: a hole, which is a region."""
+    """Return bright squares in one row, each with a dark pixel in its middle: a hole is a region, too."""
     map_ = np.zeros((HEIGHT, WIDTH), dtype=np.float32)
     for index, side in enumerate(sides):
         map_[5 : 5 + side, 2 + 16 * index : 2 + 16 * index + side] = 0.8
@@ -48,7 +48,7 @@ def squares(*sides: int) -> np.ndarray:
     return map_
 
 
-# By name: a map of values in [0, 1], not always from 0 to 1.
+# Maps of values in [0, 1], which need not reach 0 or 1.
 MAPS = {
     "smooth": smooth_map(0),
     "smooth, float64": smooth_map(1).astype(np.float64),
@@ -78,9 +78,9 @@ def naive_box(contour: np.ndarray, *, clip: bool) -> list[int]:
     return [x, y, x + width, y + height]
 
 
-def naive_iou(box: Sequence[int], truth: Sequence[int], more: int) -> float:
+def naive_iou(box: Sequence[int], truth: Sequence[int], extra: int) -> float:
     def area(edges: Sequence[int]) -> int:
-        return max(edges[2] - edges[0] + more, 0) * max(edges[3] - edges[1] + more, 0)
+        return max(edges[2] - edges[0] + extra, 0) * max(edges[3] - edges[1] + extra, 0)
 
     shared = area([*map(max, box[:2], truth[:2]), *map(min, box[2:], truth[2:])])
     joined = area(box) + area(truth) - shared
@@ -88,7 +88,7 @@ def naive_iou(box: Sequence[int], truth: Sequence[int], more: int) -> float:
 
 
 def naive(map_: np.ndarray, level: int, rules: BoxProtocol, truths: np.ndarray) -> tuple[float, list[int]]:
-    """The IoU at a level, and the box of the largest region."""
+    """Return the IoU at a level and the box of the largest region."""
     contours = naive_contours((map_ * map_.dtype.type(255)).astype(np.uint8) > level)
     boxes = [naive_box(contour, clip=rules.clip) for contour in contours]
     largest = list(rules.no_box)
@@ -96,8 +96,8 @@ def naive(map_: np.ndarray, level: int, rules: BoxProtocol, truths: np.ndarray) 
         areas = [cv2.contourArea(contour) for contour in contours]
         largest = boxes[areas.index(max(areas))]
     compared = boxes if rules.contours == "all" and boxes else [largest]
-    more = 1 if rules.edges == "inclusive" else 0
-    return max(naive_iou(box, truth, more) for box in compared for truth in truths.tolist()), largest
+    extra = 1 if rules.edges == "inclusive" else 0
+    return max(naive_iou(box, truth, extra) for box in compared for truth in truths.tolist()), largest
 
 
 RULES = {
@@ -112,7 +112,7 @@ RULES = {
 
 @pytest.mark.parametrize("name", MAPS)
 @pytest.mark.parametrize("rules", RULES)
-def test_every_level_is_judged_as_one_after_another(name: str, rules: str) -> None:
+def test_every_level_is_judged_as_by_a_loop_over_levels(name: str, rules: str) -> None:
     map_, box_protocol = MAPS[name], RULES[rules]
     scores = judge_levels(level_map(map_), TRUTHS, box_protocol)
     assert scores.highest == int((map_ * map_.dtype.type(255)).astype(np.uint8).max())
@@ -123,7 +123,7 @@ def test_every_level_is_judged_as_one_after_another(name: str, rules: str) -> No
 
 
 @pytest.mark.parametrize("name", MAPS)
-def test_a_threshold_finds_what_boxes_above_finds_at_it(name: str) -> None:
+def test_the_box_at_a_threshold_is_the_first_one_of_boxes_above(name: str) -> None:
     map_ = MAPS[name]
     judged = judge_levels(level_map(map_), TRUTHS, protocol(clip=False))
     thresholds = np.append(np.arange(0, 1, 0.01), [0.001, 0.5019607, 0.999])
@@ -148,7 +148,7 @@ def test_boxes_of_all_regions_keep_opencvs_order(name: str) -> None:
         assert row_boxes == [naive_box(contour, clip=False) for contour in contours]
 
 
-def test_of_regions_of_equal_area_the_first_one_is_the_largest() -> None:
+def test_the_first_of_several_regions_of_equal_area_counts_as_the_largest() -> None:
     scores = judge_levels(level_map(squares(9, 9, 9)), TRUTHS, protocol())
     assert len(naive_contours(squares(9, 9, 9) > 0.5)) == 6  # OpenCV begins with the last square.
     first = naive_box(naive_contours(squares(9, 9, 9) > 0.5)[0], clip=True)
@@ -160,7 +160,7 @@ def test_of_regions_of_equal_area_the_first_one_is_the_largest() -> None:
     assert scores.boxes[120].tolist() == first
 
 
-def test_of_several_boxes_the_best_one_counts() -> None:
+def test_the_best_one_of_several_boxes_counts() -> None:
     map_ = np.zeros((HEIGHT, WIDTH), dtype=np.float32)
     map_[20:35, 2:30], map_[3:9, 40:49] = 1.0, 0.9
     truth = np.array([[40, 3, 48, 8]])
@@ -168,7 +168,7 @@ def test_of_several_boxes_the_best_one_counts() -> None:
     best = judge_levels(level_map(map_), truth, protocol(contours="all"))
     assert largest.iou[100] == 0
     assert best.iou[100] == np.float32(9 * 6 / (10 * 7))
-    assert best.iou[240] == 0  # The small one is 0.9 · 255 = 229 at most.
+    assert best.iou[240] == 0  # The small region reaches 0.9 · 255 = 229.
     assert largest.boxes[100].tolist() == best.boxes[100].tolist() == [2, 20, 30, 35]
 
 
@@ -199,15 +199,15 @@ def test_thresholds_are_fractions_of_the_maps_own_maximum() -> None:
 def test_outcomes_at_each_level_are_those_of_the_largest_box() -> None:
     rules = protocols["ts-cam"]
     assert isinstance(rules, BoxProtocol)
-    seen = set()
+    outcomes = set()
     for name, truths in (("smooth", TRUTHS[:2]), ("noise", TRUTHS[2:]), ("smooth", TRUTHS[1:2]), ("zeros", TRUTHS)):
         scores = judge_levels(level_map(MAPS[name]), truths, rules)
         assert scores.outcomes is not None
         for level in range(256):
             outcome = naive_outcome(scores.boxes[level].tolist(), truths.tolist())
             assert OUTCOMES[scores.outcomes[level]] == outcome
-            seen.add(outcome)
-    assert seen >= {"right", "part", "more", "wrong"}
+            outcomes.add(outcome)
+    assert outcomes >= {"right", "part", "more", "wrong"}
     assert judge_levels(level_map(MAPS["smooth"]), TRUTHS, protocol()).outcomes is None
 
 
@@ -227,7 +227,7 @@ def naive_outcome(box: Sequence[int], truths: Sequence[Sequence[int]]) -> str:
     return "more" if shared[best] / area(truths[best]) >= 0.7 else "wrong"
 
 
-def test_nothing_is_wrong_at_every_level() -> None:
+def test_a_picture_without_a_map_is_wrong_at_every_level() -> None:
     for name in ("ts-cam", "max-box-acc", "max-box-acc-v2"):
         box_protocol = protocols[name]
         assert isinstance(box_protocol, BoxProtocol)
@@ -240,7 +240,7 @@ def test_nothing_is_wrong_at_every_level() -> None:
         assert (nothing.outcomes is None) == (name != "ts-cam")
 
 
-def test_true_boxes_are_cut_as_wsolevaluation_cuts_them() -> None:
+def test_true_boxes_are_truncated_to_whole_pixels_as_in_wsolevaluation() -> None:
     view = View((310, 200), (224, 224))
     boxes = np.array([[0.0, 0.0, 310.0, 200.0], [31.0, 20.0, 100.5, 199.0], [309.0, 3.0, 310.0, 4.0]])
     truths = truths_in_view(boxes, protocol(), view=view, rule="cub")
@@ -248,10 +248,10 @@ def test_true_boxes_are_cut_as_wsolevaluation_cuts_them() -> None:
         [int(x0 * 224 / 310), int(y0 * 224 / 200), int(x1 * 224 / 310), int(y1 * 224 / 200)]
         for x0, y0, x1, y1 in boxes.tolist()
     ]
-    assert truths[0].tolist() == [0, 0, 224, 224]  # not clipped, as theirs
+    assert truths[0].tolist() == [0, 0, 224, 224]  # not clipped, as in wsolevaluation
 
 
-def test_of_several_true_boxes_the_first_one_alone_counts_where_a_protocol_says_so() -> None:
+def test_only_the_first_true_box_counts_where_a_protocol_says_so() -> None:
     boxes, view = np.array([[0.0, 0.0, 9.0, 9.0], [20.0, 4.0, 44.0, 30.0]]), View((WIDTH, HEIGHT), (WIDTH, HEIGHT))
     first = truths_in_view(boxes, protocol(truths="first"), view=view, rule="ilsvrc")
     assert first.tolist() == [[0, 0, 9, 9]]
@@ -268,8 +268,8 @@ def test_of_several_true_boxes_the_first_one_alone_counts_where_a_protocol_says_
 @pytest.mark.parametrize("name", ["ts-cam", "max-box-acc"])
 def test_a_raw_map_is_resized_in_float32_and_scaled_after(name: str) -> None:
     raw = np.random.default_rng(8).normal(size=(14, 14)).astype(np.float32) * 3
-    compared_by, interpolation = protocols[name], cv2.INTER_LINEAR if name == "ts-cam" else cv2.INTER_CUBIC
-    map_ = map_in_view(raw, compared_by, view_wh=(96, 64))
+    rules, interpolation = protocols[name], cv2.INTER_LINEAR if name == "ts-cam" else cv2.INTER_CUBIC
+    map_ = map_in_view(raw, rules, view_wh=(96, 64))
     size_wh = (96, 64) if name == "ts-cam" else (224, 224)
     expected = cv2.resize(raw, size_wh, interpolation=interpolation)
     expected = (expected - expected.min()) / (expected.max() - expected.min())

@@ -1,4 +1,4 @@
-"""PxAP equals a loop over pixels and thresholds, and the IoU of masks one over levels."""
+"""PxAP equals a loop over pixels and thresholds; the IoU of masks equals a loop over levels."""
 
 from dataclasses import replace
 
@@ -18,7 +18,7 @@ def protocol(step: float = 0.1) -> PixelProtocol:
 
 
 def random_picture(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A map with its ends 0 and 1, foreground, and ignored pixels that lie partly on it."""
+    """Return a map from 0 to 1, foreground, and ignored pixels of which some are foreground."""
     random = np.random.default_rng(seed)
     map_ = np.round(random.random((HEIGHT, WIDTH)), 2).astype(np.float32)
     map_[0, 0], map_[1, 1] = 0, 1
@@ -26,7 +26,7 @@ def random_picture(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def naive_px_ap(pictures: list[tuple[np.ndarray, np.ndarray, np.ndarray]], step: float) -> float:
-    """Precision and recall at each edge of a bin, from the highest down."""
+    """Return the area under precision and recall at each edge of a bin, from the highest down."""
     values, is_object = [], []
     for map_, foreground, ignored in pictures:
         for y in range(HEIGHT):
@@ -36,11 +36,11 @@ def naive_px_ap(pictures: list[tuple[np.ndarray, np.ndarray, np.ndarray]], step:
                     is_object.append(bool(foreground[y, x]))
     area, recall_before = 0.0, 0.0
     for edge in sorted([*np.arange(0, 1, step).tolist(), 1.0], reverse=True):
-        hits = sum(each and value >= edge for value, each in zip(values, is_object, strict=True))
-        seen = sum(value >= edge for value in values)
-        if seen:
+        hits = sum(inside and value >= edge for value, inside in zip(values, is_object, strict=True))
+        predicted = sum(value >= edge for value in values)
+        if predicted:
             recall = hits / sum(is_object)
-            area += hits / seen * (recall - recall_before)
+            area += hits / predicted * (recall - recall_before)
             recall_before = recall
     return 100 * area
 
@@ -54,18 +54,18 @@ def judged(picture: tuple[np.ndarray, np.ndarray, np.ndarray], step: float = 0.1
 def test_the_area_equals_the_loop_over_all_pixels_of_all_pictures(step: float) -> None:
     pictures = [random_picture(seed) for seed in range(3)]
     scores = [judged(picture, step) for picture in pictures]
-    area = px_ap(sum(each.foreground for each in scores), sum(each.background for each in scores))  # type: ignore[arg-type]
+    area = px_ap(sum(one.foreground for one in scores), sum(one.background for one in scores))  # type: ignore[arg-type]
     assert float(area) == pytest.approx(naive_px_ap(pictures, step), abs=1e-9)
 
 
-def test_rows_of_histograms_are_areas_of_their_own() -> None:
+def test_each_row_of_histograms_gives_one_area() -> None:
     scores = [judged(random_picture(seed)) for seed in range(4)]
-    stacked = px_ap(np.stack([each.foreground for each in scores]), np.stack([each.background for each in scores]))
-    assert stacked.tolist() == [float(px_ap(each.foreground, each.background)) for each in scores]
+    stacked = px_ap(np.stack([one.foreground for one in scores]), np.stack([one.background for one in scores]))
+    assert stacked.tolist() == [float(px_ap(one.foreground, one.background)) for one in scores]
 
 
 def test_the_recall_of_the_highest_bin_counts() -> None:
-    # Of 4 object pixels 2 lie in the highest bin beside no other, the rest below beside 6: 0.5 · 1 + 0.5 · 4/10.
+    # Two of the 4 object pixels are alone in the highest bin, two below it beside 6 others: 0.5 · 1 + 0.5 · 4/10.
     assert float(px_ap(np.array([2, 2, 0]), np.array([6, 0, 0]))) != float(
         px_ap(np.array([0, 2, 2]), np.array([0, 6, 0]))
     )
@@ -75,7 +75,7 @@ def test_the_recall_of_the_highest_bin_counts() -> None:
     assert float(px_ap(scores.foreground, scores.background)) == pytest.approx(100 * (0.5 * 1 + 0.5 * 4 / 10))
 
 
-def test_a_perfect_map_has_all_and_a_reversed_one_the_share_of_its_object() -> None:
+def test_a_perfect_map_has_the_whole_area_and_an_inverted_one_the_objects_fraction() -> None:
     foreground = np.zeros((HEIGHT, WIDTH), dtype=bool)
     foreground[2:7, 3:12] = True
     for map_, area in ((foreground, 100.0), (~foreground, 100 * 45 / (HEIGHT * WIDTH))):
@@ -83,7 +83,7 @@ def test_a_perfect_map_has_all_and_a_reversed_one_the_share_of_its_object() -> N
         assert float(px_ap(scores.foreground, scores.background)) == pytest.approx(area, abs=1e-12)
 
 
-def test_ignored_pixels_are_dropped_and_those_of_the_object_are_not() -> None:
+def test_ignored_pixels_are_dropped_unless_they_are_foreground() -> None:
     map_, foreground, ignored = random_picture(5)
     scores = judged((map_, foreground, ignored))
     assert scores.foreground.sum() == foreground.sum()
@@ -108,30 +108,30 @@ def test_the_iou_of_masks_equals_the_loop_over_levels() -> None:
 
 def test_a_picture_without_an_object_has_no_iou_and_no_area() -> None:
     map_, _, ignored = random_picture(1)
-    nothing = np.zeros_like(ignored)
-    scores = judged((map_, nothing, ignored))
+    no_object = np.zeros_like(ignored)
+    scores = judged((map_, no_object, ignored))
     assert not scores.mask_iou.any()
     assert not scores.foreground.any()
     assert np.isnan(px_ap(scores.foreground, scores.background))
-    with_another = judged(random_picture(2))
-    area = px_ap(scores.foreground + with_another.foreground, scores.background + with_another.background)
-    assert 0 < area < px_ap(with_another.foreground, with_another.background)
+    other = judged(random_picture(2))
+    area = px_ap(scores.foreground + other.foreground, scores.background + other.background)
+    assert 0 < area < px_ap(other.foreground, other.background)
 
 
-def test_all_pixels_ignored_give_no_iou_and_divide_by_nothing() -> None:
+def test_all_pixels_ignored_give_an_iou_of_zero_and_no_division_by_zero() -> None:
     map_, _, _ = random_picture(1)
     scores = judged((map_, np.zeros((HEIGHT, WIDTH), dtype=bool), np.ones((HEIGHT, WIDTH), dtype=bool)))
     assert not scores.mask_iou.any()
     assert not scores.background.any()
 
 
-def test_a_picture_without_a_map_is_one_whose_map_is_zero() -> None:
+def test_a_picture_without_a_map_counts_as_a_map_of_zeros() -> None:
     _, foreground, ignored = random_picture(3)
-    nothing = judge_empty_map(foreground=foreground, ignored=ignored, protocol=protocol())
-    assert nothing.highest == 0
-    assert nothing.foreground.tolist() == [foreground.sum()] + [0] * 11
-    assert nothing.background.tolist() == [(~foreground & ~ignored).sum()] + [0] * 11
-    assert not nothing.mask_iou.any()
+    scores = judge_empty_map(foreground=foreground, ignored=ignored, protocol=protocol())
+    assert scores.highest == 0
+    assert scores.foreground.tolist() == [foreground.sum()] + [0] * 11
+    assert scores.background.tolist() == [(~foreground & ~ignored).sum()] + [0] * 11
+    assert not scores.mask_iou.any()
 
 
 def test_the_last_bin_begins_at_one() -> None:

@@ -1,4 +1,4 @@
-"""Intervals equal a bootstrap written out once more, and McNemar's test the sum of binomials."""
+"""Intervals equal a naive bootstrap; McNemar's test equals the sum of binomials."""
 
 import itertools
 import math
@@ -15,7 +15,7 @@ def hits(seed: int, count: int, share: float) -> np.ndarray:
 
 
 def exact_mcnemar(lost: int, won: int) -> Fraction:
-    """Two-sided, in whole numbers: twice the chance of so few or fewer of the rarer kind, 1 at most."""
+    """Return the two-sided p in exact arithmetic: twice the tail of the rarer change, 1 at most."""
     tail = sum(math.comb(lost + won, rare) for rare in range(min(lost, won) + 1))
     return min(Fraction(1), 2 * Fraction(tail, 2 ** (lost + won)))
 
@@ -32,7 +32,7 @@ def p_of(lost: int, won: int) -> float:
     return change.p
 
 
-def test_every_sample_draws_as_many_pictures_as_there_are_and_always_the_same() -> None:
+def test_every_sample_draws_as_many_pictures_as_there_are_and_samples_repeat_in_every_run() -> None:
     samples, again = (np.concatenate(list(resamples(7))) for _ in range(2))
     assert samples.shape == (1000, 7)
     assert (samples.sum(axis=1) == 7).all()
@@ -47,7 +47,7 @@ def test_a_picture_is_drawn_as_often_as_any_other() -> None:
     assert np.abs(counts - 1000).max() < 5 * math.sqrt(1000 * 39 / 40)
 
 
-def test_the_interval_equals_the_bootstrap_written_out_once_more() -> None:
+def test_the_interval_equals_a_naive_bootstrap() -> None:
     values = np.array([0.0, 0.25, 1.0, 0.7, 0.1])
     random, means = np.random.default_rng(0), []
     for _ in range(1000):
@@ -59,12 +59,12 @@ def test_the_interval_equals_the_bootstrap_written_out_once_more() -> None:
     assert (score.low, score.high) == pytest.approx((low, high), abs=1e-9)
 
 
-def test_the_interval_of_few_pictures_is_that_of_all_samples_there_are() -> None:
+def test_the_interval_of_few_pictures_is_near_that_of_all_possible_samples() -> None:
     values = np.array([0.0, 0.2, 0.9, 1.0])
     means = [100 * sum(sample) / 4 for sample in itertools.product(values.tolist(), repeat=4)]
     low, high = np.percentile(means, [2.5, 97.5])
     (score,) = mean_scores(values[:, None])
-    assert score.low == pytest.approx(low, abs=6)  # 1000 of 256 samples, drawn by chance
+    assert score.low == pytest.approx(low, abs=6)  # 1000 draws from 256 possible samples
     assert score.high == pytest.approx(high, abs=6)
 
 
@@ -79,7 +79,7 @@ def test_the_interval_of_many_pictures_is_the_normal_one(share: float) -> None:
     assert score.high == pytest.approx(100 * (mean + half), abs=0.15)
 
 
-def test_columns_are_drawn_together_and_have_their_own_intervals() -> None:
+def test_columns_share_their_samples_and_have_separate_intervals() -> None:
     column = hits(2, 50, 0.6)
     both = mean_scores(np.stack([column, 1 - column], axis=1))
     assert both[0] == mean_scores(column[:, None])[0]
@@ -87,7 +87,7 @@ def test_columns_are_drawn_together_and_have_their_own_intervals() -> None:
     assert (both[1].low, both[1].high) == pytest.approx((100 - both[0].high, 100 - both[0].low))
 
 
-def test_equal_values_leave_no_doubt() -> None:
+def test_equal_values_have_an_interval_of_no_width() -> None:
     scores = mean_scores(np.array([[1.0, 0.0]] * 9))
     assert [(score.value, score.low, score.high) for score in scores] == [(100, 100, 100), (0, 0, 0)]
 
@@ -97,7 +97,7 @@ def test_one_picture_is_its_own_interval() -> None:
     assert (score.value, score.low, score.high) == pytest.approx((37, 37, 37))
 
 
-def test_the_interval_holds_the_middle_95_percent() -> None:
+def test_the_interval_is_the_middle_95_percent() -> None:
     assert interval(np.arange(1001.0)) == pytest.approx((25, 975))
 
 
@@ -112,7 +112,7 @@ def test_mcnemar_by_hand() -> None:
     assert p_of(5, 1) == p_of(1, 5)
 
 
-def test_models_that_never_differ_or_as_often_either_way_are_equal() -> None:
+def test_models_that_never_differ_or_equally_often_both_ways_have_p_one() -> None:
     assert p_of(0, 0) == 1
     assert p_of(7, 7) == 1
     assert difference(hits(3, 30, 0.4), hits(3, 30, 0.4), is_hit=True) == Difference(
@@ -120,7 +120,7 @@ def test_models_that_never_differ_or_as_often_either_way_are_equal() -> None:
     )
 
 
-def test_pictures_on_which_both_agree_do_not_count() -> None:
+def test_pictures_on_which_both_models_agree_do_not_change_p() -> None:
     first, second = pair(3, 11, both=0, neither=0)
     more_first, more_second = pair(3, 11, both=400, neither=300)
     assert difference(first, second, is_hit=True).p == difference(more_first, more_second, is_hit=True).p
@@ -133,19 +133,19 @@ def test_fifty_thousand_differing_pictures_do_not_overflow() -> None:
     assert 0 <= far < 1e-300
 
 
-def test_the_difference_is_the_second_less_the_first_and_drawn_in_pairs() -> None:
+def test_the_difference_is_the_second_minus_the_first_and_resampled_in_pairs() -> None:
     first, second = pair(10, 30, both=100, neither=60)
     change = difference(first, second, is_hit=True)
     assert change.value == pytest.approx(100 * 20 / 200)
     half = 100 * 1.96 * math.sqrt((40 / 200 - 0.1**2) / 200)
     assert change.low == pytest.approx(10 - half, abs=0.8)
     assert change.high == pytest.approx(10 + half, abs=0.8)
-    turned = difference(second, first, is_hit=True)
-    assert (turned.value, turned.low, turned.high) == pytest.approx((-change.value, -change.high, -change.low))
-    assert turned.p == change.p
+    swapped = difference(second, first, is_hit=True)
+    assert (swapped.value, swapped.low, swapped.high) == pytest.approx((-change.value, -change.high, -change.low))
+    assert swapped.p == change.p
 
 
-def test_shares_have_a_difference_and_no_test() -> None:
+def test_fractions_have_a_difference_and_no_test() -> None:
     change = difference(np.array([0.2, 0.4, 0.9]), np.array([0.3, 0.5, 0.4]), is_hit=False)
     assert change.value == pytest.approx(-10)
     assert change.p is None

@@ -32,7 +32,7 @@ def test_a_policy_is_read_from_a_number_or_its_name(
     assert threshold_policy(policy.label) == policy
 
 
-def test_the_oracle_is_called_one() -> None:
+def test_the_oracle_is_called_an_oracle() -> None:
     assert threshold_policy("oracle").explained == "ORACLE: best on the scored pictures themselves"
     others = [threshold_policy(text).explained for text in ("model", 0.2, "val", "pseudo", "otsu", "percentile:80")]
     assert not any("ORACLE" in explained for explained in others)
@@ -75,7 +75,7 @@ def test_anything_else_is_refused_with_what_is_allowed(text: str, message: str) 
 
 
 def naive_otsu(map_: np.ndarray) -> int:
-    """The level that leaves most variance between what is above it and what is not; the first of equal ones."""
+    """Return the level with the largest variance between what is above it and the rest; the first of equals."""
     best, best_level = -1.0, 0
     for level in range(255):
         below, above = map_[map_ <= level], map_[map_ > level]
@@ -87,39 +87,39 @@ def naive_otsu(map_: np.ndarray) -> int:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_otsus_level_parts_a_map_of_two_hills(seed: int) -> None:
+def test_otsus_level_separates_a_map_of_two_hills(seed: int) -> None:
     random = np.random.default_rng(seed)
     hills = np.concatenate([random.normal(60, 20, 500), random.normal(170, 25, 300 + 50 * seed)])
     map_ = np.clip(hills, 0, 255).astype(np.uint8).reshape(-1, 50)
     assert threshold_policy("otsu").level(map_) == naive_otsu(map_)
 
 
-def test_otsus_level_of_a_flat_map_leaves_no_object_or_all() -> None:
+def test_otsus_level_of_a_flat_map_puts_nothing_or_everything_above_it() -> None:
     assert threshold_policy("otsu").level(np.zeros((4, 6), dtype=np.uint8)) == 0
     assert threshold_policy("otsu").level(np.full((4, 6), 9, dtype=np.uint8)) in (0, 9)
 
 
 @pytest.mark.parametrize("percent", [1, 50, 80, 99.9])
-def test_a_percentile_leaves_that_part_of_the_pixels_below(percent: float) -> None:
+def test_a_percentile_is_the_level_of_that_percentage_of_the_pixels(percent: float) -> None:
     map_ = np.random.default_rng(1).permutation(np.arange(250).repeat(4)).astype(np.uint8).reshape(20, 50)
     level = threshold_policy(f"percentile:{percent}").level(map_)
     assert level == int(np.percentile(np.sort(map_.ravel()), percent))
     assert (map_ > level).mean() == pytest.approx(1 - percent / 100, abs=0.01)
 
 
-def test_a_policy_of_one_threshold_for_all_gives_no_map_a_level() -> None:
+def test_a_policy_with_one_threshold_for_all_maps_gives_no_map_a_level() -> None:
     map_ = np.arange(24, dtype=np.uint8).reshape(4, 6)
     assert [threshold_policy(text).level(map_) for text in ("model", 0.2, "val", "pseudo", "oracle")] == [None] * 5
 
 
-def test_the_threshold_of_most_hits_is_the_best() -> None:
+def test_the_threshold_with_most_hits_is_the_best() -> None:
     thresholds = np.arange(0, 1, 0.1)
     hits = np.array([3, 4, 9, 4, 8, 8, 2, 1, 0, 0])
     assert best_threshold(hits, thresholds, nearest_to=0.5) == 2
     assert best_threshold(hits.astype(float), thresholds, nearest_to=0.5) == 2
 
 
-def test_of_equal_ones_the_nearest_to_the_published_is_the_best() -> None:
+def test_the_nearest_to_the_published_one_wins_among_equal_thresholds() -> None:
     thresholds = np.arange(0, 1, 0.1)
     hits = np.array([7, 9, 2, 9, 9, 1, 9, 0, 0, 0])
     assert best_threshold(hits, thresholds, nearest_to=0.1) == 1
@@ -129,13 +129,13 @@ def test_of_equal_ones_the_nearest_to_the_published_is_the_best() -> None:
 
 @pytest.mark.parametrize("step", [0.01, 0.001, 0.02])
 @pytest.mark.parametrize("published", [0.1, 0.12, 0.2])
-def test_of_equally_near_ones_the_lowest_is_the_best(step: float, published: float) -> None:
+def test_the_lowest_wins_among_equally_near_thresholds(step: float, published: float) -> None:
     thresholds = np.arange(0, 1, step)
     index = round(published / step)
-    for apart in range(1, 5):
+    for distance in range(1, 5):
         hits = np.zeros(len(thresholds))
-        hits[[index - apart, index + apart]] = 5
-        assert best_threshold(hits, thresholds, nearest_to=published) == index - apart, apart
+        hits[[index - distance, index + distance]] = 5
+        assert best_threshold(hits, thresholds, nearest_to=published) == index - distance, distance
 
 
 def test_the_best_of_a_flat_curve_is_the_published_one() -> None:
