@@ -252,6 +252,7 @@ class LocalizeConfig:
         device: device by PyTorch's name; a GPU by default, if there is one.
         workers: threads that read pictures.
         overwrite: replace the content of `out`.
+        resume: go on with an interrupted run in `out`, given the same pictures, model and settings.
     """
 
     out: Path
@@ -266,9 +267,11 @@ class LocalizeConfig:
     device: str | None = None
     workers: int = 2
     overwrite: bool = False
+    resume: bool = False
 
     def __post_init__(self) -> None:
         require_short(self)
+        _require_one_start(resume=self.resume, overwrite=self.overwrite)
         _require_threshold(self.threshold)
         _require(self.top_k > 0, f"top_k {self.top_k}; expected 1 or more")
         _require(self.batch_size > 0, f"batch_size {self.batch_size}; expected more than 0")
@@ -299,6 +302,10 @@ class ExplainConfig:
     def __post_init__(self) -> None:
         require_short(self)
         _require_threshold(self.threshold)
+
+
+def _require_one_start(*, resume: bool, overwrite: bool) -> None:
+    _require(not (resume and overwrite), "--resume beside --overwrite: one goes on with a run, the other removes it")
 
 
 def _require_threshold(threshold: float | None) -> None:

@@ -106,8 +106,18 @@ class Localization:
         return json.dumps(fields)
 
 
+@dataclass(frozen=True)
+class LocalizationFile:
+    """The localizations of a `localizations.jsonl`; every pass reads the file again, one localization at a time."""
+
+    path: Path
+
+    def __iter__(self) -> Iterator[Localization]:
+        return read_localizations(self.path)
+
+
 def read_localizations(path: Path) -> Iterator[Localization]:
-    """The localizations of a `localizations.jsonl`, one at a time; lines of earlier versions are read too.
+    """Yield the localizations of a `localizations.jsonl`, one at a time; lines of earlier versions are read too.
 
     Raises:
         DataError: the file is missing, or a line of it is not a localization (named by its number).
@@ -118,6 +128,10 @@ def read_localizations(path: Path) -> Iterator[Localization]:
                 try:
                     yield _from_fields(json.loads(line))
                 except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as fault:
+                    if not line.endswith(b"\n"):
+                        raise DataError(
+                            f"{path}:{number}: a torn line of an interrupted run; go on with `tscam localize --resume`"
+                        ) from fault
                     raise DataError(f"{path}:{number}: not a localization ({one_line(fault)})") from fault
     except OSError as fault:
         raise DataError(f"{path}: cannot be read ({one_line(fault)}); expected a localizations.jsonl") from fault

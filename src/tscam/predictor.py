@@ -98,6 +98,10 @@ class Predictor(Protocol):
         """Fraction of a map's maximum above which is object, as stored with the model."""
         ...
 
+    def fingerprint(self) -> str:
+        """Return a hash of everything that decides a prediction: weights, method and its options, classes."""
+        ...
+
     def predict(
         self, pixels: Float[np.ndarray, "b 3 H W"], *, top_k: int, labels: Int[np.ndarray, " b"] | None = None
     ) -> list[Prediction]:

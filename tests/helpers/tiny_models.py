@@ -102,7 +102,8 @@ def naive_iou(box: Sequence[float], truth: Sequence[float]) -> float:
 
 
 def names(folder: Path) -> list[str]:
-    return sorted(entry.name for entry in folder.iterdir())
+    """Names of the entries of a folder, without the lock of a run."""
+    return sorted(entry.name for entry in folder.iterdir() if entry.name != ".lock")
 
 
 def assert_same(model: LocalizationModel, weights: Mapping[str, Tensor]) -> None:

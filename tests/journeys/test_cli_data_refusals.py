@@ -7,7 +7,7 @@ import pytest
 from command_line import Call, assert_refused
 from data_sets import write_cub, write_folder, write_imagenet
 from mistakes import Case
-from tscam.system.writing import locked
+from tscam.system.output_folder import locked
 
 
 @pytest.mark.parametrize("verb", ["train", "evaluate", "check", "localize"])

@@ -14,7 +14,7 @@ from data_sets import write_folder, write_wsol
 from tiny_models import save_ramps, tiny_model
 from tscam.datasets import read_dataset
 from tscam.evaluation.score_maps import map_path, read_map, write_map
-from tscam.system.writing import locked
+from tscam.system.output_folder import locked
 
 
 def wrong_size(maps: Path, image: str, data: Path) -> str:  # noqa: ARG001

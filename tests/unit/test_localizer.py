@@ -35,6 +35,9 @@ class FixedPredictor:
         self.rectangles = rectangles
         self.batches: list[int] = []
 
+    def fingerprint(self) -> str:
+        return "a stand-in"
+
     def predict(self, pixels: np.ndarray, *, top_k: int, labels: np.ndarray | None = None) -> list[Prediction]:
         self.batches.append(len(pixels))
         likely = np.argsort(-self.logits)[:top_k]
@@ -62,6 +65,9 @@ class BrightnessPredictor:
     input_format = InputFormat(size_hw=(64, 64))
     label_names = ("cat", "dog")
     threshold = 0.3
+
+    def fingerprint(self) -> str:
+        return "a stand-in"
 
     def predict(self, pixels: np.ndarray, *, top_k: int, labels: np.ndarray | None = None) -> list[Prediction]:
         assert (top_k, labels) == (1, None)

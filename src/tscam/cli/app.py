@@ -189,8 +189,9 @@ def localize(pictures: list[Path], /, *, model: str, config: Annotated[LocalizeC
     with counting("localizing") as on_progress:
         out = localize(pictures, model=model, config=config, on_progress=on_progress, on_note=notes.append)
     print("".join(f"{note}\n" for note in notes), end="")
-    if (bad := out / "bad_images.csv").exists():
-        print(f"pictures that could not be read: {bad}")
+    for work, name in (("read", "bad_images.csv"), ("drawn", "failed_drawings.csv")):
+        if (listed := out / name).exists():
+            print(f"pictures that could not be {work}: {listed}")
     print(out)
 
 

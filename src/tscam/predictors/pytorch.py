@@ -1,6 +1,9 @@
 """A PyTorch model as a `Predictor`: pixels in and predictions out are NumPy arrays."""
 
+import hashlib
+import json
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict
 
 import numpy as np
 import torch
@@ -73,6 +76,13 @@ class PyTorchPredictor:
     @property
     def threshold(self) -> float:
         return self._model.spec.threshold
+
+    def fingerprint(self) -> str:
+        digest = hashlib.sha256(json.dumps(asdict(self._model.spec), sort_keys=True, default=str).encode())
+        for name, tensor in sorted(self._model.tensors().items()):
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+        return digest.hexdigest()
 
     def predict(
         self, pixels: Float[np.ndarray, "b 3 H W"], *, top_k: int, labels: Int[np.ndarray, " b"] | None = None

@@ -1,4 +1,4 @@
-"""Writing that leaves a file or a folder whole or not there, and output folders; knows nothing of what is in them."""
+"""Writing that leaves a file or a folder whole or not there; knows nothing of what is in them."""
 
 import contextlib
 import csv
@@ -8,19 +8,17 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
-from filelock import FileLock, Timeout
-
 from tscam.errors import OutputError, one_line
 
-# Name of the file that a run locks in the folder that it writes into.
-LOCK = ".lock"
+Cell = str | int | float | None
 
 # Name of the file that a killed write leaves beside its target.
-_LEFT_OVER = re.compile(r"\.[0-9a-f]{16}\.part")
+_PARTIAL = re.compile(r"\.[0-9a-f]{16}\.part")
 
 # A spreadsheet runs a cell that begins so as a formula; the tab and the return hide one from a naive check.
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
@@ -54,25 +52,8 @@ def written_atomically(path: Path) -> Generator[BinaryIO]:
     Raises:
         OutputError: as `write_bytes_atomically`.
     """
-    # In the same folder, and so on the same disk.
-    beside = path.parent / f".{secrets.token_hex(8)}.part"
-    with _refused(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Not `tempfile`: only their owner can read its files, and that would stay so.
-        opened = beside.open("xb")
-    try:
-        with opened as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        with _refused(path):
-            os.replace(beside, path)  # noqa: PTH105  The guarantee rests on this call.
-    except BaseException as fault:
-        beside.unlink(missing_ok=True)
-        if isinstance(fault, OSError):
-            raise _unwritable(path, fault) from fault
-        raise
-    flush_folder(path.parent)
+    with _written(path, os.replace) as file:
+        yield file
 
 
 def write_json(path: Path, content: Mapping[str, object] | Sequence[object], *, indent: int | None = None) -> None:
@@ -82,23 +63,44 @@ def write_json(path: Path, content: Mapping[str, object] | Sequence[object], *, 
         OutputError: as `write_bytes_atomically`.
         TypeError, ValueError: a value that JSON does not have, such as a NumPy scalar, NaN or infinity.
     """
-    write_text_atomically(path, json.dumps(content, indent=indent, allow_nan=False) + "\n")
+    write_bytes_atomically(path, _json(content, indent=indent))
 
 
-def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[str | int | float | None]]) -> None:
-    """Write comma-separated values atomically; None is an empty cell.
+def write_new_json(path: Path, content: Mapping[str, object] | Sequence[object], *, indent: int | None = None) -> None:
+    """Write JSON like `write_json`, but never replace a file, not even one that appears meanwhile.
 
-    Text that a spreadsheet would run as a formula gets an apostrophe in front, which `plain_cell` removes; numbers are
-    unchanged.
+    Raises:
+        OutputError: a file of this name exists, or the disk refuses.
+    """
+    with _written(path, _move_to_free_name) as file:
+        file.write(_json(content, indent=indent))
+
+
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
+    """Write comma-separated values atomically, row by row as they come.
 
     Raises:
         OutputError: as `write_bytes_atomically`.
     """
-    write_text_atomically(path, "".join(_csv_line(cells) for cells in (header, *rows)))
+    with written_atomically(path) as file:
+        for cells in chain([header], rows):
+            file.write(csv_line(cells))
+
+
+def csv_line(cells: Sequence[Cell]) -> bytes:
+    """Return a row of comma-separated values in UTF-8; None is an empty cell, undecodable bytes become escapes.
+
+    Text that a spreadsheet would run as a formula gets an apostrophe in front, which `plain_cell` removes; numbers are
+    unchanged.
+    """
+    text = io.StringIO(newline="")
+    # Python's writer quotes a lone return only if its own line end contains one.
+    csv.writer(text, lineterminator="\r\n").writerow([_without_formula(cell) for cell in cells])
+    return (text.getvalue().removesuffix("\r\n") + "\n").encode("utf-8", "backslashreplace")
 
 
 def plain_cell(cell: str) -> str:
-    """Return the text that `write_csv` wrote as this cell.
+    """Return the text that `csv_line` wrote as this cell.
 
     Example:
         >>> plain_cell("'=1+1"), plain_cell("'tis")
@@ -162,88 +164,60 @@ def readable_folder(folder: Path) -> Path:
 
 
 @contextlib.contextmanager
-def locked(folder: Path) -> Generator[None]:
-    """Lock a folder for this process, and make it if it is missing. The system unlocks it however the process ends.
-
-    Raises:
-        OutputError: another process has locked it, or the folder cannot be made or written.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / LOCK, timeout=0)
-        lock.acquire()
-    except Timeout as fault:
-        raise OutputError(
-            f"{folder}: another run is writing here; wait until it has ended, or choose another folder"
-        ) from fault
-    except (OSError, ValueError) as fault:
-        raise OutputError(f"{str(folder)!r}: cannot be used for output ({one_line(fault)})") from fault
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def claim_output(folder: Path, *, overwrite: bool, inputs: Iterable[Path] = ()) -> Path:
-    """Make or empty the folder that a run will write into, and return its absolute path. A lock in it stays.
-
-    A folder that contains only leftovers of killed writes counts as empty.
-
-    Args:
-        folder: path, taken literally.
-        overwrite: empty a folder that is in use. A link in it is removed, its target stays.
-        inputs: files and folders that the run reads; they are never emptied.
-
-    Raises:
-        OutputError: a file is in the way, the folder is not empty, the disk refuses, or the folder to empty is the
-            root, the home, the current folder, an input or a parent of these, or is inside an input.
-    """
-    claimed = require_claimable(folder, overwrite=overwrite, inputs=inputs)
-    try:
-        claimed.mkdir(parents=True, exist_ok=True)
-        for entry in claimed.iterdir():
-            if entry.name != LOCK:
-                _remove(entry)
-    except (OSError, ValueError) as fault:  # A NUL in the name.
-        raise _unusable(folder, fault) from fault
-    return claimed
-
-
-def require_claimable(folder: Path, *, overwrite: bool, inputs: Iterable[Path] = ()) -> Path:
-    """Return the absolute path of a folder if `claim_output` would accept it; nothing is changed.
-
-    Raises:
-        OutputError: as `claim_output`.
-    """
-    try:
-        claimed = literal(folder)
-        if claimed.exists() and not claimed.is_dir():
-            raise OutputError(f"{folder}: a file; the output is a folder, choose another name")
-        if claimed.exists() and not all(map(_is_ignored, claimed.iterdir())):
-            if not overwrite:
-                raise OutputError(
-                    f"{folder}: the folder is not empty; choose another one, or empty it with --overwrite"
-                )
-            _require_emptiable(claimed, inputs)
-    except (OSError, ValueError, RuntimeError) as fault:  # A NUL in the name; links in a circle.
-        raise _unusable(folder, fault) from fault
-    return claimed
-
-
-def _is_ignored(entry: Path) -> bool:
-    return entry.name == LOCK or _LEFT_OVER.fullmatch(entry.name) is not None
-
-
-def _unusable(folder: Path, fault: Exception) -> OutputError:
-    return OutputError(f"{str(folder)!r}: cannot be used for output ({one_line(fault)}); choose another folder")
-
-
-@contextlib.contextmanager
-def _refused(path: Path) -> Generator[None]:
+def disk_errors(path: Path) -> Generator[None]:
+    """Raise `OutputError` where the disk refuses to write a file or folder."""
     try:
         yield
     except (OSError, ValueError) as fault:  # ValueError: a NUL in the name.
         raise _unwritable(path, fault) from fault
+
+
+def is_partial(path: Path) -> bool:
+    """True if a file has the name of one that a killed write left."""
+    return _PARTIAL.fullmatch(path.name) is not None
+
+
+def remove_partial_files(folder: Path) -> None:
+    """Remove the files that killed writes left in a folder, at any depth."""
+    for path in list(folder.rglob(".*.part")):
+        if is_partial(path):
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+
+@contextlib.contextmanager
+def _written(path: Path, move: Callable[[Path, Path], object]) -> Generator[BinaryIO]:
+    """Yield a file beside `path`, and move it to `path` when the block ends."""
+    # In the same folder, and so on the same disk.
+    beside = path.parent / f".{secrets.token_hex(8)}.part"
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Not `tempfile`: only their owner can read its files, and that would stay so.
+        opened = beside.open("xb")
+    try:
+        with opened as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        with disk_errors(path):
+            move(beside, path)
+    except BaseException as fault:
+        beside.unlink(missing_ok=True)
+        if isinstance(fault, OSError):
+            raise _unwritable(path, fault) from fault
+        raise
+    flush_folder(path.parent)
+
+
+def _move_to_free_name(beside: Path, path: Path) -> None:
+    try:
+        path.hardlink_to(beside)
+    except OSError as fault:
+        if os.path.lexists(path):
+            raise OutputError(f"{path}: a file of this name exists; choose another name") from fault
+        beside.rename(path)  # The disk has no hard links.
+    else:
+        beside.unlink()
 
 
 def _unwritable(path: Path, fault: Exception) -> OutputError:
@@ -255,35 +229,14 @@ def _set_aside(folder: Path) -> Path:
     return folder.parent / f".{folder.name}.old"
 
 
-def _csv_line(cells: Sequence[str | int | float | None]) -> str:
-    text = io.StringIO(newline="")
-    # Python's writer quotes a lone return only if its own line end contains one.
-    csv.writer(text, lineterminator="\r\n").writerow([_without_formula(cell) for cell in cells])
-    return text.getvalue().removesuffix("\r\n") + "\n"
+def _json(content: Mapping[str, object] | Sequence[object], *, indent: int | None) -> bytes:
+    return json.dumps(content, indent=indent, allow_nan=False).encode() + b"\n"
 
 
-def _without_formula(cell: str | int | float | None) -> str | int | float | None:
+def _without_formula(cell: Cell) -> Cell:
     return f"'{cell}" if isinstance(cell, str) and _is_formula(cell) else cell
 
 
 def _is_formula(cell: str) -> bool:
     """True if a text begins as a formula after any apostrophes; a text that has one already gets one more."""
     return cell.lstrip("'").startswith(_FORMULA_STARTS)
-
-
-def _require_emptiable(folder: Path, inputs: Iterable[Path]) -> None:
-    real = folder.resolve()
-    for source in (path.resolve() for path in inputs):
-        if real == source or real in source.parents or source in real.parents:
-            raise OutputError(f"{folder}: --overwrite would empty the input {source}; choose another folder")
-    home = Path(os.path.expanduser("~")).resolve()  # noqa: PTH111  `Path.home` fails for a user without a home.
-    for protected in (home, Path.cwd().resolve()):
-        if real == protected or real in protected.parents:  # The root is a parent of every folder.
-            raise OutputError(f"{folder}: --overwrite would empty {protected}; choose another folder")
-
-
-def _remove(entry: Path) -> None:
-    if entry.is_dir() and not entry.is_symlink():
-        shutil.rmtree(entry)
-    else:
-        entry.unlink()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tscam.errors import OutputError
 from tscam.evaluation.comparison import Comparison, compare_evaluations
-from tscam.system.writing import write_json
+from tscam.system.writing import write_new_json
 
 
 def compare(first: Path, second: Path, *, out: Path | None = None) -> Comparison:
@@ -22,5 +22,5 @@ def compare(first: Path, second: Path, *, out: Path | None = None) -> Comparison
         raise OutputError(f"{out}: a file of this name exists; choose another name for the result")
     comparison = compare_evaluations(first, second)
     if out is not None:
-        write_json(out, comparison.to_json(), indent=1)
+        write_new_json(out, comparison.to_json(), indent=1)
     return comparison

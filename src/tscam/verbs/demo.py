@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tscam.config import EvaluateConfig, LocalizeConfig
 from tscam.recipe import train_config
-from tscam.system.writing import claim_output
+from tscam.system.output_folder import claimed_output
 from tscam.training.run.progress import Progress
 from tscam.verbs.demo_pictures import draw_pictures
 from tscam.verbs.evaluate import evaluate
@@ -34,7 +34,11 @@ def run_demo(out: Path | None = None, *, on_progress: Callable[[Progress], None]
     Raises:
         OutputError: the folder is not empty or cannot be written.
     """
-    folder = claim_output(out or _free_name(Path("tscam-demo")), overwrite=False)
+    with claimed_output(out or _free_name(Path("tscam-demo")), overwrite=False) as folder:
+        return _run_in(folder, on_progress=on_progress)
+
+
+def _run_in(folder: Path, *, on_progress: Callable[[Progress], None]) -> Demo:
     data, run = folder / "pictures", folder / "run"
     draw_pictures(data)
     train(train_config("demo/vit-tiny", data=data, out=run), on_progress=on_progress)

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from PIL import Image, ImageDraw, ImageFilter
 
-from tscam.system.writing import write_csv
+from tscam.system.writing import disk_errors, write_csv
 
 _SIZE_WH = (208, 160)  # in pixels
 _PICTURES = {"train": 60, "test": 15}  # of each class
@@ -31,16 +31,20 @@ def draw_pictures(root: Path) -> None:
 
     A beetle's pattern covers its whole body, so that the whole body is evidence of its class. Only evaluation uses the
     boxes.
+
+    Raises:
+        OutputError: the disk refuses.
     """
     random = np.random.default_rng(_SEED)
     rows: list[tuple[str, float, float, float, float]] = []
     for split, count in _PICTURES.items():
         for name in _PATTERNS:
             folder = root / split / name
-            folder.mkdir(parents=True)
             for number in range(count):
                 picture, (box,) = draw_beetles([name], random)
-                picture.save(folder / f"{number:03d}.png")
+                with disk_errors(folder):
+                    folder.mkdir(parents=True, exist_ok=True)
+                    picture.save(folder / f"{number:03d}.png")
                 rows.append((f"{split}/{name}/{number:03d}.png", *box))
     write_csv(root / "boxes.csv", ["image", "x0", "y0", "x1", "y1"], rows)
 

@@ -17,8 +17,9 @@ from tscam.evaluation.thresholds import choose_thresholds, plan_thresholds, requ
 from tscam.metrics.protocol import protocols
 from tscam.predictors import ModelLike, open_predictor
 from tscam.system.loading import Progress
+from tscam.system.output_folder import claimed_output, require_claimable
 from tscam.system.processes import Processes, joined, own_device
-from tscam.system.writing import claim_output, literal, locked, require_claimable
+from tscam.system.writing import literal
 
 
 def evaluate(
@@ -91,12 +92,10 @@ def _open_maps(model: ModelLike | None, config: EvaluateConfig, dataset: Dataset
 @contextmanager
 def _claimed_output(config: EvaluateConfig, inputs: Sequence[Path], processes: Processes) -> Generator[Path]:
     """Claim the folder of the result in the main process, and lock it until the block ends; the others wait for it."""
-    folder = literal(config.out)
     if not processes.is_main:
         processes.wait()
-        yield folder
+        yield literal(config.out)
         return
-    with locked(folder):
-        claim_output(config.out, overwrite=config.overwrite, inputs=inputs)
+    with claimed_output(config.out, overwrite=config.overwrite, inputs=inputs) as folder:
         processes.wait()
         yield folder

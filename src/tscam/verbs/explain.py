@@ -1,18 +1,17 @@
 """One picture → pages that show what a model sees in it."""
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from PIL import Image
-
 from tscam.checkpoints.source import ModelSource, resolve
-from tscam.errors import OutputError, one_line
 from tscam.explainer import Explainer
 from tscam.image import Picture
 from tscam.localizer import Label
 from tscam.model import LocalizationModel
 from tscam.predictors import ModelLike
-from tscam.system.writing import claim_output
+from tscam.system.output_folder import claimed_output
+from tscam.system.writing import write_bytes_atomically
 
 _SIDE = 960  # Longer side of a panel in a file, in pixels.
 _DPI = 300  # Four panels side by side are as wide as a page and a half.
@@ -53,14 +52,9 @@ def explain(
     explanation = explainer(picture, label=label)
     inputs = [Path(picture)] if isinstance(picture, str | Path) else []
     inputs += [opened.path] if isinstance(opened, ModelSource) else []
-    folder = claim_output(Path(out), overwrite=overwrite, inputs=inputs)
-    for page in explanation.pages():
-        _write(folder / f"{page}.png", explanation.draw(page, side=_SIDE))
+    with claimed_output(Path(out), overwrite=overwrite, inputs=inputs) as folder:
+        for page in explanation.pages():
+            encoded = io.BytesIO()
+            explanation.draw(page, side=_SIDE).save(encoded, "PNG", dpi=(_DPI, _DPI))
+            write_bytes_atomically(folder / f"{page}.png", encoded.getvalue())
     return folder
-
-
-def _write(path: Path, page: Image.Image) -> None:
-    try:
-        page.save(path, dpi=(_DPI, _DPI))
-    except OSError as fault:
-        raise OutputError(f"{path}: cannot be written ({one_line(fault)}); free space there") from fault

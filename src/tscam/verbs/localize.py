@@ -1,22 +1,23 @@
 """Pictures → `localizations.jsonl` and the files beside it; and `load`, the way to a localizer in Python."""
 
+import hashlib
 import os
-import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from importlib.metadata import version
+from itertools import islice
 from pathlib import Path
 
 from tscam.checkpoints.source import ModelSource, resolve
 from tscam.config import LocalizeConfig
-from tscam.drawing import draw
-from tscam.errors import OutputError, one_line
 from tscam.formats import formats, write_annotations
-from tscam.localization import Localization, read_localizations
+from tscam.localization import Localization
 from tscam.localizer import Localizer, find_pictures
 from tscam.predictors import ModelLike, open_predictor
 from tscam.registry import MethodArgs
 from tscam.system.loading import Progress
+from tscam.system.output_folder import Job, resumable_output
 from tscam.system.resources import Precision
-from tscam.system.writing import claim_output, write_csv
+from tscam.verbs.localization_folder import LocalizationFolder
 
 
 def load(
@@ -60,19 +61,21 @@ def localize(
     """Localize picture files and folders of them, and write the result.
 
     Written are `localizations.jsonl`, a line a picture as it is finished; `bad_images.csv` where a picture could not be
-    read; each annotation format of `config.to`; and `drawings/` with `config.draw`.
+    read; `drawings/` with `config.draw`, and `failed_drawings.csv` where a picture could not be drawn; and at the end
+    each annotation format of `config.to`.
 
     Args:
         pictures: one picture file or folder, or several.
         model: as `load` takes it.
+        on_progress: called after every picture with how many are done, of how many.
         on_note: called with messages for people, a line of text each.
 
     Returns:
         The absolute path of the output folder.
 
     Raises:
-        TscamError: the model, a path of a picture, the name of a format or the output folder does not fit; nothing is
-            written then.
+        TscamError: the model, a path of a picture, the name of a format or the output folder does not fit, and nothing
+            is written; or the disk refuses, and what is finished stays.
     """
     for name in config.to:
         formats[name]
@@ -83,32 +86,47 @@ def localize(
         batch_size=config.batch_size, workers=config.workers,
     )  # fmt: skip
     inputs = [*paths, source.path] if isinstance(source, ModelSource) else paths
-    out = claim_output(config.out, overwrite=config.overwrite, inputs=inputs)
-    lines = out / "localizations.jsonl"
-    bad: list[tuple[str, str]] = []
-    try:
-        with lines.open("w", encoding="utf-8") as file:
-            localizations = localizer.stream(paths, top_k=config.top_k, threshold=config.threshold)
-            for number, localization in enumerate(localizations, start=1):
-                file.write(localization.to_json() + "\n")
-                if localization.status == "bad_image":
-                    bad.append((localization.image, localization.reason))
-                elif config.draw:
-                    _draw(localization, out / "drawings", number=number)
-                if on_progress is not None:
-                    on_progress(number, len(paths))
-    except OSError as fault:
-        raise OutputError(f"{out}: cannot be written ({one_line(fault)}); what is finished stays there") from fault
-    if bad:
-        write_csv(out / "bad_images.csv", ["image", "reason"], bad)
-    for name in config.to:
-        write_annotations(read_localizations(lines), out, to=name, class_names=localizer.predictor.label_names)
+    job = _job(config, localizer, paths)
+    with (
+        resumable_output(config.out, job, overwrite=config.overwrite, resume=config.resume, inputs=inputs) as out,
+        LocalizationFolder(out, paths, with_drawings=config.draw) as folder,
+    ):
+        for localization in _remaining(localizer, paths, config, done=len(folder)):
+            folder.add(localization)
+            if on_progress is not None:
+                on_progress(len(folder), len(paths))
+        for name in config.to:
+            write_annotations(folder.localizations, out, to=name, class_names=localizer.predictor.label_names)
     return out
 
 
-def _draw(localization: Localization, folder: Path, *, number: int) -> None:
-    # Safe in any shell and file system; a name may take 255 bytes, not as many characters.
-    safe = re.sub(r"[\x00-\x1f\x7f<>:\"'`$/\\|?*=]+", "_", Path(localization.image).stem)
-    stem = os.fsencode(safe)[:80].decode(errors="ignore")
-    folder.mkdir(exist_ok=True)
-    draw(localization).save(folder / f"{number:06d}-{stem}.jpg", quality=92)
+def _remaining(
+    localizer: Localizer, paths: Sequence[Path], config: LocalizeConfig, *, done: int
+) -> Iterator[Localization]:
+    """Localize the pictures after the first ones that are done, in the batches that they are in without interruption.
+
+    The other pictures of a batch decide the last bits of a prediction.
+    """
+    if done == len(paths):
+        return
+    start = done - done % config.batch_size
+    localizations = localizer.stream(paths[start:], top_k=config.top_k, threshold=config.threshold)
+    yield from islice(localizations, done - start, None)
+
+
+def _job(config: LocalizeConfig, localizer: Localizer, paths: Sequence[Path]) -> Job:
+    """Everything that decides the result."""
+    digest = hashlib.sha256()
+    for path in paths:
+        try:
+            size = path.stat().st_size
+        except OSError:  # A broken link is a bad picture.
+            size = -1
+        digest.update(os.fsencode(path) + f"\0{size}\n".encode())
+    settings = {
+        "tscam": version("tscam"), "top_k": config.top_k, "threshold": config.threshold, "method": config.method,
+        "method_args": dict(config.method_args), "to": config.to, "draw": config.draw, "batch_size": config.batch_size,
+        "precision": config.precision,
+    }  # fmt: skip
+    inputs = {"the model": localizer.predictor.fingerprint(), "the list of pictures": digest.hexdigest()}
+    return Job(verb="localize", settings=settings, inputs=inputs)

@@ -9,7 +9,7 @@ from tscam.checkpoints.loader import load_model
 from tscam.checkpoints.model_folder import read_model_folder, save_model
 from tscam.checkpoints.source import ModelSource, resolve
 from tscam.errors import ConfigError, WeightsError, one_line
-from tscam.system.writing import claim_output
+from tscam.system.output_folder import claimed_output
 
 
 def push_to_hub(model: str | Path, repo: str, *, private: bool = False, license: str | None = None) -> str:
@@ -62,8 +62,9 @@ def convert_weights(
     network = load_model(source)
     if labels is not None:
         network.spec = replace(network.spec, label_names=_read_labels(labels, classes=len(network.spec.label_names)))
-    folder = claim_output(out, overwrite=overwrite, inputs=(source.path, labels) if labels else (source.path,))
-    save_model(network, folder)
+    inputs = (source.path, labels) if labels else (source.path,)
+    with claimed_output(out, overwrite=overwrite, inputs=inputs) as folder:
+        save_model(network, folder)
     return folder
 
 

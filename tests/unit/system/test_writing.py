@@ -1,4 +1,4 @@
-"""Files are whole or unchanged; output folders are refused rather than mixed or emptied by mistake."""
+"""Files are whole or unchanged."""
 
 import csv
 import errno
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tscam.errors import OutputError
-from tscam.system.writing import claim_output, write_csv, write_json, write_text_atomically
+from tscam.system.writing import write_csv, write_json, write_new_json, write_text_atomically
 
 
 def names(folder: Path) -> list[str]:
@@ -79,6 +79,34 @@ def test_json_is_ascii_so_that_any_encoding_reads_it(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "a.json").read_text()) == content
 
 
+def test_a_new_file_never_replaces_one_that_appears_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fsync = os.fsync
+
+    def be_late(handle: int) -> None:
+        fsync(handle)
+        (tmp_path / "a.json").write_text("theirs")
+
+    write_new_json(tmp_path / "b.json", [1])
+    assert (tmp_path / "b.json").read_text() == "[1]\n"
+    monkeypatch.setattr(os, "fsync", be_late)
+    with pytest.raises(OutputError, match=r"a file of this name exists; choose another name$"):
+        write_new_json(tmp_path / "a.json", [2])
+    assert (tmp_path / "a.json").read_text() == "theirs"
+    assert names(tmp_path) == ["a.json", "b.json"]
+
+
+def test_a_new_file_is_written_on_a_disk_without_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    write_new_json(tmp_path / "a.json", {"score": 1.5})
+    assert json.loads((tmp_path / "a.json").read_text()) == {"score": 1.5}
+    with pytest.raises(OutputError, match="a file of this name exists"):
+        write_new_json(tmp_path / "a.json", {})
+    assert names(tmp_path) == ["a.json"]
+
+
 @pytest.mark.parametrize("number", [np.float32(1.5), np.int64(2), float("nan"), float("inf")])
 def test_json_refuses_numbers_that_are_not_plain(number: float, tmp_path: Path) -> None:
     with pytest.raises((TypeError, ValueError)):
@@ -98,99 +126,3 @@ def test_csv_cells_that_a_spreadsheet_would_run_are_escaped_and_numbers_are_not(
 def test_csv_cells_with_a_formula_sign_inside_are_unchanged(tmp_path: Path) -> None:
     write_csv(tmp_path / "a.csv", ["a"], [["a=b+c-d@e"]])
     assert (tmp_path / "a.csv").read_text() == "a\na=b+c-d@e\n"
-
-
-def test_a_new_folder_is_made_with_its_parents_and_returned_as_an_absolute_path(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert claim_output(Path("a/b"), overwrite=False) == tmp_path / "a" / "b"
-    assert claim_output(Path("a/b"), overwrite=False) == tmp_path / "a" / "b"
-    assert names(tmp_path / "a" / "b") == []
-
-
-def test_a_folder_with_files_is_refused_and_stays(tmp_path: Path) -> None:
-    (tmp_path / ".hidden").touch()
-    with pytest.raises(OutputError, match=r"not empty; .* --overwrite"):
-        claim_output(tmp_path, overwrite=False)
-    assert names(tmp_path) == [".hidden"]
-
-
-@pytest.mark.parametrize("overwrite", [False, True])
-def test_a_file_in_the_way_is_refused_and_stays(overwrite: bool, tmp_path: Path) -> None:
-    (tmp_path / "out").write_text("precious")
-    with pytest.raises(OutputError, match="a file; the output is a folder"):
-        claim_output(tmp_path / "out", overwrite=overwrite)
-    with pytest.raises(OutputError, match="cannot be used for output"):
-        claim_output(tmp_path / "out" / "below", overwrite=overwrite)
-    assert (tmp_path / "out").read_text() == "precious"
-
-
-def test_overwrite_empties_the_folder_and_keeps_the_targets_of_links(tmp_path: Path) -> None:
-    out, outside = tmp_path / "out", tmp_path / "outside"
-    (out / "deep" / "deeper").mkdir(parents=True)
-    (out / "deep" / "deeper" / "a.txt").touch()
-    outside.mkdir()
-    (outside / "precious.txt").touch()
-    (out / "link").symlink_to(outside, target_is_directory=True)
-    (out / "deep" / "link").symlink_to(outside, target_is_directory=True)
-    (out / "broken").symlink_to(tmp_path / "nowhere")
-    assert claim_output(out, overwrite=True) == out
-    assert names(out) == []
-    assert names(outside) == ["precious.txt"]
-
-
-def test_overwrite_never_empties_the_current_folder_its_parents_or_the_home(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    here, home = tmp_path / "one" / "here", tmp_path / "two" / "home"
-    here.mkdir(parents=True)
-    home.mkdir(parents=True)
-    (here / "a.txt").touch()
-    (home / "b.txt").touch()
-    (tmp_path / "link").symlink_to(here.parent, target_is_directory=True)
-    monkeypatch.chdir(here)
-    monkeypatch.setenv("HOME", str(home))
-    guarded = [Path(), here, here / ".." / "here", Path(".."), here.parent, tmp_path / "link", tmp_path]
-    for folder in [*guarded, home, home.parent, Path(here.anchor)]:
-        with pytest.raises(OutputError, match="--overwrite would empty"):
-            claim_output(folder, overwrite=True)
-    assert names(here) == ["a.txt"]
-    assert names(home) == ["b.txt"]
-
-
-def test_dots_after_a_link_mean_what_the_system_means_by_them(tmp_path: Path) -> None:
-    (tmp_path / "real" / "below").mkdir(parents=True)
-    (tmp_path / "link").symlink_to(tmp_path / "real" / "below", target_is_directory=True)
-    assert claim_output(tmp_path / "link" / ".." / "out", overwrite=False) == tmp_path / "real" / "out"
-
-
-@pytest.mark.parametrize("name", ["nul\0", "x" * 300])
-def test_a_folder_that_cannot_be_made_is_one_line(name: str, tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="cannot be used for output") as caught:
-        claim_output(tmp_path / name, overwrite=False)
-    assert "\n" not in str(caught.value)
-
-
-def test_a_folder_that_cannot_be_emptied_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object, **__: object) -> None:
-        raise PermissionError(errno.EACCES, "Permission denied")
-
-    (tmp_path / "a.txt").touch()
-    monkeypatch.setattr(Path, "unlink", refuse)
-    with pytest.raises(OutputError, match="Permission denied"):
-        claim_output(tmp_path, overwrite=True)
-
-
-def test_overwrite_never_empties_an_input(tmp_path: Path) -> None:
-    data = tmp_path / "data"
-    (data / "train").mkdir(parents=True)
-    (data / "train" / "a.jpg").touch()
-    (tmp_path / "link").symlink_to(data, target_is_directory=True)
-    for folder in (data, data / "train", tmp_path, tmp_path / "link"):
-        for source in (data, tmp_path / "link"):
-            with pytest.raises(OutputError, match="--overwrite would empty the input"):
-                claim_output(folder, overwrite=True, inputs=(source,))
-    with pytest.raises(OutputError, match="--overwrite would empty the input"):
-        claim_output(data, overwrite=True, inputs=(data / "train" / "a.jpg",))
-    assert names(data / "train") == ["a.jpg"]

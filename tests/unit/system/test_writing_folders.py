@@ -1,127 +1,18 @@
-"""A folder is locked by one run at a time, replaced as a whole, and keeps the path that was named."""
+"""A folder is replaced as a whole, and keeps the path that was named."""
 
 import errno
 import signal
 import subprocess
 import sys
 from pathlib import Path
-from unittest.mock import Mock
 
 import pytest
 
-from tscam.errors import OutputError
-from tscam.system.writing import (
-    LOCK,
-    claim_output,
-    literal,
-    locked,
-    readable_folder,
-    replace_folder,
-    require_claimable,
-    write_text_atomically,
-)
+from tscam.system.writing import literal, readable_folder, replace_folder
 
 
 def names(folder: Path) -> list[str]:
     return sorted(entry.name for entry in folder.iterdir())
-
-
-# Locks
-
-
-def test_a_folder_is_made_and_locked_by_one_process_at_a_time(tmp_path: Path) -> None:
-    folder = tmp_path / "deep" / "run"
-    with locked(folder):
-        assert names(folder) == [LOCK]
-        with pytest.raises(OutputError) as refusal, locked(folder):
-            pass
-        assert str(refusal.value) == (
-            f"{folder}: another run is writing here; wait until it has ended, or choose another folder"
-        )
-        with locked(tmp_path / "deep" / "other"):
-            pass
-    with locked(folder):
-        pass
-
-
-def test_an_error_inside_unlocks_the_folder(tmp_path: Path) -> None:
-    with pytest.raises(ZeroDivisionError), locked(tmp_path):
-        raise ZeroDivisionError
-    with locked(tmp_path):
-        pass
-
-
-def test_the_system_unlocks_the_folder_of_a_killed_process(tmp_path: Path) -> None:
-    script = (
-        "import sys, pathlib, tscam.system.writing as w\n"
-        "with w.locked(pathlib.Path(sys.argv[1])): print(flush=True); input()"
-    )
-    with subprocess.Popen(
-        [sys.executable, "-c", script, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as holder:
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == b"\n"
-        with pytest.raises(OutputError, match="another run is writing here"), locked(tmp_path):
-            pass
-        holder.kill()
-        holder.wait()
-        with locked(tmp_path):
-            pass
-
-
-@pytest.mark.parametrize("name", ["file", "file/below", "nul\0", "x" * 300])
-def test_a_folder_that_cannot_be_locked_is_one_line(tmp_path: Path, name: str) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match="cannot be used for output") as refusal, locked(tmp_path / name):
-        pass
-    assert "\n" not in str(refusal.value)
-    assert names(tmp_path) == ["file"]
-
-
-@pytest.mark.parametrize("overwrite", [False, True])
-def test_a_folder_with_a_lock_counts_as_empty_and_keeps_the_lock_when_it_is_claimed(
-    tmp_path: Path, overwrite: bool
-) -> None:
-    with locked(tmp_path):
-        if overwrite:
-            (tmp_path / "old.txt").touch()
-        assert claim_output(tmp_path, overwrite=overwrite) == tmp_path
-        assert names(tmp_path) == [LOCK]
-        with pytest.raises(OutputError, match="another run is writing"), locked(tmp_path):
-            pass
-
-
-def test_the_leftover_of_a_killed_write_is_removed(tmp_path: Path) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("os.fsync", Mock(side_effect=SystemExit))
-        patch.setattr(Path, "unlink", Mock())
-        with pytest.raises(SystemExit):
-            write_text_atomically(tmp_path / "config.yaml", "epochs: 1")
-    (leftover,) = names(tmp_path)
-    assert leftover.endswith(".part")
-    assert claim_output(tmp_path, overwrite=False) == tmp_path
-    assert names(tmp_path) == []
-    (tmp_path / ".mine.part").touch()
-    with pytest.raises(OutputError, match="not empty"):
-        claim_output(tmp_path, overwrite=False)
-
-
-def test_a_folder_is_checked_without_making_or_emptying_one(tmp_path: Path) -> None:
-    full, data = tmp_path / "full", tmp_path / "data"
-    for folder in (full, data):
-        folder.mkdir()
-        (folder / "thesis.txt").touch()
-    assert require_claimable(tmp_path / "deep" / "new", overwrite=False) == tmp_path / "deep" / "new"
-    assert require_claimable(full, overwrite=True, inputs=(data,)) == full
-    for overwrite, folder, message in (
-        (False, full, "the folder is not empty; choose another one, or empty it with --overwrite"),
-        (True, data, "--overwrite would empty the input"),
-        (True, full / "thesis.txt", "a file; the output is a folder"),
-    ):
-        with pytest.raises(OutputError, match=message):
-            require_claimable(folder, overwrite=overwrite, inputs=(data,))
-    assert names(tmp_path) == ["data", "full"]
-    assert names(full) == names(data) == ["thesis.txt"]
 
 
 # Replacing

@@ -39,7 +39,7 @@ def explained(folder: Path, **more: object) -> dict[str, Image.Image]:
     out = explain(folder / "0.png", model=folder / "model", **settings)
     assert out == folder / "out"
     pages = {}
-    for path in sorted(out.iterdir()):
+    for path in sorted(out.glob("[!.]*")):
         with Image.open(path) as page:
             pages[path.stem] = page.copy()
     return pages

@@ -2,6 +2,8 @@
 
 import csv
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,7 @@ from pycocotools.coco import COCO
 
 from data_sets import draw_picture
 from picture_files import ENDINGS
-from tiny_models import as_lines, draw_pictures, tiny_model
+from tiny_models import as_lines, draw_pictures, names, tiny_model
 from tscam.checkpoints.loader import load_model
 from tscam.config import LocalizeConfig
 from tscam.errors import ConfigError, DataError, OutputError, WeightsError
@@ -34,9 +36,7 @@ def test_the_verb_writes_lines_drawings_annotations_and_a_list_of_bad_pictures(t
     config = LocalizeConfig(out=tmp_path / "out", top_k=2, to=("coco",), draw=True, batch_size=2, threshold=0.5)
     out = localize([pictures], model=model, config=config, on_progress=lambda *at: progress.append(at))
     assert out == tmp_path / "out"
-    assert sorted(path.name for path in out.iterdir()) == [
-        "annotations", "bad_images.csv", "drawings", "localizations.jsonl",
-    ]  # fmt: skip
+    assert names(out) == ["annotations", "bad_images.csv", "drawings", "localizations.jsonl", "run.json"]
     assert progress == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
     lines = list(read_localizations(out / "localizations.jsonl"))
@@ -111,8 +111,57 @@ def test_a_model_in_memory_localizes_like_its_folder(tmp_path: Path, model: Path
 
 def test_without_options_and_bad_pictures_only_lines_are_written(tmp_path: Path, model: Path) -> None:
     out = localize(draw_pictures(tmp_path / "pictures", 2), model=model, config=LocalizeConfig(out=tmp_path / "out"))
-    assert [path.name for path in out.iterdir()] == ["localizations.jsonl"]
+    assert names(out) == ["localizations.jsonl", "run.json"]
     assert len((out / "localizations.jsonl").read_text().splitlines()) == 2
+
+
+def test_a_picture_that_goes_or_changes_before_it_is_drawn_keeps_its_line_and_is_noted(
+    tmp_path: Path, model: Path
+) -> None:
+    paths = draw_pictures(tmp_path / "pictures", 6)
+
+    def change(done: int, _: int) -> None:
+        if done == 1:  # The other pictures of the batch are localized and not yet drawn.
+            paths[1].unlink()
+            Image.new("RGB", (7, 5)).save(paths[3])
+
+    config = LocalizeConfig(out=tmp_path / "out", draw=True, batch_size=6)
+    out = localize(paths, model=model, config=config, on_progress=change)
+    assert [line.image for line in read_localizations(out / "localizations.jsonl")] == list(map(str, paths))
+    assert names(out / "drawings") == [f"00000{number + 1}-{number}.jpg" for number in (0, 2, 4, 5)]
+    with (out / "failed_drawings.csv").open(newline="") as file:
+        header, gone, changed = csv.reader(file)
+    assert header == ["number", "image", "reason"]
+    assert gone[:2] == ["2", str(paths[1])]
+    assert "No such file" in gone[2]
+    assert changed[:2] == ["4", str(paths[3])]
+    assert "7×5" in changed[2] or "(7, 5)" in changed[2]
+    assert not (out / "bad_images.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda lines: lines[::-1], r"localizations\.jsonl:1: localizes '.*1\.png', '.*0\.png' is due"),
+        (lambda lines: [*lines, lines[0]], "3 lines for 2 pictures; choose another folder"),
+        (lambda lines: [lines[0][:40] + b"\n", lines[1]], r"localizations\.jsonl:1: not a localization"),
+    ],
+)
+def test_lines_of_other_pictures_are_not_resumed(
+    tmp_path: Path, model: Path, change: Callable[[list[bytes]], list[bytes]], message: str
+) -> None:
+    paths, config = draw_pictures(tmp_path / "pictures", 2), LocalizeConfig(out=tmp_path / "out")
+    lines = localize(paths, model=model, config=config) / "localizations.jsonl"
+    changed = b"".join(change(lines.read_bytes().splitlines(keepends=True)))
+    lines.write_bytes(changed)
+    with pytest.raises(DataError, match=message):
+        localize(paths, model=model, config=replace(config, resume=True))
+    assert lines.read_bytes() == changed
+
+
+def test_resume_and_overwrite_exclude_one_another(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="--resume beside --overwrite: one goes on with a run, the other removes it"):
+        LocalizeConfig(out=tmp_path, resume=True, overwrite=True)
 
 
 def test_a_name_that_takes_all_the_bytes_a_name_may_have_is_drawn(tmp_path: Path, model: Path) -> None:

@@ -5,7 +5,7 @@ import platform
 import re
 import subprocess
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
@@ -16,15 +16,8 @@ from torch import Tensor
 from tscam.checkpoints.model_folder import save_model
 from tscam.errors import TrainingError
 from tscam.model import LocalizationModel
-from tscam.system.writing import (
-    LOCK,
-    claim_output,
-    locked,
-    require_claimable,
-    write_csv,
-    write_json,
-    write_text_atomically,
-)
+from tscam.system.output_folder import LOCK, claimed_output, locked, require_claimable
+from tscam.system.writing import remove_partial_files, write_csv, write_json, write_text_atomically
 from tscam.training.run.progress import EpochRow
 from tscam.training.run.state import State, load_state, save_state
 
@@ -114,12 +107,6 @@ class RunFolder:
         Raises:
             OutputError: another process has locked it, it is not empty, or it cannot be written.
         """
-        is_locked = False
-        with suppress(OSError):  # A name that no file can have is refused below.
-            is_locked = (self.path / LOCK).exists()
-        if is_locked:
-            with locked(self.path):
-                pass
         require_claimable(self.path, overwrite=self.settings.overwrite, inputs=self.settings.inputs)
 
     def require_same_data(self) -> None:
@@ -146,9 +133,7 @@ class RunFolder:
             OutputError: another process has locked the folder, or it cannot be written.
         """
         with locked(self.path):
-            for partial in list(self.path.rglob(".*.part")):
-                with suppress(OSError):
-                    partial.unlink()
+            remove_partial_files(self.path)
             yield
 
     @contextmanager
@@ -158,8 +143,7 @@ class RunFolder:
         Raises:
             OutputError: the folder is not empty or cannot be written.
         """
-        with locked(self.path):  # not `reopen`: the files may be another program's
-            claim_output(self.path, overwrite=self.settings.overwrite, inputs=self.settings.inputs)
+        with claimed_output(self.path, overwrite=self.settings.overwrite, inputs=self.settings.inputs):
             write_text_atomically(self.path / CONFIG_FILE, self.settings.recipe)
             record = {
                 "versions": {name: version(name) for name in _RECORDED_PACKAGES},

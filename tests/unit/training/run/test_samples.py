@@ -33,6 +33,9 @@ class LeftHalfPredictor:
         self.raw = np.zeros((1, 4, 6), dtype=np.float32)
         self.raw[:, :, :3] = 0.0 if flat else 1.0
 
+    def fingerprint(self) -> str:
+        return "a stand-in"
+
     def predict(self, pixels: np.ndarray, *, top_k: int, labels: np.ndarray | None = None) -> list[Prediction]:
         assert (top_k, labels) == (1, None)
         self.batches.append(len(pixels))
