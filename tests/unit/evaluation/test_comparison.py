@@ -1,4 +1,4 @@
-"""Two evaluations are compared picture by picture, and only where they can be: same pictures, same rules."""
+"""Two evaluations are compared picture by picture, if they have equal pictures and equal rules."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ def evaluation(
     settings: Mapping[str, object] = SETTINGS,
     label: int = 3,
 ) -> Path:
-    """A folder as `evaluate` writes it, as far as it is compared: columns by protocol and measure."""
+    """Write the files of an evaluation that `compare` reads, with columns by protocol and measure."""
     folder.mkdir(parents=True)
     threshold = {"policy": "oracle", "explained": "ORACLE: best on them", "values": {"gt_known_loc": 0.3}}
     metrics = {
@@ -52,27 +52,27 @@ TWO = [1.0, 1, 1, 1, 0, 1, 1, 1, 1, 1, 1, 0]
 
 @pytest.fixture
 def pair(tmp_path: Path) -> tuple[Path, Path]:
-    """The second one is right on six pictures more and on one less."""
+    """Two evaluations; the second one gains six pictures and loses one."""
     return (
         evaluation(tmp_path / "one", {"ts-cam": {"gt_known_loc": ONE, "top1_loc": ONE}}),
         evaluation(tmp_path / "two", {"ts-cam": {"gt_known_loc": TWO}}),
     )
 
 
-def test_the_difference_is_the_second_less_the_first_by_hand(pair: tuple[Path, Path]) -> None:
+def test_the_difference_is_the_second_minus_the_first_by_hand(pair: tuple[Path, Path]) -> None:
     comparison = compare(*pair)
     assert (comparison.first, comparison.second, comparison.pictures) == (*pair, 12)
-    (row,) = comparison.measures  # What one of them lacks is not compared.
+    (row,) = comparison.measures  # A measure that only one of them has is not compared.
     assert (row.protocol, row.measure) == ("ts-cam", "gt_known_loc")
     assert (row.first, row.second) == pytest.approx((500 / 12, 1000 / 12))
     assert row.difference.value == pytest.approx(500 / 12)
     assert row.difference.p == pytest.approx(2 * (1 + 7) / 2**7)  # 1 lost, 6 won
-    each = np.array(TWO) - np.array(ONE)
-    (score,) = mean_scores(each[:, None])
+    change = np.array(TWO) - np.array(ONE)
+    (score,) = mean_scores(change[:, None])
     assert (row.difference.low, row.difference.high) == (score.low, score.high)
 
 
-def test_shares_have_an_interval_and_no_test(tmp_path: Path) -> None:
+def test_fractions_have_an_interval_and_no_test(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     columns = {name: random.random(12).tolist() for name in ("one", "two")}
     folders = [
@@ -108,19 +108,19 @@ def test_the_table_has_each_number_with_its_protocol(pair: tuple[Path, Path]) ->
     assert len(lines) == 10
 
 
-def test_a_chance_below_one_in_ten_thousand_is_told_as_that(tmp_path: Path) -> None:
+def test_a_p_below_one_in_ten_thousand_is_printed_as_a_bound(tmp_path: Path) -> None:
     images = [f"{number}.png" for number in range(40)]
     one = evaluation(tmp_path / "one", {"ts-cam": {"gt_known_loc": [0] * 40}}, images=images)
     two = evaluation(tmp_path / "two", {"ts-cam": {"gt_known_loc": [1] * 40}}, images=images)
     assert compare(one, two).describe().endswith("  [+100.00, +100.00]  < 0.0001")
 
 
-def test_the_same_evaluation_twice_differs_in_nothing(pair: tuple[Path, Path]) -> None:
+def test_an_evaluation_does_not_differ_from_itself(pair: tuple[Path, Path]) -> None:
     for row in compare(pair[0], pair[0]).measures:
         assert (row.difference.value, row.difference.low, row.difference.high, row.difference.p) == (0, 0, 0, 1)
 
 
-def test_of_a_run_its_test_is_taken(pair: tuple[Path, Path], tmp_path: Path) -> None:
+def test_a_run_folder_stands_for_its_test(pair: tuple[Path, Path], tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     pair[0].rename(tmp_path / "run" / "test")
     comparison = compare(tmp_path / "run", pair[1])
@@ -150,7 +150,7 @@ def test_the_result_is_written_as_json(pair: tuple[Path, Path], tmp_path: Path) 
     }
 
 
-def test_a_result_takes_no_file_s_place(pair: tuple[Path, Path]) -> None:
+def test_a_result_replaces_no_file(pair: tuple[Path, Path]) -> None:
     metrics = pair[0] / "metrics.json"
     before = metrics.read_bytes()
     with pytest.raises(OutputError, match=r"metrics\.json: a file of this name exists; choose another"):
@@ -180,7 +180,7 @@ def test_fewer_pictures_are_refused(pair: tuple[Path, Path], tmp_path: Path) -> 
     refused(pair[0], other, f"{pair[0]} has 12 pictures, {other} 7, not the same in the same order")
 
 
-def test_other_rules_under_the_same_name_are_refused(pair: tuple[Path, Path], tmp_path: Path) -> None:
+def test_one_protocol_with_different_rules_is_refused(pair: tuple[Path, Path], tmp_path: Path) -> None:
     other = evaluation(tmp_path / "other", {"ts-cam": {"gt_known_loc": TWO}}, settings={**SETTINGS, "ious": [0.7]})
     refused(
         pair[0], other, "protocol 'ts-cam': ious is [0.5] in one and [0.7] in the other; evaluate both with one ver"
@@ -246,13 +246,13 @@ def test_other_classes_or_boxes_of_a_picture_are_refused_by_its_name(pair: tuple
 
 
 @pytest.mark.parametrize("value", ["NaN", "0.5", "7e300", "-1", "2"])
-def test_what_is_neither_right_nor_wrong_is_refused(pair: tuple[Path, Path], value: str) -> None:
+def test_a_hit_that_is_neither_0_nor_1_is_refused(pair: tuple[Path, Path], value: str) -> None:
     path = pair[1] / "per_image.jsonl"
     path.write_text(path.read_text().replace('"gt_known_loc": 1.0', f'"gt_known_loc": {value}'))
     refused(*pair, "not a judged picture (ValueError: gt_known_loc is ")
 
 
-def test_an_evaluation_of_an_earlier_version_and_one_nested_without_end_are_refused(pair: tuple[Path, Path]) -> None:
+def test_an_evaluation_of_an_earlier_version_and_a_deeply_nested_one_are_refused(pair: tuple[Path, Path]) -> None:
     metrics = pair[1] / "metrics.json"
     metrics.write_text('{"protocol": "ts-cam", "gt_known_loc": 3}')
     refused(*pair, "written by an earlier version, with one protocol; evaluate again")

@@ -1,4 +1,4 @@
-"""A picture is judged the same beside other protocols and alone; saved maps and masks that do not fit are named."""
+"""A protocol judges a picture alone as beside others; saved maps and masks that do not fit are named."""
 
 import pickle
 from collections.abc import Mapping
@@ -37,7 +37,7 @@ def raw_map(seed: int = 0) -> np.ndarray:
 
 @pytest.fixture
 def masks(tmp_path: Path) -> Masks:
-    """Of the first true box; the second one is ignored."""
+    """Masks of the first true box; the second box is ignored."""
     files = tmp_path / "object.png", tmp_path / "ignore.png"
     for file, (x0, y0, x1, y1) in zip(files, TRUTHS.astype(int).tolist(), strict=True):
         pixels = np.zeros(PICTURE_WH[::-1], dtype=np.uint8)
@@ -61,8 +61,8 @@ def judge(*protocols: object, policy: str | None = None, save_to: Path | None = 
 
 def facts(judged: Mapping[str, object]) -> dict[str, dict[str, object]]:
     return {
-        name: {key: value.tolist() if isinstance(value, np.ndarray) else value for key, value in vars(each).items()}
-        for name, each in judged.items()
+        name: {key: value.tolist() if isinstance(value, np.ndarray) else value for key, value in vars(scores).items()}
+        for name, scores in judged.items()
     }
 
 
@@ -75,7 +75,7 @@ def all_facts(picture: JudgedPicture) -> tuple[object, ...]:
 
 
 @pytest.mark.parametrize("policy", [None, "otsu", "percentile:80"])
-def test_protocols_beside_one_another_judge_as_each_alone(masks: Masks, policy: str | None) -> None:
+def test_protocols_judge_together_as_each_alone(masks: Masks, policy: str | None) -> None:
     picture_task = task(raw_map(), masks=masks)
     together = judge(*ALL, policy=policy)(picture_task)
     assert [*together.boxes, *together.pixels] == [protocol.name for protocol in ALL]
@@ -100,7 +100,7 @@ def test_boxes_are_those_of_the_map_in_each_protocols_view() -> None:
 
 
 @pytest.mark.parametrize("policy", ["otsu", "percentile:70"])
-def test_the_own_level_is_the_policys_for_the_map_in_bytes(masks: Masks, policy: str) -> None:
+def test_the_level_of_a_map_is_the_policys_level_of_its_bytes(masks: Masks, policy: str) -> None:
     judged = judge(*ALL, policy=policy)(task(raw_map(), masks=masks))
     for protocol in ALL:
         map_ = map_in_view(raw_map(), protocol, view_wh=VIEW_WH)
@@ -115,30 +115,30 @@ def test_pixels_are_compared_with_the_masks_in_the_protocols_view(masks: Masks) 
     assert dropped == pytest.approx(12 * 9 * 224 * 224 / (90 * 60), rel=0.05)
 
 
-def test_what_is_not_asked_of_boxes_is_not_made(masks: Masks, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_contours_are_not_computed_without_a_protocol_of_boxes(masks: Masks, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_: object) -> None:
-        raise AssertionError("contours for nothing")
+        raise AssertionError("contours are not needed")
 
     monkeypatch.setattr("tscam.evaluation.judging.level_map", refuse)
     assert list(judge(PX_AP)(task(raw_map(), masks=masks)).pixels) == ["pxap"]
     assert judge(PX_AP, policy="otsu")(task(raw_map(), masks=masks)).map_levels["pxap"] > 0
 
 
-def test_a_judge_its_tasks_and_what_it_says_can_be_sent_to_another_process(masks: Masks) -> None:
+def test_a_judge_its_tasks_and_its_results_can_be_sent_to_another_process(masks: Masks) -> None:
     the_judge, picture_task = judge(*ALL, policy="otsu"), task(raw_map(), masks=masks)
-    here = the_judge(picture_task)
-    there = pickle.loads(pickle.dumps(pickle.loads(pickle.dumps(the_judge))(pickle.loads(pickle.dumps(picture_task)))))
-    assert all_facts(there) == all_facts(here)
+    judged = the_judge(picture_task)
+    copy = pickle.loads(pickle.dumps(pickle.loads(pickle.dumps(the_judge))(pickle.loads(pickle.dumps(picture_task)))))
+    assert all_facts(copy) == all_facts(judged)
 
 
-def test_a_saved_map_is_judged_as_the_network_that_made_it(tmp_path: Path, masks: Masks) -> None:
+def test_a_saved_map_is_judged_as_the_map_of_the_network(tmp_path: Path, masks: Masks) -> None:
     saving_judge = judge(V1, V2, REALISTIC, PX_AP, save_to=tmp_path / "maps")
-    made = saving_judge(task(raw_map(), masks=masks))
+    predicted = saving_judge(task(raw_map(), masks=masks))
     file = map_path(tmp_path / "maps", "cat/a.png")
     assert np.array_equal(read_map(file), map_in_view(raw_map(), V1, view_wh=VIEW_WH))
     saved = judge(V1, V2, REALISTIC, PX_AP)(task(file, masks=masks))
-    assert facts(saved.boxes) == facts(made.boxes)
-    assert facts(saved.pixels) == facts(made.pixels)
+    assert facts(saved.boxes) == facts(predicted.boxes)
+    assert facts(saved.pixels) == facts(predicted.pixels)
     assert saved.top_classes == ()
 
 
@@ -152,7 +152,7 @@ def test_maps_are_saved_in_the_first_view_of_a_fixed_size_and_not_for_faults(tmp
 
 
 @pytest.mark.parametrize("size_wh", [(40, 32), (61, 17), (500, 333)])
-def test_under_ts_cam_a_saved_map_may_be_of_any_size(tmp_path: Path, size_wh: tuple[int, int]) -> None:
+def test_a_saved_map_may_have_any_size_under_ts_cam(tmp_path: Path, size_wh: tuple[int, int]) -> None:
     map_ = cv2.resize(raw_map(), size_wh)
     map_ = (map_ - map_.min()) / (map_.max() - map_.min())
     write_map(tmp_path / "a.npy", map_)
@@ -188,7 +188,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("fault", BROKEN)
-def test_a_map_that_is_of_no_use_is_named(tmp_path: Path, fault: str) -> None:
+def test_an_unusable_map_is_named(tmp_path: Path, fault: str) -> None:
     map_, message = BROKEN[fault]
     with pytest.raises(DataError, match=message) as refused:
         judge(V1)(task(saved(tmp_path, map_)))
@@ -196,7 +196,7 @@ def test_a_map_that_is_of_no_use_is_named(tmp_path: Path, fault: str) -> None:
     assert str(tmp_path) in str(refused.value)
 
 
-def test_a_map_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_map_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"b\.npy: not a readable \.npy file \(FileNotFoundError"):
         judge(V1)(task(tmp_path / "b.npy"))
 
@@ -215,7 +215,7 @@ def test_a_picture_without_a_mask_is_named() -> None:
 def test_a_fault_is_wrong_under_every_protocol_though_its_map_is_perfect(masks: Masks) -> None:
     judged = judge(*ALL, policy="otsu")(task(raw_map(), masks=masks, fault="no map"))
     assert judged.fault == "no map"
-    assert not any(each.iou.any() for each in judged.boxes.values())
+    assert not any(scores.iou.any() for scores in judged.boxes.values())
     outcomes = judged.boxes["ts-cam"].outcomes
     assert outcomes is not None
     assert {OUTCOMES[index] for index in outcomes} == {"wrong"}
@@ -236,11 +236,11 @@ def test_a_picture_without_a_true_box_is_wrong_and_its_map_is_not_read(tmp_path:
     judged = judge(V1)(task(raw_map(), truths=np.empty((0, 4))))
     assert not judged.boxes["max-box-acc"].iou.any()
     assert judged.object_share is None
-    of_saved_map = judge(V1)(task(tmp_path / "not read.npy", truths=np.empty((0, 4))))
-    assert of_saved_map.small_map.tolist() == [[0]]
+    from_file = judge(V1)(task(tmp_path / "not read.npy", truths=np.empty((0, 4))))
+    assert from_file.small_map.tolist() == [[0]]
 
 
-def test_the_share_of_the_largest_object_and_the_shown_map(tmp_path: Path) -> None:
+def test_the_size_of_the_largest_object_and_the_map_of_the_report(tmp_path: Path) -> None:
     judged = judge(TS_CAM)(task(raw_map()))
     assert judged.object_share == 50 * 40 / (90 * 60)
     assert judged.small_map.shape == (4, 5)

@@ -1,4 +1,4 @@
-"""Pseudo boxes lie on the object that the picture shows, though its map is a blur."""
+"""Pseudo boxes fit the object in the picture, although its map is blurred."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +20,7 @@ SIDE = 224
 
 
 def bright_on_dark(box: tuple[int, int, int, int], size_wh: tuple[int, int] = (SIDE, SIDE)) -> np.ndarray:
-    """A picture of noise around two colours."""
+    """Return a picture of two colours with noise."""
     width, height = size_wh
     pixels = np.random.default_rng(0).normal((30, 45, 40), 6, size=(height, width, 3))
     x0, y0, x1, y1 = box
@@ -29,7 +29,7 @@ def bright_on_dark(box: tuple[int, int, int, int], size_wh: tuple[int, int] = (S
 
 
 def blurred(box: tuple[int, int, int, int], *, blur: float = 18) -> np.ndarray:
-    """A map that is highest inside the box, and above a tenth well beyond it."""
+    """Return a map that is highest inside the box, and above 0.1 far outside it."""
     map_ = np.zeros((SIDE, SIDE), dtype=np.float32)
     x0, y0, x1, y1 = box
     map_[y0:y1, x0:x1] = 1
@@ -43,19 +43,19 @@ def mask_box(mask: np.ndarray) -> list[float]:
 
 
 @pytest.mark.parametrize("box", [(60, 50, 150, 170), (20, 90, 100, 140), (120, 10, 200, 90)])
-def test_the_mask_is_the_objects_though_the_map_is_a_blur(box: tuple[int, int, int, int]) -> None:
+def test_the_mask_fits_the_object_although_the_map_is_blurred(box: tuple[int, int, int, int]) -> None:
     map_ = blurred(box)
     map_box = boxes_above(map_, threshold=0.1)[0]
     assert np.abs(map_box - box).max() > 15
     mask = pseudo_mask(bright_on_dark(box), map_)
     assert set(np.unique(mask)) == {0, 1}
-    # Half of the blur is likely object from the beginning, and some of the ground beside it stays.
+    # Half of the blur starts as probable object, and some of the background beside the object remains in the mask.
     both = np.array([mask_box(mask), map_box])
     (mask_iou,), (map_iou,) = overlaps(both, np.array([box], dtype=float), edges="half-open").iou.tolist()
     assert mask_iou > 0.8 > 0.7 > map_iou
 
 
-def test_the_same_picture_gives_the_same_mask_whatever_was_drawn_before() -> None:
+def test_a_picture_always_gives_the_same_mask_whatever_the_generators_state() -> None:
     box = (60, 50, 150, 170)
     picture, map_ = bright_on_dark(box), blurred(box)
     first = pseudo_mask(picture, map_)
@@ -65,20 +65,20 @@ def test_the_same_picture_gives_the_same_mask_whatever_was_drawn_before() -> Non
 
 
 @pytest.mark.parametrize("value", [0.0, 0.1, 1.0])
-def test_a_flat_map_leaves_nothing_to_part(value: float) -> None:
+def test_the_mask_of_a_flat_map_is_everything_or_nothing(value: float) -> None:
     map_ = np.full((30, 40), value, dtype=np.float32)
     mask = pseudo_mask(bright_on_dark((5, 5, 20, 20), (40, 30)), map_)
     assert mask.tolist() == np.full((30, 40), int(value >= 0.2)).tolist()
 
 
-def test_a_map_without_a_sure_pixel_is_cut_where_it_is_likely() -> None:
+def test_the_mask_of_a_map_without_a_certain_pixel_is_its_probable_part() -> None:
     map_ = np.zeros((30, 40), dtype=np.float32)
     map_[3:9, 4:17] = 0.4
     assert mask_box(pseudo_mask(bright_on_dark((5, 5, 20, 20), (40, 30)), map_)) == [4, 3, 17, 9]
 
 
 def one_picture(folder: Path, box: tuple[int, int, int, int], map_: np.ndarray) -> MappedSplit:
-    """A data set of one picture of 448 by 112; its object's box is in pixels of the square view."""
+    """Write a data set of one picture of 448 by 112; the box of its object is in pixels of the square view."""
     write_folder(folder / "data", class_names=("cat",), splits={"val": 1}, boxes=None)
     dataset = read_dataset(folder / "data")
     x0, y0, x1, y1 = box
@@ -89,7 +89,7 @@ def one_picture(folder: Path, box: tuple[int, int, int, int], map_: np.ndarray) 
 
 
 def pseudo_box(split: MappedSplit) -> np.ndarray:
-    """The pseudo box of the only picture."""
+    """Return the pseudo box of the only picture."""
     boxes = with_pseudo_boxes(split).dataset.boxes
     assert boxes is not None
     assert len(boxes) == 1
@@ -106,7 +106,7 @@ def test_the_box_is_the_objects_in_pixels_of_the_picture(tmp_path: Path) -> None
     assert with_pseudo_boxes(split).dataset.image_ids == split.dataset.image_ids
 
 
-def test_true_boxes_are_replaced_and_never_looked_at(tmp_path: Path) -> None:
+def test_true_boxes_are_replaced_and_do_not_change_the_pseudo_box(tmp_path: Path) -> None:
     box = (60, 50, 150, 170)
     split = one_picture(tmp_path, box, blurred(box))
     true = (np.array([[0.0, 0.0, 3.0, 3.0], [1.0, 2.0, 9.0, 9.0]]),)

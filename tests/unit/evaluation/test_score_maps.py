@@ -1,4 +1,4 @@
-"""Score maps: where they lie, that they come back as they were, and what is refused."""
+"""Score maps have a path by their id, are read exactly as written, and are refused where they are no map."""
 
 import io
 import time
@@ -25,12 +25,12 @@ def test_a_map_is_named_by_the_whole_id() -> None:
 @pytest.mark.parametrize(
     "image_id", ["../a.jpg", "/a.jpg", "b/../../a.jpg", r"b\..\..\a.jpg", "C:a.jpg", "", "a\0.jpg"]
 )
-def test_an_id_never_leads_out_of_the_folder(image_id: str) -> None:
+def test_no_id_leads_out_of_the_folder(image_id: str) -> None:
     with pytest.raises(DataError, match=r"leads out of maps; expected a path below the folder of maps$"):
         map_path(Path("maps"), image_id)
 
 
-def test_a_map_comes_back_as_it_was_written(tmp_path: Path) -> None:
+def test_a_map_is_read_as_it_was_written(tmp_path: Path) -> None:
     path = map_path(tmp_path, "val2/0/a.jpeg")
     write_map(path, MAP)
     map_ = read_map(path, size_hw=(4, 7))
@@ -47,28 +47,28 @@ def test_a_map_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("stored", "kept"),
+    ("stored", "dtype"),
     [("f2", "f4"), ("f4", "f4"), (">f4", "f4"), ("f8", "f8"), (">f8", "f8"), ("u1", "f8"), ("i8", "f8")],
 )
-def test_numbers_keep_the_precision_of_the_file(tmp_path: Path, stored: str, kept: str) -> None:
+def test_numbers_keep_the_precision_of_the_file(tmp_path: Path, stored: str, dtype: str) -> None:
     array = (255 * MAP).astype(stored)
     map_ = read_map(saved(tmp_path / "x.npy", array))
-    assert map_.dtype == np.dtype(kept)
+    assert map_.dtype == np.dtype(dtype)
     np.testing.assert_array_equal(map_, array)
 
 
-def test_float64_matters_for_the_level_that_a_threshold_meets(tmp_path: Path) -> None:
+def test_float64_matters_for_the_level_of_a_value(tmp_path: Path) -> None:
     levels = np.arange(1, 256) / 255 - 1e-9
     map_ = read_map(saved(tmp_path / "x.npy", levels[None]))
     assert (255 * map_).astype(np.uint8).tolist() == [list(range(255))]
     assert (255 * map_.astype(np.float32)).astype(np.uint8).tolist() != [list(range(255))]
 
 
-def test_rows_may_be_stored_as_columns(tmp_path: Path) -> None:
+def test_arrays_in_column_order_are_read(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_map(saved(tmp_path / "x.npy", np.asfortranarray(MAP))), MAP)
 
 
-def test_the_second_version_of_the_header_is_read(tmp_path: Path) -> None:
+def test_version_2_of_the_header_is_read(tmp_path: Path) -> None:
     with (tmp_path / "x.npy").open("wb") as file:
         np.lib.format.write_array(file, MAP, version=(2, 0))
     np.testing.assert_array_equal(read_map(tmp_path / "x.npy"), MAP)
@@ -88,7 +88,7 @@ def test_the_second_version_of_the_header_is_read(tmp_path: Path) -> None:
         (np.zeros((0, 7)), r"a map of 0×7; expected 1 to 179000000 values"),
     ],
 )
-def test_what_is_no_map_of_finite_numbers_is_refused(tmp_path: Path, array: np.ndarray, refusal: str) -> None:
+def test_an_array_that_is_no_map_of_finite_numbers_is_refused(tmp_path: Path, array: np.ndarray, refusal: str) -> None:
     with pytest.raises(DataError, match=rf"x\.npy: .*{refusal}"):
         read_map(saved(tmp_path / "x.npy", array))
 
@@ -137,14 +137,14 @@ def test_other_files_are_refused(tmp_path: Path, content: bytes) -> None:
         read_map(tmp_path / "x.npy")
 
 
-def test_what_is_not_a_file_is_refused(tmp_path: Path) -> None:
+def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"nowhere\.npy: not a readable \.npy file \(FileNotFoundError"):
         read_map(tmp_path / "nowhere.npy")
     with pytest.raises(DataError, match=r": not a file; expected a score map$"):
         read_map(tmp_path)
 
 
-def test_damaged_files_are_read_or_refused_and_nothing_else(tmp_path: Path) -> None:
+def test_corrupt_files_are_read_or_refused_without_another_error(tmp_path: Path) -> None:
     random = np.random.default_rng(8)
     file = io.BytesIO()
     np.save(file, MAP)

@@ -1,4 +1,4 @@
-"""Scores of a data set equal the protocol written out once more, picture by picture; unfit data are named."""
+"""Scores of a data set equal a naive protocol, picture by picture; unusable data are named."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,7 +30,7 @@ Rectangle = tuple[Span, Span]  # rows and columns of the grid, half-open
 
 
 class KnownPredictor:
-    """Knows every picture by its pixels: its logits are given, the map of a class is high in a given rectangle."""
+    """Recognizes pictures by their pixels; predicts given logits, and maps that are high in a given rectangle."""
 
     facts = STAND_IN
     input_format = InputFormat(size_hw=(VIEW_WH[1], VIEW_WH[0]))
@@ -64,7 +64,7 @@ def pixels_of(dataset: Dataset, index: int) -> bytes:
 
 
 def raw_map(rectangle: Rectangle | None) -> np.ndarray:
-    """Flat, or 1.7 inside and −0.3 around."""
+    """Return a raw map: 1.7 inside the rectangle and −0.3 outside, or flat."""
     raw = np.full(GRID_HW, -0.3, dtype=np.float32)
     if rectangle is not None:
         (top, bottom), (left, right) = rectangle
@@ -73,7 +73,7 @@ def raw_map(rectangle: Rectangle | None) -> np.ndarray:
 
 
 def naive_box(rectangle: Rectangle | None, threshold: float) -> list[float]:
-    """Rows and columns apart, since the map is their product: bilinear, then cut to 0…255, then what is above."""
+    """Resize rows and columns bilinearly (the map is their product), scale, and return the box of what is above."""
     if rectangle is None:
         return [0, 0, 1, 1]
     profiles = []
@@ -83,10 +83,10 @@ def naive_box(rectangle: Rectangle | None, threshold: float) -> list[float]:
         profiles.append(np.interp(centres, range(cells), step))
     scaled = profiles[0][:, None] * profiles[1]
     scaled = (scaled - scaled.min()) / (scaled.max() - scaled.min())
-    kept = [
+    above = [
         (x, y) for y in range(VIEW_WH[1]) for x in range(VIEW_WH[0]) if int(255 * scaled[y, x]) > int(threshold * 255)
     ]
-    columns, rows = zip(*kept, strict=True)
+    columns, rows = zip(*above, strict=True)
     return [min(columns), min(rows), max(columns) + 1, max(rows) + 1]
 
 
@@ -117,8 +117,8 @@ def random_span(random: np.random.Generator, cells: int) -> Span:
     return low, int(random.integers(low + 1, cells + 1))
 
 
-def known(dataset: Dataset, seed: int) -> KnownPredictor:
-    """Random logits with the label often on top; random rectangles, or those that lie on the picture's first box."""
+def known_predictor(dataset: Dataset, seed: int) -> KnownPredictor:
+    """Return random logits, often with the label on top, and rectangles at random or on the picture's first box."""
     assert dataset.boxes is not None
     random = np.random.default_rng(seed)
     logits, rectangles = [], []
@@ -151,9 +151,7 @@ def cells_of(box: Sequence[float], picture_wh: tuple[int, int]) -> Rectangle:
 
 @pytest.mark.parametrize("layout", ["folder", "cub", "imagenet"])
 @pytest.mark.parametrize("threshold", [0.12, 0.6])
-def test_every_picture_is_judged_as_the_protocol_written_out_once_more(
-    tmp_path: Path, layout: str, threshold: float
-) -> None:
+def test_every_picture_is_judged_as_by_the_naive_protocol(tmp_path: Path, layout: str, threshold: float) -> None:
     if layout == "folder":
         add_second_boxes(tmp_path, write_folder(tmp_path, class_names=CLASS_NAMES, splits={"train": 1, "test": 5}))
     elif layout == "cub":
@@ -162,7 +160,7 @@ def test_every_picture_is_judged_as_the_protocol_written_out_once_more(
         write_imagenet(tmp_path, classes=7, train=1, val=5)
     dataset = read_dataset(tmp_path)
     assert dataset.boxes is not None
-    predictor = known(dataset, seed=3)
+    predictor = known_predictor(dataset, seed=3)
     assert isinstance(predictor, Predictor)
     scored = score(predictor, dataset, threshold=threshold, batch_size=8, workers=2)
     columns = scored.columns
@@ -195,14 +193,14 @@ def test_every_picture_is_judged_as_the_protocol_written_out_once_more(
     errors = columns.errors()
     assert errors is not None
     assert {name: count for name, count in errors.items() if count} == outcomes
-    assert len(outcomes) >= 4  # Else the pictures would show little.
+    assert len(outcomes) >= 4  # Fewer outcomes would test little.
 
 
 @pytest.mark.parametrize(("batch_size", "workers"), [(1, 1), (4, 3), (100, 0)])
 def test_batches_and_threads_change_no_score(tmp_path: Path, batch_size: int, workers: int) -> None:
     write_folder(tmp_path, class_names=CLASS_NAMES, splits={"test": 2})
     dataset = read_dataset(tmp_path)
-    predictor = known(dataset, seed=5)
+    predictor = known_predictor(dataset, seed=5)
     lines = [
         score(predictor, dataset, threshold=0.1, batch_size=size, workers=threads).lines()
         for size, threads in ((3, 2), (batch_size, workers))
@@ -210,50 +208,50 @@ def test_batches_and_threads_change_no_score(tmp_path: Path, batch_size: int, wo
     assert lines[0] == lines[1]
 
 
-def test_processes_predict_whole_batches_in_turn_and_have_every_picture_once(tmp_path: Path) -> None:
+def test_processes_predict_whole_batches_in_turn_and_gather_every_picture_once(tmp_path: Path) -> None:
     write_folder(tmp_path, class_names=CLASS_NAMES, splits={"test": 2})
     dataset = read_dataset(tmp_path)
-    alone = score(known(dataset, seed=5), dataset, threshold=0.1, batch_size=4)
+    alone = score(known_predictor(dataset, seed=5), dataset, threshold=0.1, batch_size=4)
     rounds: list[list[Any]] = []
 
     class Second(Processes):
-        """The second of two: it has what it finds, and what the first one has found, batch by batch."""
+        """The second of two processes: it gathers its own items after those of the first, batch by batch."""
 
         def gather(self, items: list[Any]) -> list[Any]:
-            before = rounds.pop(0)
-            return [*before, *items]
+            items_of_first = rounds.pop(0)
+            return [*items_of_first, *items]
 
     class First(Processes):
         def gather(self, items: list[Any]) -> list[Any]:
             rounds.append(items)
             return items
 
-    predictor = known(dataset, seed=5)
-    with pytest.raises(RuntimeError, match="each counts once"):  # Without the second one, pictures are missing.
+    predictor = known_predictor(dataset, seed=5)
+    with pytest.raises(RuntimeError, match="each counts once"):  # Without the second process, pictures are missing.
         score(predictor, dataset, threshold=0.1, batch_size=4, processes=First(rank=0, count=2))
     rounds.clear()
     rounds.extend([alone.pictures[:4], alone.pictures[8:12]])
-    predictor = known(dataset, seed=5)
+    predictor = known_predictor(dataset, seed=5)
     scored = score(predictor, dataset, threshold=0.1, batch_size=4, processes=Second(rank=1, count=2))
     assert scored.lines() == alone.lines()
     assert predictor.batch_sizes == [4, 2]
 
 
-def test_with_fewer_than_five_classes_top_5_means_all_of_them(tmp_path: Path) -> None:
+def test_top_5_means_all_classes_where_there_are_fewer_than_five(tmp_path: Path) -> None:
     write_folder(tmp_path, splits={"test": 4})
     dataset = read_dataset(tmp_path)
-    scored = score(known(dataset, seed=7), dataset, threshold=0.1, batch_size=5)
+    scored = score(known_predictor(dataset, seed=7), dataset, threshold=0.1, batch_size=5)
     assert all(sorted(picture.top_classes) == [0, 1, 2] for picture in scored.pictures)
     assert scored.percent("top5_cls") == 100
     assert scored.percent("top1_cls") < 100
     assert scored.percent("top5_loc") == 100 * sum(scored.columns.iou > 0.5) / 12
 
 
-def test_progress_is_told_after_every_picture(tmp_path: Path) -> None:
+def test_progress_is_reported_after_every_picture(tmp_path: Path) -> None:
     write_folder(tmp_path)
     dataset = read_dataset(tmp_path)
     calls: list[tuple[int, int]] = []
-    predictor = known(dataset, seed=0)
+    predictor = known_predictor(dataset, seed=0)
     score(predictor, dataset, threshold=0.1, batch_size=4, on_progress=lambda *counts: calls.append(counts))
     assert calls == [(done, 6) for done in range(1, 7)]
 
@@ -261,7 +259,7 @@ def test_progress_is_told_after_every_picture(tmp_path: Path) -> None:
 def test_a_picture_without_a_box_is_no_fault(tmp_path: Path) -> None:
     write_folder(tmp_path, splits={"test": 2})
     rows = (tmp_path / "boxes.csv").read_text().splitlines()
-    maps = PredictedMaps(predictor=known(read_dataset(tmp_path), seed=0), batch_size=4, workers=0)
+    maps = PredictedMaps(predictor=known_predictor(read_dataset(tmp_path), seed=0), batch_size=4, workers=0)
     (tmp_path / "boxes.csv").write_text("\n".join(row for row in rows if "emu_0_1" not in row))
     assert not require_scorable(read_dataset(tmp_path), maps, (TS_CAM,), allow_missing=False).faults
 
@@ -275,7 +273,7 @@ def test_a_data_set_without_boxes_is_refused(tmp_path: Path) -> None:
 def test_other_classes_than_the_models_are_refused(tmp_path: Path) -> None:
     write_folder(tmp_path)
     dataset = read_dataset(tmp_path)
-    predictor = known(dataset, seed=0)
+    predictor = known_predictor(dataset, seed=0)
     require_same_classes(predictor, dataset)
     predictor.label_names = ("cat", "dog")
     with pytest.raises(DataError, match="3 classes, the model has 2"):
@@ -283,8 +281,8 @@ def test_other_classes_than_the_models_are_refused(tmp_path: Path) -> None:
     predictor.label_names = ("cat", "fox", "emu")
     with pytest.raises(DataError, match="class 1 is 'dog', the model's is 'fox'"):
         require_same_classes(predictor, dataset)
-    predictor.label_names = ("0", "1", "2")  # A converted checkpoint has no names.
+    predictor.label_names = ("0", "1", "2")  # A converted checkpoint has no class names.
     require_same_classes(predictor, dataset)
-    predictor.label_names = ("0", "1", "cat")  # These are names.
+    predictor.label_names = ("0", "1", "cat")  # One name makes all of them names.
     with pytest.raises(DataError, match="class 0 is 'cat', the model's is '0'"):
         require_same_classes(predictor, dataset)

@@ -1,4 +1,4 @@
-"""However many processes judge, each picture counts once and every number is the same to the last digit."""
+"""Every number of processes counts each picture once and gives the same files to the last digit."""
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,33 +26,33 @@ from tscam.verbs.evaluate import evaluate
 COUNTS = (1, 2, 5, 33)
 
 
-class Meeting:
-    """Where threads that stand for processes hand one another their items."""
+class Exchange:
+    """Gathers the items of threads that stand for processes."""
 
     def __init__(self, count: int) -> None:
         self.barrier = threading.Barrier(count, timeout=60)
-        self.brought: dict[int, list[Any]] = {}
+        self.items: dict[int, list[Any]] = {}
 
 
-class Standing(Processes):
-    """A process that is a thread."""
+class ThreadProcess(Processes):
+    """A thread that stands for one of several processes."""
 
-    def at(self, meeting: Meeting) -> "Standing":
-        object.__setattr__(self, "meeting", meeting)
+    def joined_to(self, exchange: Exchange) -> "ThreadProcess":
+        object.__setattr__(self, "exchange", exchange)
         return self
 
     def gather(self, items: list[Any]) -> list[Any]:
-        meeting: Meeting = self.__dict__["meeting"]
-        meeting.brought[self.rank] = items
-        meeting.barrier.wait()
-        items_of_all = [item for rank in range(self.count) for item in meeting.brought[rank]]
-        meeting.barrier.wait()
-        return items_of_all
+        exchange: Exchange = self.__dict__["exchange"]
+        exchange.items[self.rank] = items
+        exchange.barrier.wait()
+        gathered = [item for rank in range(self.count) for item in exchange.items[rank]]
+        exchange.barrier.wait()
+        return gathered
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """33 pictures to test on, with boxes, and a map of each."""
+    """A data set of 33 test pictures with boxes, and a map of each."""
     folder = tmp_path_factory.mktemp("data")
     write_wsol(folder, classes=17)
     for index, image_id in enumerate(read_dataset(folder, split="test").image_ids):
@@ -62,8 +62,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def numbers_of(data: Path, count: int, out: Path, processes: Processes = ALONE) -> str:
-    """`metrics.json` and `per_image.jsonl` of the first so many pictures."""
+def result_files(data: Path, count: int, out: Path, processes: Processes = ALONE) -> str:
+    """Score the first pictures, and return the content of `metrics.json` and `per_image.jsonl`."""
     dataset: Dataset = read_dataset(data, split="test").subset(range(count), split="test")
     selected = tuple(protocols[name] for name in ("ts-cam", "max-box-acc", "max-box-acc-v2", "realistic"))
     oracle = ThresholdPolicy(name="oracle")
@@ -78,21 +78,21 @@ def numbers_of(data: Path, count: int, out: Path, processes: Processes = ALONE) 
 @pytest.fixture(scope="module")
 def alone(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Mapping[int, str]:
     folder = tmp_path_factory.mktemp("alone")
-    return {count: numbers_of(data, count, folder / str(count)) for count in COUNTS}
+    return {count: result_files(data, count, folder / str(count)) for count in COUNTS}
 
 
 @pytest.mark.parametrize("processes", [2, 3, 4])
-def test_the_files_are_the_same_to_the_last_digit(
+def test_the_files_are_equal_to_the_last_digit(
     data: Path, alone: Mapping[int, str], tmp_path: Path, processes: int
 ) -> None:
     for count in COUNTS:
-        meeting, texts = Meeting(processes), dict[int, str]()
+        exchange, texts = Exchange(processes), dict[int, str]()
 
-        def take_part(rank: int, meeting: Meeting, texts: dict[int, str], count: int) -> None:
-            standing = Standing(rank=rank, count=processes).at(meeting)
-            texts[rank] = numbers_of(data, count, tmp_path / str(count), standing)
+        def work(rank: int, exchange: Exchange, texts: dict[int, str], count: int) -> None:
+            member = ThreadProcess(rank=rank, count=processes).joined_to(exchange)
+            texts[rank] = result_files(data, count, tmp_path / str(count), member)
 
-        threads = [threading.Thread(target=take_part, args=(rank, meeting, texts, count)) for rank in range(processes)]
+        threads = [threading.Thread(target=work, args=(rank, exchange, texts, count)) for rank in range(processes)]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -101,23 +101,23 @@ def test_the_files_are_the_same_to_the_last_digit(
         assert sorted(path.name for path in (tmp_path / str(count)).iterdir()) == ["metrics.json", "per_image.jsonl"]
 
 
-def test_helpers_are_started_for_many_pictures_and_change_no_number(
+def test_processes_are_started_for_many_pictures_and_change_no_number(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started = []
 
-    def in_process(items: Iterator[Task], judge: Judge, *, processes: int, depth: int) -> Iterator[Any]:
+    def recorded(items: Iterator[Task], judge: Judge, *, processes: int, depth: int) -> Iterator[Any]:
         started.append((processes, depth))
         yield from in_processes(items, judge, processes=processes, depth=depth)
 
     from tscam.system.loading import in_processes
 
-    monkeypatch.setattr("tscam.evaluation.scoring.in_processes", in_process)
+    monkeypatch.setattr("tscam.evaluation.scoring.in_processes", recorded)
     dataset, maps = read_dataset(data, split="test"), SavedMaps(folder=data / "maps", batch_size=4)
     judge = Judge(protocols=(box_protocol("max-box-acc"),))
     ious = []
-    for few in (256, 33):
-        monkeypatch.setattr("tscam.evaluation.scoring._FEW", few)
+    for limit in (256, 33):
+        monkeypatch.setattr("tscam.evaluation.scoring._FEW", limit)
         split = MappedSplit(dataset=dataset.subset(range(33), split="test"), maps=maps)
         pictures = list(judge_pictures(split, judge, workers=2))
         assert [picture.image for picture in pictures] == list(dataset.image_ids[:33])
@@ -126,15 +126,15 @@ def test_helpers_are_started_for_many_pictures_and_change_no_number(
     assert started == [(0, 4), (2, 8)]
 
 
-def test_a_picture_that_comes_in_anothers_place_is_noticed(data: Path) -> None:
-    class Confused(Processes):
+def test_a_picture_in_the_position_of_another_is_an_error(data: Path) -> None:
+    class Reversing(Processes):
         def gather(self, items: list[Any]) -> list[Any]:
             return items[::-1]
 
     dataset, maps = read_dataset(data, split="test"), SavedMaps(folder=data / "maps", batch_size=4)
     judge = Judge(protocols=())
     with pytest.raises(RuntimeError, match="is due: each counts once"):
-        list(judge_pictures(MappedSplit(dataset=dataset, maps=maps), judge, processes=Confused(rank=0, count=1)))
+        list(judge_pictures(MappedSplit(dataset=dataset, maps=maps), judge, processes=Reversing(rank=0, count=1)))
 
 
 @pytest.mark.parametrize("workers", [0, 3])

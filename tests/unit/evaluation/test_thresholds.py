@@ -1,4 +1,4 @@
-"""The threshold of a policy is the best one on pictures that are not scored, found again by trying each alone."""
+"""The threshold of a policy is the best on pictures that are not scored, as a loop over all thresholds finds it."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -41,7 +41,7 @@ def plan_of(
     split: str = "test",
     maps: Path | None = None,
 ) -> ThresholdPlan:
-    """The plan with the pictures that training holds out by default; maps are made where no folder of them is named."""
+    """Return the plan with the pictures that training holds out by default, and saved maps or `AnyMaps`."""
     dataset = read_dataset(root, split=split)
     return plan_thresholds(
         dataset, AnyMaps() if maps is None else SavedMaps(folder=maps), protocols,
@@ -59,7 +59,7 @@ def held_out(
 
 
 class AnyMaps:
-    """Has a map of every picture, and makes none."""
+    """A source with a map of every picture, which computes none."""
 
     batch_size = 1
     facts: Mapping[str, object] = {}
@@ -76,7 +76,7 @@ class AnyMaps:
 
 
 def save_maps(dataset: Dataset, folder: Path, *, seed: int = 0) -> SavedMaps:
-    """Blurred maps of the first true box with some noise around, 224×224."""
+    """Write blurred maps of the first true box with some noise, 224×224."""
     assert dataset.boxes is not None or dataset.masks is not None
     for index, image_id in enumerate(dataset.image_ids):
         with Image.open(dataset.path(index)) as picture:
@@ -97,7 +97,7 @@ def save_maps(dataset: Dataset, folder: Path, *, seed: int = 0) -> SavedMaps:
 
 
 def gt_known(dataset: Dataset, maps: SavedMaps, protocol: BoxProtocol, threshold: float) -> int:
-    """How many pictures are right at one threshold, each map cut at it alone."""
+    """Return the number of right pictures at one threshold."""
     assert dataset.boxes is not None
     right = 0
     for index, image_id in enumerate(dataset.image_ids):
@@ -116,18 +116,20 @@ def gt_known(dataset: Dataset, maps: SavedMaps, protocol: BoxProtocol, threshold
 def choose(
     dataset: Dataset, maps: SavedMaps, out: Path, *protocols: BoxProtocol | PixelProtocol, requested: str = "val"
 ) -> Thresholds:
-    """The thresholds of the best scores on these pictures."""
+    """Return the thresholds with the best scores on these pictures."""
     policy = threshold_policy(requested)
     by_masks = dataset.masks is not None and requested == "val"
     plan = ThresholdPlan(
         thresholds={protocol: Threshold(policy=policy, explained=policy.explained) for protocol in protocols},
         held_out=MappedSplit(dataset=dataset, maps=maps),
-        chosen_by={each: each if by_masks or isinstance(each, BoxProtocol) else REALISTIC for each in protocols},
+        chosen_by={
+            protocol: protocol if by_masks or isinstance(protocol, BoxProtocol) else REALISTIC for protocol in protocols
+        },
     )
     return choose_thresholds(plan, spool_in=out, workers=0)
 
 
-def test_a_protocols_own_policy_holds_unless_another_is_requested(tmp_path: Path) -> None:
+def test_a_protocols_own_policy_is_planned_unless_another_is_requested(tmp_path: Path) -> None:
     write_wsol(tmp_path)
     planned = plan_of(tmp_path, TS_CAM, REALISTIC, V1).thresholds
     assert planned == {
@@ -141,7 +143,7 @@ def test_a_protocols_own_policy_holds_unless_another_is_requested(tmp_path: Path
     assert plan_of(tmp_path, REALISTIC, requested="otsu").thresholds[REALISTIC].value is None
 
 
-def test_saved_maps_take_the_published_threshold_of_their_data_set(tmp_path: Path) -> None:
+def test_saved_maps_use_the_published_threshold_of_their_data_set(tmp_path: Path) -> None:
     write_imagenet(tmp_path)
     (tmp_path / "maps").mkdir()
     planned = plan_of(tmp_path, TS_CAM, split="val", maps=tmp_path / "maps").thresholds[TS_CAM]
@@ -152,7 +154,7 @@ def test_saved_maps_take_the_published_threshold_of_their_data_set(tmp_path: Pat
 
 @pytest.mark.parametrize("protocol", [V1, V2])
 @pytest.mark.parametrize("requested", [None, 0.9, "model", "val", "oracle", "otsu"])
-def test_no_policy_changes_what_max_box_acc_is(
+def test_no_policy_changes_the_definition_of_max_box_acc(
     tmp_path: Path, protocol: BoxProtocol, requested: str | float | None
 ) -> None:
     write_wsol(tmp_path)
@@ -180,10 +182,12 @@ def test_held_out_pictures_are_needed_for_val_and_pseudo_alone(tmp_path: Path) -
     }  # fmt: skip
     for requested in (0.3, "otsu", "oracle", "model", "percentile:80"):
         assert plan_of(tmp_path, TS_CAM, REALISTIC, requested=requested).held_out is None
-    assert plan_of(tmp_path, V1, requested="val").held_out is None  # it is its own best, by definition
+    assert (
+        plan_of(tmp_path, V1, requested="val").held_out is None
+    )  # MaxBoxAcc takes its own best threshold by definition.
 
 
-def test_a_split_for_it_is_taken_whole(tmp_path: Path) -> None:
+def test_a_val_split_is_used_whole(tmp_path: Path) -> None:
     write_wsol(tmp_path)
     dataset = held_out(tmp_path)
     assert (dataset.split, len(dataset)) == ("val", 3)
@@ -191,7 +195,7 @@ def test_a_split_for_it_is_taken_whole(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("layout", ["cub", "folder"])
-def test_what_training_holds_out_is_what_thresholds_are_chosen_on(tmp_path: Path, layout: str) -> None:
+def test_thresholds_are_chosen_on_the_pictures_that_training_holds_out(tmp_path: Path, layout: str) -> None:
     if layout == "cub":
         write_cub(tmp_path / "data", train=7, test=1)
     else:
@@ -205,7 +209,7 @@ def test_what_training_holds_out_is_what_thresholds_are_chosen_on(tmp_path: Path
     assert len(dataset) >= 2
 
 
-def test_pictures_that_are_scored_are_not_chosen_on(tmp_path: Path) -> None:
+def test_thresholds_are_never_chosen_on_scored_pictures(tmp_path: Path) -> None:
     write_folder(tmp_path, splits={"train": 5, "val": 2, "test": 1})
     assert held_out(tmp_path, split="test").split == "val"
     dataset = held_out(tmp_path, split="val")
@@ -214,7 +218,7 @@ def test_pictures_that_are_scored_are_not_chosen_on(tmp_path: Path) -> None:
     assert held_out(tmp_path, split="train").split == "val"
 
 
-def test_without_other_pictures_the_ways_out_are_named(tmp_path: Path) -> None:
+def test_a_split_without_other_pictures_is_refused_with_the_ways_out(tmp_path: Path) -> None:
     write_folder(tmp_path / "all")
     with pytest.raises(
         DataError,
@@ -245,14 +249,14 @@ def test_pictures_without_boxes_are_refused_for_val_and_not_for_pseudo(tmp_path:
     assert len(held_out(tmp_path, split="val", requested="pseudo")) >= 1
 
 
-def test_masks_alone_are_enough_for_a_protocol_of_masks(tmp_path: Path) -> None:
+def test_a_protocol_of_masks_needs_no_boxes(tmp_path: Path) -> None:
     write_wsol(tmp_path, masks=True)
     assert len(held_out(tmp_path, protocol=PX_AP)) == 3
     with pytest.raises(DataError, match="the split 'val' has no boxes"):
         held_out(tmp_path, protocol=REALISTIC)
 
 
-def test_boxes_stand_in_for_masks_that_are_not_there(tmp_path: Path) -> None:
+def test_boxes_choose_the_threshold_where_masks_are_missing(tmp_path: Path) -> None:
     write_wsol(tmp_path / "masks", masks=True)
     write_wsol(tmp_path / "boxes")
     assert plan_of(tmp_path / "masks", PX_AP, requested="val").chosen_by == {PX_AP: PX_AP}
@@ -268,7 +272,7 @@ def test_held_out_pictures_without_a_map_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_the_chosen_threshold_is_the_best_by_trying_each_alone(tmp_path: Path, seed: int) -> None:
+def test_the_chosen_threshold_is_the_best_of_all_thresholds(tmp_path: Path, seed: int) -> None:
     write_folder(tmp_path / "data", splits={"val": 4, "test": 1})
     dataset = read_dataset(tmp_path / "data", split="val")
     maps = save_maps(dataset, tmp_path / "maps", seed=seed)
@@ -283,14 +287,14 @@ def test_the_chosen_threshold_is_the_best_by_trying_each_alone(tmp_path: Path, s
         assert min(right) < max(right)
         threshold = chosen[protocol]
         assert threshold.value == pytest.approx(
-            min(best, key=lambda each: (round(abs(each - 0.1), 9), each)), abs=1e-12
+            min(best, key=lambda value: (round(abs(value - 0.1), 9), value)), abs=1e-12
         )
         assert threshold.explained == "best on 12 pictures of split 'val' with true boxes"
         assert threshold.policy.name == "val"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "maps"]
 
 
-def test_pseudo_boxes_choose_without_a_look_at_true_ones(tmp_path: Path) -> None:
+def test_thresholds_by_pseudo_boxes_do_not_depend_on_true_boxes(tmp_path: Path) -> None:
     write_folder(tmp_path / "data", splits={"val": 3, "test": 1})
     dataset = read_dataset(tmp_path / "data", split="val")
     maps = save_maps(dataset, tmp_path / "maps")
