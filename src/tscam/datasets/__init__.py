@@ -11,12 +11,14 @@ from tscam.datasets.base import (
     recognize,
 )
 from tscam.datasets.check import DatasetCheck, SplitCheck, check_dataset
+from tscam.datasets.copies import Copy
 from tscam.datasets.hold_out import hold_out
 from tscam.datasets.inspection import common_range, require_usable, verify_pictures
 from tscam.datasets.mask_files import Masks, read_masks
 from tscam.datasets.wsol import write_wsol_metadata
 
 __all__ = [
+    "Copy",
     "Dataset",
     "DatasetCheck",
     "DatasetReader",

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from tscam.datasets.base import Dataset, find_reader, recognize
-from tscam.datasets.copies import shared_pictures
+from tscam.datasets.copies import Copy, copies_in
 from tscam.datasets.inspection import MISSING, Inspection, common_range, inspect_split, reason_of
 from tscam.datasets.mask_files import Masks
 from tscam.datasets.unread import unlisted_files
@@ -89,7 +89,7 @@ class DatasetCheck:
         root: the folder that the caller named.
         classes: number of classes.
         splits: counts and faults of each split.
-        shared: pairs `(split: id, split: id)` of pictures of different splits whose files have the same content.
+        copies: pictures whose files have the same content as an earlier picture's, in the same split or in another one.
         untrained_classes: classes without training pictures.
         pixel_range: the range that pictures of more than eight bits are scaled by; None without such pictures.
         notes: files that no list names, a line of text each.
@@ -99,7 +99,7 @@ class DatasetCheck:
     root: Path
     classes: int
     splits: tuple[SplitCheck, ...]
-    shared: tuple[tuple[str, str], ...]
+    copies: tuple[Copy, ...]
     untrained_classes: tuple[str, ...]
     pixel_range: PixelRange | None
     notes: tuple[str, ...]
@@ -111,6 +111,16 @@ class DatasetCheck:
             split.missing or split.unreadable or not split.pictures for split in self.splits
         )
 
+    @property
+    def shared(self) -> tuple[Copy, ...]:
+        """The copies of pictures of another split."""
+        return tuple(copy for copy in self.copies if copy.split != copy.first_split)
+
+    @property
+    def contradictions(self) -> tuple[Copy, ...]:
+        """The copies of pictures of another class."""
+        return tuple(copy for copy in self.copies if copy.class_name != copy.first_class_name)
+
     def describe(self) -> str:
         """Return lines of text: the counts of each split, then every fault and warning by name."""
         lines = [f"{self.root}: data set {self.name!r}, {self.classes} classes"]
@@ -119,7 +129,7 @@ class DatasetCheck:
             deep = sum(split.deep for split in self.splits)
             lines.append(f"{deep} pictures of more than 8 bits: values from {self.pixel_range} are black to white")
         lines += [f"warning: {name}: a class without training pictures" for name in self.untrained_classes]
-        lines += [f"warning: {one} and {other} are the same file" for one, other in self.shared]
+        lines += [f"warning: {copy.describe()}" for copy in self.copies]
         lines += self.notes
         return "\n".join([*dict.fromkeys(lines), "usable" if self.usable else "NOT usable"])
 
@@ -153,7 +163,7 @@ def check_dataset(
         root=root,
         classes=len(datasets[0].class_names) if datasets else 0,
         splits=tuple(_check_split(*each, pixel_range) for each in zip(datasets, inspections, strict=True)),
-        shared=tuple(shared_pictures(datasets, inspections)),
+        copies=tuple(copies_in(datasets, [inspection.byte_counts for inspection in inspections])),
         untrained_classes=_untrained_classes(datasets),
         pixel_range=pixel_range,
         notes=tuple(unlisted_files(datasets)),
