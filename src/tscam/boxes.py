@@ -11,7 +11,7 @@ from typing import Literal
 
 import cv2
 import numpy as np
-from jaxtyping import Float, Float32, Int, UInt8
+from jaxtyping import Bool, Float, Float32, Int, UInt8
 
 from tscam.errors import ConfigError
 from tscam.geometry import View
@@ -22,20 +22,55 @@ LEVELS = 256
 # Points (x, y) of an outline, as OpenCV gives them.
 Contour = Int[np.ndarray, "_ 1 2"]
 
+# Regions of a map that are objects: the largest one, or each that is large and high enough.
+Objects = Literal["one", "parts"]
 
-def find_boxes(raw: Float[np.ndarray, "h w"], view: View, *, threshold: float) -> Float[np.ndarray, "n 4"]:
-    """Boxes around the regions of a raw map that lie above the threshold, largest region first.
+# A part has at least this share of the largest region's area, and its peak at least this share of the map's maximum.
+_PART_AREA, _PART_PEAK = 0.2, 0.5
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Regions:
+    """Regions of a raw map that are objects, largest first.
+
+    Attributes:
+        boxes: boxes around them in picture pixels, not rounded, inside the picture.
+        means: mean of the raw map over each region, at view size.
+    """
+
+    boxes: Float[np.ndarray, "n 4"]
+    means: Float[np.ndarray, " n"]
+
+
+def find_boxes(
+    raw: Float[np.ndarray, "h w"], view: View, *, threshold: float, objects: Objects = "one"
+) -> Float[np.ndarray, "n 4"]:
+    """Boxes around the regions of a raw map that are objects, largest region first.
 
     Args:
         raw: map of one class, on the patch grid or any other grid that covers the whole view.
         view: size of the network's input, in which regions are searched for, and size of the picture.
-        threshold: fraction of the map's maximum above which is object.
+        threshold: fraction of the map's maximum above which is object, after the map is scaled from its minimum to its
+            maximum; for maps of probabilities, too. The published numbers are measured so, and where probabilities
+            reach from near 0 to near 1, as `foreground`'s do, 0.5 is nearly the probability of one half.
+        objects: `one` takes the largest region, as published. `parts` takes every region of at least 20 % of its area
+            whose peak is at least half of the map's maximum; objects that touch stay one region.
 
     Returns:
         Boxes in picture pixels, not rounded, inside the picture; none for a flat map.
     """
     map_ = localization_map(raw, size_wh=view.view_wh)
-    return view.to_picture(boxes_above(map_, threshold=threshold))
+    return view.to_picture(_bounding_boxes(_outlines(map_, threshold=threshold, objects=objects)).astype(float))
+
+
+def find_regions(raw: Float[np.ndarray, "h w"], view: View, *, threshold: float, objects: Objects = "one") -> Regions:
+    """The regions whose boxes `find_boxes` gives, with the mean of the raw map over each."""
+    map_ = localization_map(raw, size_wh=view.view_wh)
+    outlines = _outlines(map_, threshold=threshold, objects=objects)
+    resized, labels = _resized(raw, size_wh=view.view_wh), _region_labels(mask_above(map_, threshold=threshold))
+    means = [float(resized[_inside(outline, labels)].mean()) for outline in outlines]
+    boxes = view.to_picture(_bounding_boxes(outlines).astype(float))
+    return Regions(boxes=boxes, means=np.array(means, dtype=float))
 
 
 def require_threshold(threshold: float | None) -> None:
@@ -60,8 +95,7 @@ def localization_map(
     Source:
         Gao et al., ICCV 2021: resized first, normalized after. Their 0/0 on a flat map is zeros here.
     """
-    exact = np.ascontiguousarray(raw, dtype=np.float32)
-    resized: Float32[np.ndarray, "H W"] = np.asarray(cv2.resize(exact, size_wh, interpolation=interpolation))
+    resized = _resized(raw, size_wh=size_wh, interpolation=interpolation)
     low, high, _, _ = cv2.minMaxLoc(resized)
     span = np.float32(high) - np.float32(low)
     if not span > 0 or not np.isfinite(span):
@@ -145,6 +179,64 @@ def boxes_by_level(levels: UInt8[np.ndarray, "H W"]) -> LevelBoxes:
         starts=np.array(starts, dtype=np.int64),
         largest=np.array(largest, dtype=np.int64),
     )
+
+
+def region_outlines(raw: Float[np.ndarray, "h w"], *, size_wh: tuple[int, int], threshold: float) -> Sequence[Contour]:
+    """Outlines of everything above the threshold, holes included, in whole pixels of a picture of that size.
+
+    Args:
+        raw: map of one class, on any grid.
+        size_wh: width and height of the picture that they are drawn on.
+        threshold: as `find_boxes` takes it.
+    """
+    return _contours(mask_above(localization_map(raw, size_wh=size_wh), threshold=threshold))
+
+
+def _outlines(map_: Float[np.ndarray, "H W"], *, threshold: float, objects: Objects) -> list[Contour]:
+    """Outlines of the regions of a localization map that are objects, largest first."""
+    mask = mask_above(map_, threshold=threshold)
+    contours, hierarchy = cv2.findContours(mask, cv2.RETR_TREE, cv2.CHAIN_APPROX_SIMPLE)
+    areas = [cv2.contourArea(contour) for contour in contours]
+    largest_first = sorted(range(len(contours)), key=areas.__getitem__, reverse=True)
+    if objects == "one" or len(contours) < 2:
+        return [contours[index] for index in largest_first[:1]]
+    labels, parents = _region_labels(mask), hierarchy[0, :, 3].tolist()
+    least_area, least_peak = _PART_AREA * areas[largest_first[0]], _PART_PEAK * float(map_.max())
+    return [
+        contours[index]
+        for index in largest_first
+        if areas[index] >= least_area
+        and not _is_hole(index, parents)
+        and map_[_inside(contours[index], labels)].max() >= least_peak
+    ]
+
+
+def _is_hole(index: int, parents: Sequence[int]) -> bool:
+    """True for the outline of a hole: one inside a region, or inside a region within a hole, and so on."""
+    depth = 0
+    while parents[index] >= 0:
+        index, depth = parents[index], depth + 1
+    return depth % 2 == 1
+
+
+def _region_labels(mask: UInt8[np.ndarray, "H W"]) -> Int[np.ndarray, "H W"]:
+    """Number of each pixel's region, 0 outside; regions touch at corners, as OpenCV's outlines do."""
+    labels: Int[np.ndarray, "H W"] = cv2.connectedComponents(mask, connectivity=8)[1]
+    return labels
+
+
+def _inside(outline: Contour, labels: Int[np.ndarray, "H W"]) -> Bool[np.ndarray, "H W"]:
+    """True for the pixels of the region that an outline runs through, without its holes."""
+    x, y = outline[0, 0].tolist()
+    return labels == labels[y, x]
+
+
+def _resized(
+    raw: Float[np.ndarray, "h w"], *, size_wh: tuple[int, int], interpolation: int = cv2.INTER_LINEAR
+) -> Float32[np.ndarray, "H W"]:
+    exact = np.ascontiguousarray(raw, dtype=np.float32)
+    resized: Float32[np.ndarray, "H W"] = np.asarray(cv2.resize(exact, size_wh, interpolation=interpolation))
+    return resized
 
 
 def _contours(mask: UInt8[np.ndarray, "H W"]) -> Sequence[Contour]:

@@ -241,8 +241,10 @@ class LocalizeConfig:
 
     Attributes:
         out: folder of the result; it must be new or empty.
-        top_k: objects a picture, one for each of its most likely classes.
+        top_k: classes a picture whose objects are localized, the most likely ones.
         threshold: fraction of the map's maximum above which is object; the model's own by default.
+        objects: objects a class: the largest region (`one`), or all large ones (`parts`); objects that touch stay one.
+        min_objectness: pictures whose objectness is lower have no object; only for models that tell objectness.
         method: method to read the maps by, if not the model's own.
         method_args: options of the method, as JSON: '{"relu": true}'.
         to: annotation formats to write beside `localizations.jsonl`.
@@ -258,6 +260,8 @@ class LocalizeConfig:
     out: Path
     top_k: int = 1
     threshold: float | None = None
+    objects: Literal["one", "parts"] = "one"
+    min_objectness: float | None = None
     method: str | None = None
     method_args: MethodArgs = field(default_factory=dict)
     to: tuple[str, ...] = ()
@@ -273,6 +277,10 @@ class LocalizeConfig:
         require_short(self)
         _require_one_start(resume=self.resume, overwrite=self.overwrite)
         _require_threshold(self.threshold)
+        _require(
+            self.min_objectness is None or 0 < self.min_objectness < 1,
+            f"min_objectness {self.min_objectness}; expected a probability between 0 and 1",
+        )
         _require(self.top_k > 0, f"top_k {self.top_k}; expected 1 or more")
         _require(self.batch_size > 0, f"batch_size {self.batch_size}; expected more than 0")
         _require(self.workers >= 0, f"workers {self.workers}; expected 0 or more")

@@ -1,10 +1,8 @@
 """Localization → a picture for people: boxes, maps as colours, captions. Pillow, NumPy and OpenCV's colours alone."""
 
-import importlib.util
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import lru_cache
 from pathlib import Path
 
 import cv2
@@ -12,9 +10,11 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 
+from tscam.boxes import region_outlines
 from tscam.errors import DataError, ImageError
 from tscam.geometry import Box, scale_box
 from tscam.image import Picture, read_image
+from tscam.lettering import LEFT_TO_RIGHT, clean, font_of_size, shortened, wrapped
 from tscam.localization import Localization, LocalizedObject
 
 Colour = tuple[int, int, int]
@@ -31,7 +31,6 @@ _LONGER_SIDE = (320, 960)  # Least and greatest length of a panel's longer side,
 _THINNEST = 48  # Thinner pictures are widened: a picture of 1×2000 pixels must be visible.
 _NARROWEST = 240  # Room for a caption below a thin picture.
 _GUTTER = 16
-_LTR = "\u200e"  # Invisible; keeps the score to the right of a label that is written from right to left.
 _SHEET_WIDTH = 2400  # Panels that do not fit beside one another go into rows.
 _MOST_COLUMNS = 4
 # Weight of the map's colour: none at zero, so that the photograph is untouched there; full from five eighths on.
@@ -39,7 +38,9 @@ _HEAT, _HEAT_RISE = 0.68, 1.6
 
 
 def draw(localization: Localization, *, picture: Picture | None = None) -> Image.Image:
-    """Draw the picture with every object's box, and beside it one panel an object with its map, box, label and score.
+    """Draw the picture with every object's box, and beside it a panel for each class: map, boxes, label and scores.
+
+    The line around the glow of the map is the threshold: what lies within is object, and a box encloses it.
 
     A localization without objects gives one panel with the reason below it; a bad picture gives a grey plate.
 
@@ -56,7 +57,7 @@ def draw(localization: Localization, *, picture: Picture | None = None) -> Image
         DataError: the picture is not of the size that the localization states; or it was in memory and is missing.
     """
     shown = _picture_of(localization, picture)
-    name = _clean(Path(localization.image).name) or "picture"
+    name = clean(Path(localization.image).name) or "picture"
     if not localization.objects:
         return sheet([_without_objects(shown, name, localization.reason or "no object found")], columns=1)
     scaled = _scaled(shown)  # Once, for all panels: the picture may be large.
@@ -66,11 +67,20 @@ def draw(localization: Localization, *, picture: Picture | None = None) -> Image
     colours = _class_colours(objects)
     overview = _captioned(_overview(scaled, objects, colours), name)
     panels = [overview]
-    for obj in objects:
-        caption = f"{_LTR}{_clean(obj.label)}{_LTR} {percent(obj.score)}"
-        stored, colour = localization.maps.get(obj.class_id), colours[obj.class_id]
-        levels = None if stored is None else stored.levels
-        panels.append(draw_panel(scaled, map=levels, box=obj.box, caption=caption, colour=colour))
+    for class_id, colour in colours.items():
+        of_class = [obj for obj in objects if obj.class_id == class_id]
+        scores = ", ".join(percent(obj.score) for obj in of_class)
+        stored = localization.maps.get(class_id)
+        panels.append(
+            draw_panel(
+                scaled,
+                map=None if stored is None else stored.levels,
+                threshold=localization.threshold,
+                boxes=[obj.box for obj in of_class],
+                caption=f"{LEFT_TO_RIGHT}{clean(of_class[0].label)}{LEFT_TO_RIGHT} {scores}",
+                colour=colour,
+            )
+        )
     return sheet(panels, columns=_columns(len(panels), overview.width, shown.size))
 
 
@@ -78,28 +88,32 @@ def draw_panel(
     picture: Image.Image,
     *,
     map: UInt8[np.ndarray, "h w"] | None = None,
-    box: Box | None = None,
+    threshold: float | None = None,
+    boxes: Sequence[Box] = (),
     true_boxes: Sequence[Box] = (),
     caption: str = "",
     colour: Colour = CLASS_COLOURS[0],
 ) -> Image.Image:
-    """Draw a picture under its map, with its box in `colour`, true boxes dashed in white, and a caption below.
+    """Draw a picture under its map, with its boxes in `colour`, true boxes dashed in white, and a caption below.
 
     Args:
         picture: scaled until its longer side has 320 to 960 pixels.
         map: levels 0…255 on any grid that covers the whole picture; 0 leaves the photograph as it is.
-        box, true_boxes: `(x0, y0, x1, y1)` in pixels of `picture`, half-open.
+        threshold: fraction of the map's maximum above which is object; a thin line is drawn around it. None draws none.
+        boxes, true_boxes: `(x0, y0, x1, y1)` in pixels of `picture`, half-open.
         caption: each of its lines is shortened to the panel's width; empty gives no strip.
-        colour: RGB, 0…255, of the box and of the mark before the caption.
+        colour: RGB, 0…255, of the boxes, of the line and of the mark before the caption.
     """
     panel = _scaled(picture)
     if map is not None:
         panel = _blended(panel, map)
-    if box is not None:
+        if threshold is not None:
+            panel = _with_regions(panel, map, threshold=threshold, colour=colour)
+    for box in boxes:
         _outline(panel, _on_panel(scale_box(box, from_wh=picture.size, to_wh=panel.size), panel), colour)
     for true_box in true_boxes:
         _dashes(panel, _on_panel(scale_box(true_box, from_wh=picture.size, to_wh=panel.size), panel))
-    return _captioned(panel, caption, mark=None if box is None else colour)
+    return _captioned(panel, caption, mark=colour if boxes else None)
 
 
 def sheet(panels: Sequence[Image.Image], *, columns: int) -> Image.Image:
@@ -194,6 +208,18 @@ def _blended(panel: Image.Image, map_: UInt8[np.ndarray, "h w"]) -> Image.Image:
     return Image.fromarray(np.rint(pixels).astype(np.uint8))
 
 
+def _with_regions(
+    panel: Image.Image, map_: UInt8[np.ndarray, "h w"], *, threshold: float, colour: Colour
+) -> Image.Image:
+    """Draw a thin line around everything above the threshold, on a black one that sets it off from the picture."""
+    outlines = region_outlines(map_.astype(np.float32), size_wh=panel.size, threshold=threshold)
+    pixels = np.array(panel)
+    width = max(1, _line_width(panel) // 2)
+    for line, thickness in ((_BLACK, width + 2), (colour, width)):
+        cv2.drawContours(pixels, outlines, -1, line, thickness, cv2.LINE_AA)
+    return Image.fromarray(pixels)
+
+
 def _overview(panel: Image.Image, objects: Sequence[LocalizedObject], colours: dict[int, Colour]) -> Image.Image:
     """Draw all boxes, the most likely one on top, then their labels."""
     panel = panel.copy()
@@ -202,7 +228,7 @@ def _overview(panel: Image.Image, objects: Sequence[LocalizedObject], colours: d
         _outline(panel, edges, colours[obj.class_id])
     plates: list[Edges] = []
     for obj, edges in zip(objects, corners, strict=True):
-        plates.append(_label_plate(panel, _clean(obj.label), edges, colours[obj.class_id], plates))
+        plates.append(_label_plate(panel, clean(obj.label), edges, colours[obj.class_id], plates))
     return panel
 
 
@@ -257,7 +283,7 @@ def _label_plate(panel: Image.Image, label: str, edges: Edges, colour: Colour, p
     """Write a label beside its box, where it fits and hides no other label; returns the plate's edges."""
     font = _font(panel)
     pad = max(3, round(font.size) // 4)
-    text = _shortened(label, font, max(edges[2] - edges[0], panel.width * 3 // 5) - 2 * pad)
+    text = shortened(label, font, max(edges[2] - edges[0], panel.width * 3 // 5) - 2 * pad)
     size = (math.ceil(font.getlength(text)) + 2 * pad, sum(font.getmetrics()) + pad)
     positions = _plate_positions(size, edges, panel)
     plate = next((each for each in positions if not any(_overlap(each, other) for other in plates)), positions[0])
@@ -285,7 +311,7 @@ def _overlap(one: Edges, other: Edges) -> bool:
 def _without_objects(picture: Image.Image, name: str, reason: str) -> Image.Image:
     panel = _scaled(picture)
     width = max(panel.width, _NARROWEST)
-    return _captioned(panel, "\n".join([name, *_wrapped(_clean(reason), _font(panel), width)]))
+    return _captioned(panel, "\n".join([name, *wrapped(clean(reason), _font(panel), width)]))
 
 
 def _captioned(panel: Image.Image, caption: str, *, mark: Colour | None = None) -> Image.Image:
@@ -295,7 +321,7 @@ def _captioned(panel: Image.Image, caption: str, *, mark: Colour | None = None) 
     font = _font(panel)
     ascent, descent = font.getmetrics()
     step, indent = ascent + descent + 2, 0 if mark is None else ascent + ascent // 3
-    lines = [_clean(line) for line in caption.split("\n")]
+    lines = [clean(line) for line in caption.split("\n")]
     size = (max(panel.width, _NARROWEST), panel.height + step * len(lines) + ascent // 2)
     whole = Image.new("RGB", size, _WHITE)
     whole.paste(panel, ((size[0] - panel.width) // 2, 0))
@@ -304,50 +330,10 @@ def _captioned(panel: Image.Image, caption: str, *, mark: Colour | None = None) 
     if mark is not None:
         pen.rectangle((0, baseline - ascent * 4 // 5, ascent * 4 // 5, baseline), fill=mark, outline=_BLACK)
     for line in lines:
-        pen.text((indent, baseline), _shortened(line, font, size[0] - indent), fill=_INK, font=font, anchor="ls")
+        pen.text((indent, baseline), shortened(line, font, size[0] - indent), fill=_INK, font=font, anchor="ls")
         baseline += step
     return whole
 
 
 def _font(panel: Image.Image) -> ImageFont.FreeTypeFont:
-    return _font_of_size(max(13, round(_measure(panel) / 34)))
-
-
-@lru_cache
-def _font_of_size(size: int) -> ImageFont.FreeTypeFont:
-    """DejaVu Sans: Latin, Greek, Cyrillic, Arabic, Hebrew, Georgian and more; other letters become empty frames."""
-    matplotlib = importlib.util.find_spec("matplotlib")  # Not imported: that takes a second, for the path of one file.
-    if matplotlib is None or matplotlib.origin is None:
-        raise ModuleNotFoundError("matplotlib, which carries the font of captions, is not installed")
-    return ImageFont.truetype(Path(matplotlib.origin).parent / "mpl-data/fonts/ttf/DejaVuSans.ttf", size)
-
-
-def _clean(text: str) -> str:
-    """Text on one line, without control characters; the joiners of Persian and Hindi and our direction mark stay."""
-    kept = {"\u200c", "\u200d", _LTR}
-    return " ".join("".join(c if c.isprintable() or c in kept else " " for c in text).split())
-
-
-def _shortened(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
-    """Shorten a text that does not fit to its beginning and its end, around an ellipsis: the score at the end stays."""
-    if len(text) <= 1000 and font.getlength(text) <= width:
-        return text
-    for kept in range(min(len(text) - 1, 300), 0, -1):
-        tail = kept // 3
-        shorter = text[: kept - tail].rstrip() + "…" + text[len(text) - tail :].lstrip()
-        if font.getlength(shorter) <= width:
-            return shorter
-    return "…"
-
-
-def _wrapped(text: str, font: ImageFont.FreeTypeFont, width: int) -> list[str]:
-    """Wrap words into at most four lines; the last line takes the rest."""
-    lines: list[str] = []
-    words = text.split(" ")
-    while words and len(lines) < 3:
-        fitting = 1
-        while fitting < len(words) and font.getlength(" ".join(words[: fitting + 1])) <= width:
-            fitting += 1
-        lines.append(" ".join(words[:fitting]))
-        words = words[fitting:]
-    return [*lines, " ".join(words)] if words else lines
+    return font_of_size(max(13, round(_measure(panel) / 34)))

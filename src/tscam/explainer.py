@@ -104,7 +104,8 @@ class Explanation:
                 draw_panel(
                     resized,
                     map=grid_map(each.map),
-                    box=None if each.box is None else scale_box(each.box, from_wh=picture_wh, to_wh=resized_wh),
+                    threshold=None if each.box is None else self.threshold,
+                    boxes=[] if each.box is None else [scale_box(each.box, from_wh=picture_wh, to_wh=resized_wh)],
                     true_boxes=dashed,
                     caption=each.caption,
                     colour=CLASS_COLOURS[(each.class_id or 0) % len(CLASS_COLOURS)],

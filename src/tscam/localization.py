@@ -48,7 +48,8 @@ class LocalizedObject:
 
     Attributes:
         label, class_id: the class by name and by its number from 0.
-        score: probability of the class in the picture, in [0, 1].
+        score: probability of the class in the picture, in [0, 1]; if the model's maps are probabilities of object, the
+            mean of the map over the object's region.
         box: `(x0, y0, x1, y1)` in picture pixels, half-open, inside the picture.
     """
 
@@ -67,8 +68,10 @@ class Localization:
         width, height: of the picture as displayed, in pixels; 0 for a picture that could not be read.
         status: `ok`, or `bad_image`.
         reason: one line that says why a picture is bad or why it has no object, else empty.
-        objects: most likely class first.
+        objects: most likely class first; of a class the largest region first.
         maps: by class id, the map from which the boxes of that class come.
+        threshold: fraction of a map's maximum above which is object; None where that is not known.
+        objectness: probability that there is an object at all, in [0, 1]; None where the model does not tell.
     """
 
     image: str
@@ -78,6 +81,8 @@ class Localization:
     reason: str
     objects: tuple[LocalizedObject, ...]
     maps: Mapping[int, StoredMap] = field(default_factory=dict)
+    threshold: float | None = None
+    objectness: float | None = None
 
     def to_json(self) -> str:
         """One line of JSON, ASCII, without the line's end."""
@@ -97,6 +102,8 @@ class Localization:
             "height": self.height,
             "status": self.status,
             "reason": self.reason,
+            "threshold": self.threshold,
+            "objectness": None if self.objectness is None else round(self.objectness, 6),
             "objects": objects,
             "maps": {
                 str(class_id): {"low": stored.low, "high": stored.high, **encode_levels(stored.levels)}
@@ -170,6 +177,8 @@ def _from_fields(fields: Mapping[str, Any]) -> Localization:
         reason=str(fields["reason"]),
         objects=tuple(map(_object, fields["objects"])),
         maps=_maps(fields),
+        threshold=_finite_or_none(fields.get("threshold")),
+        objectness=_finite_or_none(fields.get("objectness")),
     )
 
 
@@ -203,6 +212,10 @@ def _maps(fields: Mapping[str, Any]) -> dict[int, StoredMap]:
             for class_id, stored in dict(fields["maps"]).items()
         }
     raise ValueError(f"version {version!r}; this tscam reads 1 to {VERSION}, update it")
+
+
+def _finite_or_none(value: float | None) -> float | None:
+    return None if value is None else _finite(value)
 
 
 def _finite(value: float) -> float:

@@ -3,14 +3,15 @@
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import zip_longest
 from pathlib import Path
-from typing import overload
+from typing import get_args, overload
 
 import numpy as np
 from jaxtyping import Float
 
-from tscam.boxes import find_boxes, require_threshold
+from tscam.boxes import Objects, find_regions, require_threshold
 from tscam.errors import ConfigError, DataError, ImageError, did_you_mean
 from tscam.geometry import View, to_box
 from tscam.image import PICTURE_SUFFIXES, Picture, preprocess, read_image, require_picture
@@ -47,7 +48,14 @@ class Localizer:
     # A string is an iterable of strings, too; it is one path, as the first overload says.
     @overload
     def __call__(  # type: ignore[overload-overlap]
-        self, pictures: Picture, *, labels: Label | None = None, top_k: int = 1, threshold: float | None = None
+        self,
+        pictures: Picture,
+        *,
+        labels: Label | None = None,
+        top_k: int = 1,
+        threshold: float | None = None,
+        objects: Objects = "one",
+        min_objectness: float | None = None,
     ) -> Localization: ...
 
     @overload
@@ -58,6 +66,8 @@ class Localizer:
         labels: Iterable[Label] | None = None,
         top_k: int = 1,
         threshold: float | None = None,
+        objects: Objects = "one",
+        min_objectness: float | None = None,
     ) -> list[Localization]: ...
 
     def __call__(
@@ -67,6 +77,8 @@ class Localizer:
         labels: Label | Iterable[Label] | None = None,
         top_k: int = 1,
         threshold: float | None = None,
+        objects: Objects = "one",
+        min_objectness: float | None = None,
     ) -> Localization | list[Localization]:
         """Localize one picture, or several in their order.
 
@@ -79,26 +91,29 @@ class Localizer:
                 height × width (grey). The localization of a picture in memory has an empty `image`.
             labels: class of the picture by name or number from 0, where it is known; for a list of pictures a list of
                 as many. The object is then of this class, whichever is the most likely one.
-            top_k: objects a picture, one for each of its most likely classes; beside labels there is one.
+            top_k: classes a picture whose objects are localized, the most likely ones; beside labels there is one.
             threshold: fraction of the map's maximum above which is object; the model's own by default.
+            objects: objects a class: the largest region (`one`), or all large ones (`parts`), as `find_boxes` says.
+            min_objectness: a picture whose objectness is lower has no objects; only for a model that tells objectness.
 
         Raises:
-            ConfigError: a threshold outside (0, 1), an unknown label, another number of labels than of pictures, or
-                nothing that could be a picture.
+            ConfigError: a threshold or an objectness outside (0, 1), an objectness that the model does not tell, an
+                unknown label, another number of labels than of pictures, or nothing that could be a picture.
         """
+        stream = partial(self.stream, top_k=top_k, threshold=threshold, objects=objects, min_objectness=min_objectness)
         if isinstance(pictures, Picture):
             if not (labels is None or isinstance(labels, Label)):
                 raise ConfigError(f"labels {labels!r} for one picture; expected one label, or a list of pictures")
             one_label = None if labels is None else [labels]
-            (localization,) = self.stream([pictures], labels=one_label, top_k=top_k, threshold=threshold)
+            (localization,) = stream([pictures], labels=one_label)
             return localization
         if labels is None or isinstance(labels, Label):
-            return list(self.stream(pictures, labels=labels, top_k=top_k, threshold=threshold))
+            return list(stream(pictures, labels=labels))
         pictures = list(_several(pictures))
         class_ids = [find_class(label, self.predictor.label_names) for label in labels]
         if len(class_ids) != len(pictures):
             raise ConfigError(f"{len(class_ids)} labels for {len(pictures)} pictures; expected one for each")
-        return list(self.stream(pictures, labels=class_ids, top_k=top_k, threshold=threshold))
+        return list(stream(pictures, labels=class_ids))
 
     def stream(
         self,
@@ -107,13 +122,20 @@ class Localizer:
         labels: Label | Iterable[Label] | None = None,
         top_k: int = 1,
         threshold: float | None = None,
+        objects: Objects = "one",
+        min_objectness: float | None = None,
     ) -> Iterator[Localization]:
         """Localize any number of pictures one by one; arguments and errors are those of a call.
 
         Pictures and labels are taken as they are needed, so that they may come from endless iterators.
         """
         require_threshold(threshold)
-        level = self.predictor.threshold if threshold is None else threshold
+        criteria = _Criteria(
+            threshold=self.predictor.threshold if threshold is None else threshold,
+            objects=objects,
+            min_objectness=min_objectness,
+        )
+        criteria.require_possible(self.predictor)
         if top_k < 1:
             raise ConfigError(f"top_k {top_k}; expected 1 or more")
         if isinstance(labels, Label):
@@ -121,7 +143,7 @@ class Localizer:
         if labels is not None and top_k != 1:
             raise ConfigError(f"top_k {top_k} beside labels; a known class is one object a picture, leave top_k out")
         requests = self._requests(_several(pictures), labels)
-        return self._stream(requests, top_k=top_k if labels is None else 0, threshold=level)
+        return self._stream(requests, criteria, top_k=top_k if labels is None else 0)
 
     def _requests(self, pictures: Iterable[Picture], labels: Iterable[Label] | None) -> Iterator[_Request]:
         if labels is None:
@@ -133,13 +155,13 @@ class Localizer:
                 raise ConfigError(f"{number} {few} and more {many}; expected one label for each picture")
             yield require_picture(picture), find_class(label, self.predictor.label_names)
 
-    def _stream(self, requests: Iterator[_Request], *, top_k: int, threshold: float) -> Iterator[Localization]:
+    def _stream(self, requests: Iterator[_Request], criteria: "_Criteria", *, top_k: int) -> Iterator[Localization]:
         loaded = read_ahead(requests, self._load, workers=max(self.workers, 1), depth=2 * self.batch_size)
         for batch in batches(loaded, self.batch_size):
             predictions = iter(self._predict([each for each in batch if isinstance(each, _View)], top_k=top_k))
             for each in batch:
                 if isinstance(each, _View):
-                    yield self._localization(each.image, each.view, next(predictions), threshold=threshold)
+                    yield self._localization(each, next(predictions), criteria)
                 else:
                     yield each
 
@@ -159,26 +181,59 @@ class Localizer:
         pixels, labels = np.stack([each.pixels for each in views]), np.array(class_ids) if class_ids else None
         return self.predictor.predict(pixels, top_k=top_k, labels=labels)
 
-    def _localization(self, image: str, view: View, prediction: Prediction, *, threshold: float) -> Localization:
-        probabilities, names = prediction.probabilities, self.predictor.label_names
-        objects, maps = [], {}
+    def _localization(self, view: "_View", prediction: Prediction, criteria: "_Criteria") -> Localization:
+        names, facts = self.predictor.label_names, self.predictor.facts
+        objects: list[LocalizedObject] = []
+        maps = {}
+        objectness = prediction.objectness if facts.tells_objectness else None
         for class_id, raw in zip(prediction.classes.tolist(), prediction.maps, strict=True):
-            boxes = find_boxes(raw, view, threshold=threshold)
-            if len(boxes):
-                objects.append(
-                    LocalizedObject(
-                        label=names[class_id],
-                        class_id=class_id,
-                        score=float(probabilities[class_id]),
-                        box=to_box(boxes[0]),
-                    )
-                )
-                maps[class_id] = StoredMap.from_raw(raw)
-        width, height = view.picture_wh
+            regions = find_regions(raw, view.view, threshold=criteria.threshold, objects=criteria.objects)
+            if not len(regions.boxes):
+                continue
+            scores = regions.means.tolist()
+            if not facts.maps_are_probabilities:
+                scores = [float(prediction.probabilities[class_id])] * len(scores)
+            objects += [
+                LocalizedObject(label=names[class_id], class_id=class_id, score=score, box=to_box(box))
+                for box, score in zip(regions.boxes, scores, strict=True)
+            ]
+            maps[class_id] = StoredMap.from_raw(raw)
         reason = "" if objects else "the maps are flat: nothing stands out"
+        if objectness is not None and criteria.min_objectness is not None and objectness < criteria.min_objectness:
+            objects, reason = [], f"objectness {objectness:.2f} is below {criteria.min_objectness:g}"
+        width, height = view.view.picture_wh
         return Localization(
-            image=image, width=width, height=height, status="ok", reason=reason, objects=tuple(objects), maps=maps
-        )
+            image=view.image, width=width, height=height, status="ok", reason=reason, objects=tuple(objects), maps=maps,
+            threshold=criteria.threshold, objectness=objectness,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Criteria:
+    """Conditions under which a region of a map is an object, as a call takes them."""
+
+    threshold: float
+    objects: Objects
+    min_objectness: float | None
+
+    def require_possible(self, predictor: Predictor) -> None:
+        """Refuse conditions that no model meets, or not this one.
+
+        Raises:
+            ConfigError: names the condition.
+        """
+        if self.objects not in get_args(Objects):
+            raise ConfigError(f"objects {self.objects!r}; expected {' or '.join(get_args(Objects))}")
+        if self.min_objectness is None:
+            return
+        if not 0 < self.min_objectness < 1:
+            raise ConfigError(f"min_objectness {self.min_objectness:g}; expected a probability between 0 and 1")
+        facts = predictor.facts
+        if not facts.tells_objectness:
+            raise ConfigError(
+                f"min_objectness {self.min_objectness:g}: model {facts.model!r} (method {facts.method}) tells no "
+                "objectness; leave it out, or take the bundled model"
+            )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -33,6 +33,11 @@ class Prediction:
         exponentials = np.exp(self.logits - self.logits.max())
         return exponentials / exponentials.sum()
 
+    @property
+    def objectness(self) -> float:
+        """Sigmoid of the one logit of a model that tells objectness."""
+        return float(1 / (1 + np.exp(-float(self.logits[0]))))
+
 
 # The name of a model that was not read from files.
 IN_MEMORY = "in memory"
@@ -50,6 +55,7 @@ class ModelFacts:
         selection: how the model's epoch was chosen, in words; empty where its files do not say.
         has_classifier: False if the model tells no classes apart: it has one class, and no Top-1 is stated.
         maps_are_probabilities: True if a raw map's values are probabilities of object.
+        tells_objectness: True if the one logit of a model without a classifier says whether there is an object at all.
     """
 
     model: str
@@ -60,6 +66,7 @@ class ModelFacts:
     selection: str = ""
     has_classifier: bool = True
     maps_are_probabilities: bool = False
+    tells_objectness: bool = False
 
     def to_json(self) -> dict[str, object]:
         """Return the facts as JSON values, under the names of `metrics.json`; an unknown selection is left out."""

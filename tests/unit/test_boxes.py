@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tscam.boxes import boxes_above, find_boxes, localization_map, mask_above, require_threshold
+from tscam.boxes import boxes_above, find_boxes, find_regions, localization_map, mask_above, require_threshold
 from tscam.errors import ConfigError
 from tscam.geometry import View
 
@@ -104,11 +104,11 @@ def test_known_rectangles_come_back_exactly_and_the_largest_first() -> None:
 
 def test_boxes_of_a_raw_map_are_in_pixels_of_the_picture_and_the_largest_first() -> None:
     raw = np.full((4, 6), -3.0, dtype=np.float32)
-    raw[0, 5] = 9.0
+    raw[0:2, 4:6] = 9.0
     raw[2:4, 0:3] = 7.0
     # A grid as large as the view is not interpolated: a cell is one view pixel, 50 × 20 pixels of the picture.
-    boxes = find_boxes(raw, View(picture_wh=(300, 80), view_wh=(6, 4)), threshold=0.5)
-    assert boxes.tolist() == [[0, 40, 150, 80], [250, 0, 300, 20]]
+    boxes = find_boxes(raw, View(picture_wh=(300, 80), view_wh=(6, 4)), threshold=0.5, objects="parts")
+    assert boxes.tolist() == [[0, 40, 150, 80], [200, 0, 300, 40]]
 
 
 def test_regions_are_searched_for_in_the_view_and_not_on_the_grid() -> None:
@@ -187,3 +187,73 @@ def test_pure_noise_agrees_with_a_naive_implementation_too(seed: int, threshold:
     map_ = np.random.default_rng(seed).random((9, 13), dtype=np.float32)
     boxes = boxes_above(map_, threshold=threshold)
     assert sorted(tuple(box) for box in boxes.tolist()) == naive_boxes(map_, threshold)
+
+
+def blocks(*values: float) -> np.ndarray:
+    """Blocks of 4×6 pixels and these values side by side on zeros; the first is twice as high as wide."""
+    map_ = np.zeros((16, 2 + 8 * len(values)), dtype=np.float32)
+    for number, value in enumerate(values):
+        map_[2:6, 2 + 8 * number : 8 + 8 * number] = value
+    map_[2:14, 2:8] = values[0]
+    return map_
+
+
+def view_of(map_: np.ndarray) -> View:
+    height, width = map_.shape
+    return View(picture_wh=(width, height), view_wh=(width, height))
+
+
+def test_parts_are_all_regions_of_a_fifth_of_the_largest_ones_area_whose_peak_is_half_of_the_maximum() -> None:
+    map_ = blocks(0.8, 1.0, 0.49, 0.5)
+    map_[10:12, 12:14] = 1.0  # too small
+    first, second, third, fourth = ([2 + 8 * number, 2, 8 + 8 * number, 6] for number in range(4))
+    first[3] = 14
+    view = view_of(map_)
+    assert find_boxes(map_, view, threshold=0.2).tolist() == [first]
+    parts = find_boxes(map_, view, threshold=0.2, objects="parts").tolist()
+    assert (parts[0], sorted(parts[1:])) == (first, [second, fourth])
+    assert third in boxes_above(map_, threshold=0.2).tolist()
+    assert find_boxes(map_, view, threshold=0.6, objects="parts").tolist() == [first, second]
+
+
+def test_a_hole_is_no_part_and_a_region_in_a_hole_is_one() -> None:
+    map_ = np.zeros((24, 31), dtype=np.float32)
+    map_[1:23, 2:29] = 1.0
+    map_[3:21, 4:27] = 0.0
+    map_[5:19, 6:25] = 1.0
+    boxes = find_boxes(map_, view_of(map_), threshold=0.5, objects="parts")
+    assert boxes.tolist() == [[2, 1, 29, 23], [6, 5, 25, 19]]
+
+
+def test_parts_that_touch_at_a_corner_are_one() -> None:
+    map_ = np.zeros((12, 17), dtype=np.float32)
+    map_[1:5, 1:6] = map_[5:10, 6:12] = 1.0
+    assert find_boxes(map_, view_of(map_), threshold=0.5, objects="parts").tolist() == [[1, 1, 12, 10]]
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=SEEDS, threshold=st.floats(0.5, 0.95))
+def test_the_first_of_several_parts_is_the_one_object(seed: int, threshold: float) -> None:
+    map_ = random_map(seed)  # At such thresholds no region's peak is too low.
+    one, parts = (find_boxes(map_, view_of(map_), threshold=threshold, objects=objects) for objects in ("one", "parts"))
+    assert parts[:1].tolist() == one.tolist()
+    regions = boxes_above(map_, threshold=threshold).tolist()
+    assert all(box in regions for box in parts.tolist())
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=SEEDS, threshold=st.floats(0.05, 0.95))
+def test_the_mean_of_a_region_is_that_of_the_raw_map_over_its_pixels(seed: int, threshold: float) -> None:
+    raw = 3 * random_map(seed) - 1
+    regions = find_regions(raw, view_of(raw), threshold=threshold, objects="parts")
+    naive = naive_regions(naive_mask(localization_map(raw, size_wh=raw.shape[::-1]), threshold), diagonal=True)
+    means = {bounds(region, 0): np.mean([raw[pixel] for pixel in region]) for region in naive}
+    assert len(regions.boxes) == len(regions.means)
+    for box, mean in zip(regions.boxes.tolist(), regions.means.tolist(), strict=True):
+        x0, y0, x1, y1 = map(int, box)
+        assert mean == pytest.approx(means[x0, y0, x1, y1], abs=1e-5)
+
+
+def test_boxes_and_regions_of_a_flat_map_are_none() -> None:
+    regions = find_regions(np.full((5, 7), 2.5), View(picture_wh=(310, 200), view_wh=(31, 20)), threshold=0.2)
+    assert (regions.boxes.shape, regions.means.shape) == ((0, 4), (0,))

@@ -1,12 +1,15 @@
 """Pictures for people, checked pixel by pixel where it matters: boxes, maps, captions, and pictures of odd shapes."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
+from tscam.boxes import localization_map, mask_above
 from tscam.drawing import CLASS_COLOURS, draw, draw_panel, sheet
 from tscam.errors import DataError, ImageError
 from tscam.geometry import Box
@@ -75,7 +78,7 @@ def test_a_panel_is_scaled_to_a_size_a_person_can_see(picture_wh: tuple[int, int
 
 def test_a_box_is_framed_on_its_own_edges_in_its_colour_between_black_lines() -> None:
     colour = CLASS_COLOURS[3]
-    panel = draw_panel(grey(), box=(120.0, 90.0, 300.0, 240.0), colour=colour)
+    panel = draw_panel(grey(), boxes=[(120.0, 90.0, 300.0, 240.0)], colour=colour)
     for x, y in [(120, 90), (299, 90), (120, 239), (299, 239), (210, 90), (210, 239), (120, 150), (299, 150)]:
         assert at(panel, x, y) == colour, (x, y)
     for x, y in [(119, 150), (300, 150), (210, 89), (210, 240)]:
@@ -85,14 +88,14 @@ def test_a_box_is_framed_on_its_own_edges_in_its_colour_between_black_lines() ->
 
 
 def test_a_box_follows_the_picture_when_it_is_scaled() -> None:
-    panel = draw_panel(grey(1920, 1320), box=(480.0, 360.0, 1200.0, 960.0), colour=CLASS_COLOURS[0])
+    panel = draw_panel(grey(1920, 1320), boxes=[(480.0, 360.0, 1200.0, 960.0)], colour=CLASS_COLOURS[0])
     ys, xs = (pixels(panel) == CLASS_COLOURS[0]).all(axis=-1).nonzero()
     assert (xs.min(), ys.min(), xs.max() + 1, ys.max() + 1) == (240, 180, 600, 480)
 
 
 @pytest.mark.parametrize("box", [(0.0, 0.0, 0.2, 0.2), (479.9, 329.9, 480.0, 330.0), (200.0, 100.0, 200.0, 330.0)])
 def test_a_box_too_small_to_see_is_still_marked_inside_the_picture(box: Box) -> None:
-    ys, xs = (pixels(draw_panel(grey(), box=box)) == CLASS_COLOURS[0]).all(axis=-1).nonzero()
+    ys, xs = (pixels(draw_panel(grey(), boxes=[box])) == CLASS_COLOURS[0]).all(axis=-1).nonzero()
     assert np.ptp(xs) >= 3
     assert np.ptp(ys) >= 3
 
@@ -185,12 +188,42 @@ def test_the_most_likely_object_lies_on_top() -> None:
     assert at(drawn, GUTTER + 210, GUTTER + 239) == CLASS_COLOURS[1]
 
 
-def test_two_classes_of_one_picture_never_share_a_colour_and_two_objects_of_one_class_do() -> None:
-    count = len(CLASS_COLOURS)
-    drawn = draw(localized(fox(class_id=1), fox(class_id=1 + count), fox(class_id=1)), picture=grey())
-    panels = [drawn.crop((x, GUTTER, x + 480, GUTTER + 330)) for x in (512, 1008, 1504)]
-    assert [shows(panel, CLASS_COLOURS[1]) for panel in panels] == [True, False, True]
-    assert [shows(panel, CLASS_COLOURS[2]) for panel in panels] == [False, True, False]
+def test_two_classes_of_one_picture_never_share_a_colour() -> None:
+    drawn = draw(localized(fox(class_id=1), fox(class_id=1 + len(CLASS_COLOURS))), picture=grey())
+    panels = [drawn.crop((x, GUTTER, x + 480, GUTTER + 330)) for x in (512, 1008)]
+    assert [shows(panel, CLASS_COLOURS[1]) for panel in panels] == [True, False]
+    assert [shows(panel, CLASS_COLOURS[2]) for panel in panels] == [False, True]
+
+
+def test_objects_of_one_class_share_a_panel() -> None:
+    here, there = fox(box=(20.0, 30.0, 120.0, 130.0)), fox(box=(300.0, 200.0, 400.0, 300.0), score=0.25)
+    drawn = draw(localized(here, there), picture=grey())
+    assert drawn.width == 2 * 480 + 3 * GUTTER
+    for x, y in [(20, 30), (119, 129), (300, 200), (399, 299)]:
+        assert at(drawn, GUTTER + 480 + GUTTER + x, GUTTER + y) == CLASS_COLOURS[1], (x, y)
+
+
+def test_a_thin_line_goes_around_everything_above_the_threshold() -> None:
+    levels = np.zeros((11, 16), dtype=np.uint8)
+    levels[3:7, 4:12] = 255
+    plain, lined = (draw_panel(grey(), map=levels, threshold=threshold) for threshold in (None, 0.5))
+    changed = (pixels(plain) != pixels(lined)).any(axis=-1)
+    edge = mask_above(localization_map(levels.astype(np.float32), size_wh=(480, 330)), threshold=0.5)
+    eroded = cv2.erode(edge, np.ones((11, 11), np.uint8))
+    dilated = cv2.dilate(edge, np.ones((11, 11), np.uint8))
+    assert changed[(edge > 0) & (eroded == 0)].mean() > 0.6  # the border of the region, and nothing far from it
+    assert not changed[dilated == 0].any()
+    assert not changed[eroded > 0].any()
+    assert shows(lined, CLASS_COLOURS[0])
+
+
+def test_the_line_is_drawn_at_the_threshold_of_the_localization() -> None:
+    stored = StoredMap(levels=np.arange(0, 250, 10, dtype=np.uint8).reshape(5, 5))
+    low, high, unknown = (
+        draw(replace(localized(fox()), maps={1: stored}, threshold=threshold), picture=grey()).tobytes()
+        for threshold in (0.2, 0.7, None)
+    )
+    assert len({low, high, unknown}) == 3
 
 
 @pytest.mark.parametrize(("objects", "columns", "rows"), [(1, 2, 1), (3, 4, 1), (4, 3, 2), (6, 4, 2), (9, 4, 3)])
@@ -226,7 +259,7 @@ def test_pictures_of_every_mode_are_drawn(mode: str) -> None:
 def test_the_given_picture_is_not_drawn_upon() -> None:
     picture = grey()
     draw(localized(fox()), picture=picture)
-    draw_panel(picture, box=(1.0, 2.0, 30.0, 40.0), caption="a")
+    draw_panel(picture, boxes=[(1.0, 2.0, 30.0, 40.0)], caption="a")
     assert picture.tobytes() == grey().tobytes()
 
 

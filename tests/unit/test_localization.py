@@ -20,14 +20,17 @@ def example(image: str = "a/fox.jpg") -> Localization:
         box=(1.5, 2.25, 30.125, 19.999),
     )
     stored = StoredMap(levels=np.array([[0, 7, 255], [1, 128, 9]], dtype=np.uint8), low=-1 / 3, high=0.75)
-    return Localization(image=image, width=31, height=20, status="ok", reason="", objects=(obj, obj), maps={3: stored})
+    return Localization(
+        image=image, width=31, height=20, status="ok", reason="", objects=(obj, obj), maps={3: stored}, threshold=0.35,
+        objectness=0.123457,
+    )  # fmt: skip
 
 
 def fields(localization: Localization) -> tuple[object, ...]:
     objects = [(o.label, o.class_id, o.score, o.box) for o in localization.objects]
     maps = {id_: (stored.levels.tolist(), stored.low, stored.high) for id_, stored in localization.maps.items()}
     head = (localization.image, localization.width, localization.height, localization.status, localization.reason)
-    return (*head, objects, maps)
+    return (*head, localization.threshold, localization.objectness, objects, maps)
 
 
 # Written by the version before the first that states its number: every object has its map.
@@ -63,6 +66,7 @@ def test_a_line_of_the_version_before_is_read_its_maps_by_class(tmp_path: Path) 
     assert read.maps.keys() == {1, 2}
     assert read.maps[2].levels.tolist() == emu
     assert read.maps[1].levels.max() == 255
+    assert (read.threshold, read.objectness) == (None, None)
     # The range is unknown; boxes do not depend on it.
     assert (read.maps[2].low, read.maps[2].high) == (0.0, 1.0)
     # Written again it is a line of the current version.

@@ -27,7 +27,7 @@ class FixedPredictor:
 
     facts = STAND_IN
     input_format = InputFormat(size_hw=(32, 48))
-    label_names = ("cat", "dog", "emu")
+    label_names: tuple[str, ...] = ("cat", "dog", "emu")
     threshold = 0.25
     logits = np.array([0.5, 2.0, 1.0], dtype=np.float32)
 
@@ -436,3 +436,60 @@ def test_other_types_than_pictures_are_refused_in_one_line(tmp_path: Path) -> No
         expected.format(name) for name in ("NoneType", "int", "NoneType", "float", "int")
     ]
     assert done.stderr == ""
+
+
+class ProbabilityPredictor(FixedPredictor):
+    """Knows one class, gives probabilities, and tells objectness."""
+
+    facts = replace(STAND_IN, has_classifier=False, maps_are_probabilities=True, tells_objectness=True)
+    label_names = ("object",)
+    threshold = 0.5
+    logits = np.array([-1.0], dtype=np.float32)
+
+    @staticmethod
+    def raw_map(rectangle: Rectangle | None) -> np.ndarray:
+        del rectangle
+        raw = np.full((4, 8), 0.05, dtype=np.float32)
+        raw[0:4, 0:3] = 0.6
+        raw[0:4, 5:8] = 0.9
+        return raw
+
+
+def test_an_objects_score_is_the_mean_probability_in_its_region() -> None:
+    localization = Localizer(ProbabilityPredictor(*[None] * 3))(Image.new("RGB", (96, 64)), objects="parts")
+    assert [(each.label, each.class_id) for each in localization.objects] == [("object", 0)] * 2
+    right, left = localization.objects
+    assert right.box[0] > left.box[2]
+    # Its rim, interpolated between patches, is a little lower than its inside.
+    assert 0.8 < right.score < 0.9
+    assert 0.5 < left.score < 0.6
+    assert localization.threshold == 0.5
+    assert localization.maps.keys() == {0}
+
+
+def test_one_object_is_the_default_and_of_a_classifier_every_part_has_the_score_of_the_class() -> None:
+    picture = Image.new("RGB", (96, 64))
+    assert len(Localizer(ProbabilityPredictor(*[None] * 3))(picture).objects) == 1
+    predictor = FixedPredictor(((0, 4), (0, 3)))
+    localization = Localizer(predictor)(picture, objects="parts")
+    assert localization.objects[0].score == pytest.approx(np.exp(2.0) / np.exp(predictor.logits).sum())
+    assert localization.objectness is None
+
+
+def test_a_picture_whose_objectness_is_too_low_has_no_objects() -> None:
+    localizer, picture = Localizer(ProbabilityPredictor(*[None] * 3)), Image.new("RGB", (96, 64))
+    localization = localizer(picture)
+    assert localization.objectness == pytest.approx(1 / (1 + np.e))
+    assert len(localizer(picture, min_objectness=0.2).objects) == 1
+    empty = localizer(picture, min_objectness=0.3)
+    assert (empty.objects, empty.status, empty.reason) == ((), "ok", "objectness 0.27 is below 0.3")
+    assert empty.maps.keys() == {0}
+
+
+def test_what_no_model_or_not_this_one_can_do_is_refused() -> None:
+    picture = Image.new("RGB", (96, 64))
+    with pytest.raises(ConfigError, match=r"min_objectness 1.5; expected a probability between 0 and 1"):
+        Localizer(ProbabilityPredictor(*[None] * 3))(picture, min_objectness=1.5)
+    message = r"min_objectness 0.5: model 'a stand-in' \(method none\) tells no objectness; leave it out"
+    with pytest.raises(ConfigError, match=message):
+        Localizer(FixedPredictor(((0, 4), (0, 3))))(picture, min_objectness=0.5)

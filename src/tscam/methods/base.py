@@ -88,6 +88,11 @@ class Method(nn.Module):
         """Raw maps of each picture's chosen classes, on the patch grid."""
         raise NotImplementedError
 
+    @property
+    def tells_objectness(self) -> bool:
+        """True if the logit of a method without a classifier says whether there is an object at all."""
+        return False
+
     def prepare(self, features: Iterable[Features]) -> None:
         """Set what the method takes from the training pictures before the first step; by default nothing.
 

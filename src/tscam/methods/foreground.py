@@ -40,6 +40,24 @@ class ForegroundHead(nn.Linear):
         return logits[..., 0]
 
 
+class ObjectnessHead(nn.Module):
+    """One linear layer on the class token: the logit that there is an object at all.
+
+    Its weights are buffers: the loss does not train them. They are zero unless a model brings its own.
+    """
+
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(self, num_features: int) -> None:
+        super().__init__()
+        self.register_buffer("weight", torch.zeros(num_features))
+        self.register_buffer("bias", torch.zeros(()))
+
+    def forward(self, class_tokens: Float[Tensor, "b d"]) -> Float[Tensor, "b 1"]:
+        return (class_tokens @ self.weight + self.bias)[:, None]
+
+
 @methods.register("foreground")
 class Foreground(Method):
     """The map is the probability that a patch belongs to an object, `σ(w · (x - mean) / std + b)` of its token.
@@ -60,10 +78,15 @@ class Foreground(Method):
     def __init__(self, backbone: Backbone, num_classes: int) -> None:
         super().__init__(backbone, num_classes)
         self.foreground = ForegroundHead(backbone.num_features)
+        self.objectness = ObjectnessHead(backbone.num_features)
+
+    @property
+    def tells_objectness(self) -> bool:
+        return bool(self.objectness.weight.any())
 
     def logits(self, features: Features) -> Float[Tensor, "b 1"]:
-        """The highest logit of a patch."""
-        return self.foreground(features.patch_tokens).flatten(1).amax(dim=1, keepdim=True)
+        """Logit that there is an object at all; 0 for every picture if the method does not tell."""
+        return self.objectness(features.prefix_tokens[:, 0])
 
     def loss(
         self,

@@ -63,6 +63,7 @@ class PyTorchPredictor:
             selection=self._selection,
             has_classifier=self._model.method.has_classifier,
             maps_are_probabilities=self._model.method.maps_are_probabilities,
+            tells_objectness=self._model.method.tells_objectness,
         )
 
     @property

@@ -85,6 +85,7 @@ def localize(
         source, method=config.method, method_args=config.method_args, device=config.device, precision=config.precision,
         batch_size=config.batch_size, workers=config.workers,
     )  # fmt: skip
+    _stream(localizer, [], config)  # Settings that the model cannot meet are refused before anything is written.
     inputs = [*paths, source.path] if isinstance(source, ModelSource) else paths
     job = _job(config, localizer, paths)
     with (
@@ -110,8 +111,14 @@ def _remaining(
     if done == len(paths):
         return
     start = done - done % config.batch_size
-    localizations = localizer.stream(paths[start:], top_k=config.top_k, threshold=config.threshold)
-    yield from islice(localizations, done - start, None)
+    yield from islice(_stream(localizer, paths[start:], config), done - start, None)
+
+
+def _stream(localizer: Localizer, paths: Sequence[Path], config: LocalizeConfig) -> Iterator[Localization]:
+    return localizer.stream(
+        paths, top_k=config.top_k, threshold=config.threshold, objects=config.objects,
+        min_objectness=config.min_objectness,
+    )  # fmt: skip
 
 
 def _job(config: LocalizeConfig, localizer: Localizer, paths: Sequence[Path]) -> Job:
@@ -124,9 +131,9 @@ def _job(config: LocalizeConfig, localizer: Localizer, paths: Sequence[Path]) ->
             size = -1
         digest.update(os.fsencode(path) + f"\0{size}\n".encode())
     settings = {
-        "tscam": version("tscam"), "top_k": config.top_k, "threshold": config.threshold, "method": config.method,
-        "method_args": dict(config.method_args), "to": config.to, "draw": config.draw, "batch_size": config.batch_size,
-        "precision": config.precision,
+        "tscam": version("tscam"), "top_k": config.top_k, "threshold": config.threshold, "objects": config.objects,
+        "min_objectness": config.min_objectness, "method": config.method, "method_args": dict(config.method_args),
+        "to": config.to, "draw": config.draw, "batch_size": config.batch_size, "precision": config.precision,
     }  # fmt: skip
     inputs = {"the model": localizer.predictor.fingerprint(), "the list of pictures": digest.hexdigest()}
     return Job(verb="localize", settings=settings, inputs=inputs)

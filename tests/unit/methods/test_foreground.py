@@ -199,6 +199,21 @@ def test_a_channel_without_variance_does_not_divide_by_zero() -> None:
     assert method.maps(constant, torch.zeros(2, 1, dtype=torch.int64)).isfinite().all()
 
 
+def test_objectness_is_a_linear_layer_on_the_class_token_and_is_told_only_where_it_has_weights() -> None:
+    method, outputs = foreground(), features()
+    assert not bool(method.tells_objectness)
+    assert method.logits(outputs).tolist() == [[0.0], [0.0]]
+    weight, bias = seeded(5, seed=40), seeded(1, seed=41)[0]
+    method.objectness.weight.copy_(weight)
+    method.objectness.bias.copy_(bias)
+    assert bool(method.tells_objectness)
+    naive = [
+        sum(w * x for w, x in zip(weight.tolist(), token, strict=True)) + bias.item()
+        for token in outputs.prefix_tokens[:, 0].tolist()
+    ]
+    assert method.logits(outputs)[:, 0].tolist() == pytest.approx(naive, abs=1e-12)
+
+
 def run_settings(data: Path, out: Path, **changes: Any) -> TrainConfig:
     return settings(data, out, method="foreground", freeze_backbone=True, drop_path=0.0, **changes)
 

@@ -61,7 +61,12 @@ def boxed(map_: Tensor, *, shown: Image.Image, view: View, caption: str, class_i
     x, y = (ours / theirs for ours, theirs in zip(shown.size, view.picture_wh, strict=True))
     x0, y0, x1, y1 = box.tolist()
     return draw_panel(
-        shown, map=grid_map(raw), box=(x0 * x, y0 * y, x1 * x, y1 * y), caption=caption, colour=CLASS_COLOURS[class_id]
+        shown,
+        map=grid_map(raw),
+        threshold=THRESHOLD,
+        boxes=[(x0 * x, y0 * y, x1 * x, y1 * y)],
+        caption=caption,
+        colour=CLASS_COLOURS[class_id],
     )
 
 

@@ -240,3 +240,26 @@ def test_paths_without_pictures_are_refused(tmp_path: Path) -> None:
         assert str(refused.value).startswith(str(tmp_path / name))
     with pytest.raises(DataError, match="no pictures given"):
         find_pictures([])
+
+
+def test_several_parts_and_the_threshold_stand_in_the_record(tmp_path: Path, model: Path) -> None:
+    pictures = drawn(tmp_path / "pictures", 4)
+    counts = {}
+    for objects in ("one", "parts"):
+        config = LocalizeConfig(out=tmp_path / objects, objects=objects, threshold=0.6, draw=True, to=("coco",))
+        out = localize(pictures, model=model, config=config)
+        localizations = list(read_localizations(out / "localizations.jsonl"))
+        counts[objects] = [len(localization.objects) for localization in localizations]
+        assert {localization.threshold for localization in localizations} == {0.6}
+        assert len(list((out / "drawings").iterdir())) == 4
+    assert counts["one"] == [1] * 4
+    assert max(counts["parts"]) > 1
+
+
+def test_an_objectness_that_the_model_does_not_tell_is_refused_before_anything_is_written(
+    tmp_path: Path, model: Path
+) -> None:
+    pictures = drawn(tmp_path / "pictures", 1)
+    with pytest.raises(ConfigError, match="tells no objectness"):
+        localize(pictures, model=model, config=LocalizeConfig(out=tmp_path / "out", min_objectness=0.4))
+    assert not (tmp_path / "out").exists()

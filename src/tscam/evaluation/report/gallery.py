@@ -193,7 +193,7 @@ def _panel(path: Path, picture: PictureRecord, protocol: ProtocolSummary) -> Ima
     return draw_panel(
         small,
         map=picture.map,
-        box=scale_box(picture.box, from_wh=view_wh, to_wh=small.size) if picture.box and view_wh else None,
+        boxes=[scale_box(picture.box, from_wh=view_wh, to_wh=small.size)] if picture.box and view_wh else [],
         true_boxes=[scale_box(box, from_wh=picture.picture_wh, to_wh=small.size) for box in picture.truths],
         colour=_CORRECT if is_correct else _WRONG,
     )

@@ -99,7 +99,8 @@ def _tile(dataset: Dataset, index: int, localization: Localization, *, has_class
     panel = draw_panel(
         picture,
         map=localization.maps[likeliest.class_id].levels,
-        box=scale_box(likeliest.box, from_wh=picture_wh, to_wh=picture.size),
+        threshold=localization.threshold,
+        boxes=[scale_box(likeliest.box, from_wh=picture_wh, to_wh=picture.size)],
         true_boxes=[to_box(box) for box in scale_boxes(true_boxes, from_wh=picture_wh, to_wh=picture.size)],
         colour=_RIGHT if is_right else _WRONG,
     )
@@ -112,8 +113,8 @@ def _captioned(panel: Image.Image, caption: str, *, is_right: bool) -> Image.Ima
     """The panel on a square tile; the frame of a wrong one marks its caption as well."""
     tile = Image.new("RGB", (_SIDE, _SIDE), _BACKGROUND)
     tile.paste(panel, ((_SIDE - panel.width) // 2, (_SIDE - panel.height) // 2))
-    frame = None if is_right else (0.0, 0.0, float(_SIDE), float(_SIDE))
-    return draw_panel(tile, box=frame, caption=caption, colour=_WRONG)
+    frames = [] if is_right else [(0.0, 0.0, float(_SIDE), float(_SIDE))]
+    return draw_panel(tile, boxes=frames, caption=caption, colour=_WRONG)
 
 
 def _thumbnail(localization: Localization) -> Image.Image:
