@@ -243,7 +243,7 @@ def test_paths_without_pictures_are_refused(tmp_path: Path) -> None:
 
 
 def test_several_parts_and_the_threshold_stand_in_the_record(tmp_path: Path, model: Path) -> None:
-    pictures = drawn(tmp_path / "pictures", 4)
+    pictures = draw_pictures(tmp_path / "pictures", 4)
     counts = {}
     for objects in ("one", "parts"):
         config = LocalizeConfig(out=tmp_path / objects, objects=objects, threshold=0.6, draw=True, to=("coco",))
@@ -259,7 +259,7 @@ def test_several_parts_and_the_threshold_stand_in_the_record(tmp_path: Path, mod
 def test_an_objectness_that_the_model_does_not_tell_is_refused_before_anything_is_written(
     tmp_path: Path, model: Path
 ) -> None:
-    pictures = drawn(tmp_path / "pictures", 1)
+    pictures = draw_pictures(tmp_path / "pictures", 1)
     with pytest.raises(ConfigError, match="tells no objectness"):
         localize(pictures, model=model, config=LocalizeConfig(out=tmp_path / "out", min_objectness=0.4))
     assert not (tmp_path / "out").exists()
