@@ -1,4 +1,4 @@
-"""Start weights are read from complete files of fitting tensors; misfits are named, and no code of a file is run."""
+"""Start weights are read from complete files of matching tensors; mismatches are named, and no code is run."""
 
 import os
 import pickle
@@ -30,7 +30,7 @@ Weights = dict[str, Tensor]
 
 
 def timm_weights(name: str = NAME, *, image_hw: tuple[int, int] = (48, 48), classes: int = 1000) -> Weights:
-    """A published file's content: timm's names, classifier included."""
+    """Return the content of a published file: timm's names, with the classifier."""
     model = timm.create_model(name, img_size=image_hw, num_classes=classes, **TINY)
     return seeded_weights({key: tensor.shape for key, tensor in model.state_dict().items()}, seed=5, scale=0.3)
 
@@ -67,7 +67,7 @@ WRAPPINGS: dict[str, Callable[[Weights], object]] = {
 
 @pytest.mark.parametrize("wrapping", WRAPPINGS)
 @pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
-def test_a_pth_file_is_read_plain_or_wrapped_and_its_classifier_left_out(
+def test_a_pth_file_is_read_plain_or_wrapped_without_its_classifier(
     wrapping: str, zipped: bool, tmp_path: Path
 ) -> None:
     weights = timm_weights()
@@ -76,7 +76,7 @@ def test_a_pth_file_is_read_plain_or_wrapped_and_its_classifier_left_out(
 
 
 @pytest.mark.parametrize("name", [NAME, "deit_tiny_distilled_patch16_224", "vit_small_patch14_reg4_dinov2"])
-def test_a_safetensors_file_is_read_and_every_classifier_left_out(name: str, tmp_path: Path) -> None:
+def test_a_safetensors_file_is_read_without_its_classifiers(name: str, tmp_path: Path) -> None:
     side = 42 if "patch14" in name else 48
     weights = timm_weights(name, image_hw=(side, side))
     save_file(weights, tmp_path / "w.safetensors")
@@ -114,7 +114,7 @@ def test_position_embeddings_of_another_grid_are_resized_as_timm_resizes_them(
     assert not torch.equal(resized[:, prefix : prefix + 1], weights["pos_embed"][:, prefix : prefix + 1])
 
 
-def test_as_many_positions_on_a_grid_of_another_shape_are_resized_too(tmp_path: Path) -> None:
+def test_positions_on_a_grid_of_equal_size_and_another_shape_are_resized(tmp_path: Path) -> None:
     weights = timm_weights(image_hw=(224, 224))
     save_file(weights, tmp_path / "w.safetensors")
     backbone = started(tmp_path / "w.safetensors", image_hw=(112, 448))
@@ -123,7 +123,7 @@ def test_as_many_positions_on_a_grid_of_another_shape_are_resized_too(tmp_path: 
     assert not torch.allclose(resized, weights["pos_embed"], atol=0.1)
 
 
-def test_a_classifiers_bias_is_taken_over_by_a_head_of_as_many_classes_alone(tmp_path: Path) -> None:
+def test_only_a_head_with_equally_many_classes_starts_from_the_classifiers_bias(tmp_path: Path) -> None:
     weights = timm_weights(classes=1000)
     save_file(weights, tmp_path / "w.safetensors")
 
@@ -135,7 +135,7 @@ def test_a_classifiers_bias_is_taken_over_by_a_head_of_as_many_classes_alone(tmp
         return bias.detach()
 
     assert torch.equal(head_bias(1000, tmp_path / "w.safetensors"), weights["head.bias"])
-    # The other head starts as PyTorch starts a convolution: within 1/√(9·24) of zero, where the classifier's is not.
+    # The other head is initialized as PyTorch's convolution, within 1/√(9·24) of zero; the classifier's bias is larger.
     assert head_bias(7, tmp_path / "w.safetensors").abs().max() <= (9 * 24) ** -0.5
     assert head_bias(1000, None).abs().max() <= (9 * 24) ** -0.5 < weights["head.bias"].abs().max()
 
@@ -198,7 +198,7 @@ def test_a_tensor_with_the_name_of_another_librarys_wrapper_is_refused_in_one_li
 
 
 class RunsWhenUnpickled:
-    """A pickle of this makes a file when it is read naively."""
+    """An object whose pickle creates a folder when Python's own reader reads it."""
 
     def __init__(self, trace: Path) -> None:
         self.trace = trace
@@ -207,19 +207,19 @@ class RunsWhenUnpickled:
         return os.mkdir, (str(self.trace),)
 
 
-@pytest.mark.parametrize("way", ["zip", "legacy", "pickle 0", "pickle 4"])
-def test_a_file_that_would_run_code_is_refused_and_does_not(way: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("container", ["zip", "legacy", "pickle 0", "pickle 4"])
+def test_a_file_that_would_run_code_is_refused_and_runs_none(container: str, tmp_path: Path) -> None:
     path, trace = tmp_path / "w.pth", tmp_path / "it-ran"
     content = {"model": timm_weights(), "extra": RunsWhenUnpickled(trace)}
-    if way.startswith("pickle"):
-        path.write_bytes(pickle.dumps({"extra": RunsWhenUnpickled(trace)}, protocol=int(way[-1])))
+    if container.startswith("pickle"):
+        path.write_bytes(pickle.dumps({"extra": RunsWhenUnpickled(trace)}, protocol=int(container[-1])))
     else:
-        torch.save(content, path, _use_new_zipfile_serialization=way == "zip")
+        torch.save(content, path, _use_new_zipfile_serialization=container == "zip")
     with pytest.raises(WeightsError, match=r"w\.pth: contains objects other than tensors.* no code is run") as caught:
         started(path)
     assert "\n" not in str(caught.value)
     assert not trace.exists()
-    # The trap is a real one: Python's own reader springs it.
+    # The code is real: Python's own reader runs it.
     pickle.loads(pickle.dumps(RunsWhenUnpickled(trace)))
     assert trace.exists()
 
@@ -234,7 +234,7 @@ def write_truncated_pth(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-100])
 
 
-def write_legacy_pth_with_a_storage_that_is_not_there(path: Path) -> None:
+def write_legacy_pth_without_a_storage(path: Path) -> None:
     torch.save(timm_weights(), path, _use_new_zipfile_serialization=False)
     whole = path.read_bytes()
     *_, last_key = re.finditer(rb"\d{10,}", whole)
@@ -252,7 +252,7 @@ def write_in_folder(name: str) -> Callable[[Path], object]:
 UNREADABLE: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "truncated safetensors": ("w.safetensors", write_truncated, "cannot be read as weights"),
     "truncated pth": ("w.pth", write_truncated_pth, "cannot be read as weights"),
-    "damaged legacy pth": ("w.pth", write_legacy_pth_with_a_storage_that_is_not_there, "cannot be read as weights"),
+    "corrupt legacy pth": ("w.pth", write_legacy_pth_without_a_storage, "cannot be read as weights"),
     "empty safetensors": ("w.safetensors", Path.touch, "cannot be read as weights"),
     "empty pth": ("w.pth", Path.touch, "cannot be read as weights"),
     "text": ("w.pth", lambda path: path.write_text("epoch 1\nepoch 2\n"), "cannot be read as weights|contains objects"),
@@ -284,7 +284,7 @@ def test_a_file_that_is_no_weight_file_is_refused_in_one_line_that_names_it(case
 
 
 @pytest.mark.parametrize("ending", ["pth", "safetensors"])
-def test_a_damaged_file_is_refused_whichever_byte_is_damaged(ending: str, tmp_path: Path) -> None:
+def test_a_corrupt_file_is_refused_whichever_byte_is_corrupt(ending: str, tmp_path: Path) -> None:
     path = tmp_path / f"w.{ending}"
     weights = {"a.weight": torch.ones(5, 7), "b": torch.ones(3)}
     if ending == "safetensors":
@@ -294,12 +294,12 @@ def test_a_damaged_file_is_refused_whichever_byte_is_damaged(ending: str, tmp_pa
     whole, random = path.read_bytes(), torch.Generator().manual_seed(0)
     refusals = []
     for _ in range(200):
-        damaged = bytearray(whole)
+        corrupt = bytearray(whole)
         offsets = torch.randint(min(len(whole), 700), (4,), generator=random)
         values = torch.randint(256, (4,), generator=random)
         for offset, value in zip(offsets.tolist(), values.tolist(), strict=True):
-            damaged[offset] = value
-        path.write_bytes(damaged)
+            corrupt[offset] = value
+        path.write_bytes(corrupt)
         try:
             read_tensors(path)
         except WeightsError as fault:

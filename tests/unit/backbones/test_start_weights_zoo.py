@@ -32,7 +32,7 @@ def conformer(classes: int, weights: Path | None = None) -> LocalizationModel:
 
 
 def conformer_classifier(classes: int) -> Weights:
-    """A classification file as the authors of Conformer publish it: the tokens' head is a linear layer there."""
+    """Return a classification file as the authors of Conformer publish it, with a linear head of the tokens."""
     shapes = {key: tuple(tensor.shape) for key, tensor in conformer(classes).tensors().items()}
     return seeded_weights(shapes | {"trans_cls_head.weight": (classes, 24)}, seed=5, scale=0.1)
 
@@ -43,11 +43,11 @@ def test_conformers_classification_weights_start_a_model_and_its_heads_where_the
     torch.save({"model": weights}, tmp_path / "Conformer.pth")
     for name in ("Conformer.safetensors", "Conformer.pth"):
         started = conformer(9, tmp_path / name).tensors()
-        drawn = conformer(9).tensors()["trans_cls_head.weight"].shape
-        assert started["trans_cls_head.weight"].shape == drawn == (9, 24, 3, 3)
-        taken = weights.keys() - {"trans_cls_head.weight"}
+        expected = conformer(9).tensors()["trans_cls_head.weight"].shape
+        assert started["trans_cls_head.weight"].shape == expected == (9, 24, 3, 3)
+        loaded = weights.keys() - {"trans_cls_head.weight"}
         assert started.keys() == weights.keys()
-        for key in taken:
+        for key in loaded:
             assert torch.equal(started[key], weights[key]), key
     other = conformer(5, tmp_path / "Conformer.pth").tensors()
     assert other["conv_cls_head.weight"].shape == (5, 64)
@@ -70,16 +70,16 @@ def test_conformers_score_is_the_sum_of_its_two_heads() -> None:
     assert branch_scores.std() > 1e-4
 
 
-@pytest.mark.parametrize("lacking", ["bn1.running_mean", "conv_trans_2.fusion_block.bn2.running_var"])
-def test_a_conformer_file_without_a_buffer_is_refused_and_names_it(lacking: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("missing", ["bn1.running_mean", "conv_trans_2.fusion_block.bn2.running_var"])
+def test_a_conformer_file_without_a_buffer_is_refused_and_names_it(missing: str, tmp_path: Path) -> None:
     weights = conformer_classifier(9)
-    del weights[lacking]
+    del weights[missing]
     save_file(weights, tmp_path / "w.safetensors")
-    with pytest.raises(WeightsError, match=rf"w\.safetensors: .* missing {lacking}; unexpected none$"):
+    with pytest.raises(WeightsError, match=rf"w\.safetensors: .* missing {missing}; unexpected none$"):
         conformer(9, tmp_path / "w.safetensors")
 
 
-def test_conformer_has_no_weights_on_timms_hub_and_says_where_they_are() -> None:
+def test_conformer_has_no_weights_on_timms_hub_and_its_refusal_names_the_page_with_them() -> None:
     with pytest.raises(WeightsError, match=r"docs/model_zoo\.md says where\) and pass it with --weights FILE"):
         create_backbone("conformer_small_patch16", image_hw=(32, 48), weights="pretrained", args=CONFORMER)
     assert "github.com/pengzhiliang/Conformer" in (Path(__file__).parents[3] / "docs" / "model_zoo.md").read_text()
@@ -91,7 +91,7 @@ def vgg_features() -> Weights:
     return {f"features.{key}": torch.full(tensor.shape, 0.01) for key, tensor in features.state_dict().items()}
 
 
-def test_vgg16_cam_starts_from_torchvisions_vgg16_less_its_classifier(tmp_path: Path) -> None:
+def test_vgg16_cam_starts_from_torchvisions_vgg16_without_its_classifier(tmp_path: Path) -> None:
     weights = vgg_features()
     stubs = {f"classifier.{number}.{part}": torch.zeros(2) for number in (0, 3, 6) for part in ("weight", "bias")}
     torch.save(weights | stubs, tmp_path / "vgg16-397923af.pth")
@@ -104,7 +104,7 @@ def test_vgg16_cam_starts_from_torchvisions_vgg16_less_its_classifier(tmp_path: 
     assert tensors["conv6.weight"].std() > 1e-3  # random: torchvision's file has none
 
 
-def test_a_vgg16_file_that_lacks_a_convolution_is_refused_and_names_it(tmp_path: Path) -> None:
+def test_a_vgg16_file_without_a_convolution_is_refused_and_names_it(tmp_path: Path) -> None:
     weights = vgg_features()
     del weights["features.28.bias"]
     save_file(weights, tmp_path / "w.safetensors")
@@ -134,9 +134,9 @@ def test_deit_at_384_pixels_starts_from_weights_of_either_size(file_size: int, v
     assert torch.equal(backbone.state_dict()["vit.blocks.0.attn.qkv.weight"], weights["blocks.0.attn.qkv.weight"])
 
 
-# CNNs of timm: a plain one, ones with layers after the last map, one of blocks that squeeze.
+# CNNs of timm: plain, with layers after the last map, and with squeeze-and-excitation blocks.
 @pytest.mark.parametrize("name", ["test_resnet", "test_efficientnet", "test_convnext", "mobilenetv3_small_050"])
-def test_a_cnns_tokens_are_timms_last_map_and_every_weight_has_a_layer(name: str, tmp_path: Path) -> None:
+def test_a_cnns_tokens_are_timms_last_map_and_every_weight_belongs_to_a_layer(name: str, tmp_path: Path) -> None:
     theirs: Any = timm.create_model(name, num_classes=7).eval()
     shapes = {key: tensor.shape for key, tensor in theirs.state_dict().items()}
     weights = seeded_weights(shapes, seed=3, scale=0.1)
@@ -155,7 +155,7 @@ def test_a_cnns_tokens_are_timms_last_map_and_every_weight_has_a_layer(name: str
     )
 
 
-def test_a_cnns_own_classifier_is_taken_over_and_scores_as_timm_does(tmp_path: Path) -> None:
+def test_a_cnns_classifier_is_loaded_and_scores_as_in_timm(tmp_path: Path) -> None:
     theirs: Any = timm.create_model("test_resnet", num_classes=7).eval()
     weights = seeded_weights({key: tensor.shape for key, tensor in theirs.state_dict().items()}, seed=3, scale=0.1)
     theirs.load_state_dict(weights)

@@ -1,4 +1,4 @@
-"""A walk records softmax rows and matrices, drops residual branches and cuts the graph, each as naive loops do."""
+"""A walk records softmax rows and matrices, drops residual branches and cuts the graph as naive loops do."""
 
 import math
 
@@ -34,7 +34,7 @@ def naive_softmax(heads: Heads, *, picture: int, head: int, query: int) -> list[
 
 
 def attend(walk: Walk, heads: Heads) -> Tensor:
-    """The output of a layer without learned changes: the mixed values themselves."""
+    """Return the output of a layer whose projection is the identity: the mixed values."""
     layer = Attention(HEADS * CHANNELS, num_heads=HEADS).eval()
     with torch.no_grad():
         layer.proj.weight.copy_(torch.eye(HEADS * CHANNELS))
@@ -49,7 +49,7 @@ def recorded(walk: Walk) -> tuple[Tensor | None, Tensor | None]:
 
 
 @pytest.mark.parametrize("biased", [False, True])
-def test_a_layer_mixes_values_by_the_softmax_and_its_rows_and_mean_matrix_are_recorded(biased: bool) -> None:
+def test_a_layer_mixes_values_by_the_softmax_and_records_its_rows_and_mean_matrix(biased: bool) -> None:
     heads, walk = seeded_heads(biased=biased), Walk(Request(records=Record.CLASS_ATTENTION | Record.ATTENTION))
     mixed = attend(walk, heads)
     rows, matrices = recorded(walk)
@@ -103,7 +103,7 @@ def test_rates_of_stochastic_depth_rise_from_block_to_block(depth: int, rates: l
     assert block_drop_rates(0.3, depth=depth) == pytest.approx(rates)
 
 
-def test_requested_gradients_are_taken_of_the_last_blocks_input_and_no_graph_is_built_before() -> None:
+def test_requested_gradients_are_those_of_the_last_blocks_input_and_no_graph_is_built_before_it() -> None:
     weight = torch.ones(CHANNELS, requires_grad=True)
     walk = Walk(Request(records=Record.GRADIENT), num_blocks=2, drop_rates=(0.0,) * 4)
     with walk.before_leaf():
@@ -139,11 +139,11 @@ def test_a_map_of_convolutions_becomes_patches_row_by_row() -> None:
             assert torch.equal(features.leaf[:, 4 * row + column], map_[:, :, row, column])
 
 
-def test_a_joint_request_has_the_records_of_both_and_the_draws_of_either() -> None:
+def test_a_union_of_requests_has_the_records_of_both_and_the_draws_of_either() -> None:
     draws = torch.zeros(2, 4)
     for_maps, for_training = Request(records=Record.CLASS_ATTENTION), Request(records=Record.POOLED, draws=draws)
-    for joint in (for_maps | for_training, for_training | for_maps):
-        assert joint.records == Record.CLASS_ATTENTION | Record.POOLED
-        assert joint.draws is draws
+    for union in (for_maps | for_training, for_training | for_maps):
+        assert union.records == Record.CLASS_ATTENTION | Record.POOLED
+        assert union.draws is draws
     assert Request() | Request() == Request()
     assert [request.needs_gradient for request in (for_maps, Request(records=Record.GRADIENT))] == [False, True]

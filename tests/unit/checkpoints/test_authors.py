@@ -1,4 +1,4 @@
-"""The authors' checkpoints are read by their shapes; files of another layout are refused in one line."""
+"""The authors' checkpoints are recognized by their shapes; files of another layout are refused in one line."""
 
 import re
 from pathlib import Path
@@ -18,7 +18,7 @@ Weights = dict[str, Tensor]
 
 
 @pytest.mark.parametrize("prefix", ["module.", ""], ids=["of DataParallel", "plain"])
-def test_an_authors_file_gives_the_authors_numbers(prefix: str, tmp_path: Path) -> None:
+def test_an_authors_file_gives_the_authors_logits_and_maps(prefix: str, tmp_path: Path) -> None:
     name = "deit_tscam_tiny_patch16_224"
     weights = seeded_weights(table("state_dict_shapes.json")[name], seed=8, scale=0.02)
     stored = {prefix + key: tensor for key, tensor in weights.items()}
@@ -45,7 +45,7 @@ def test_an_authors_file_gives_the_authors_numbers(prefix: str, tmp_path: Path) 
     ],
     ids=str,
 )
-def test_shapes_tell_the_spec_of_an_authors_file(
+def test_the_spec_of_an_authors_file_follows_from_its_shapes(
     layout: dict[str, int], backbone: str, side: int, threshold: float, tmp_path: Path
 ) -> None:
     torch.save({"state_dict": whole(hollow(**layout))}, tmp_path / "w.pth")
@@ -83,7 +83,7 @@ def test_an_authors_file_can_be_read_by_another_method(tmp_path: Path) -> None:
 
 
 def reference_checkpoint(name: str) -> Weights:
-    """A checkpoint with every name and shape of the authors' model, all zeros."""
+    """Return a checkpoint with every name and shape of the authors' model, all zeros."""
     return {
         key: torch.zeros((), dtype=torch.int64 if key.endswith("num_batches_tracked") else torch.float32).expand(shape)
         for key, shape in table("state_dict_shapes.json")[name].items()

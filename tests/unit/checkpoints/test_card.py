@@ -1,4 +1,4 @@
-"""The hub's own reader reads the card; it states scores and how they were measured; no name of anyone changes it."""
+"""The hub's reader reads the card; it states scores with their protocol; no name from outside changes its structure."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ def card(**changes: Any) -> str:
     return model_card(**(arguments | changes))
 
 
-def test_the_hubs_reader_finds_license_library_task_base_data_and_scores_with_their_protocol() -> None:
+def test_the_hubs_reader_reads_license_library_task_base_data_and_scores_with_their_protocol() -> None:
     read: Any = ModelCard(card()).data
     assert (read.license, read.library_name, read.pipeline_tag) == ("other", "tscam", "object-detection")
     assert read.tags == ["weakly-supervised-object-localization", "ts-cam"]
@@ -80,7 +80,7 @@ def plain() -> str:
     base_model=st.text() | st.sampled_from(["a/b\nlicense: mit", "a/b: c", "a/../b", "a/b\n---\n"]),
 )
 @settings(max_examples=100, deadline=None)
-def test_no_name_of_anyone_changes_the_head_or_leaves_its_block(names: list[str], base_model: str) -> None:
+def test_no_name_changes_the_head_or_leaves_its_block(names: list[str], base_model: str) -> None:
     text = card(label_names=names, base_model=base_model)
     text.encode()
     head, page = text.removeprefix("---\n").split("---\n", 1)
@@ -117,7 +117,7 @@ def test_a_published_card_has_the_license_and_the_name_and_keeps_edits() -> None
 
 
 @pytest.mark.parametrize("text", ["", "# no head", "---\n[1, 2]\n---\n", "---\na: [\n---\n", "---\nlicense: other\n"])
-def test_a_card_without_a_head_takes_no_license_but_is_published_unchanged(text: str) -> None:
+def test_a_card_without_a_head_is_published_unchanged_and_refuses_a_license(text: str) -> None:
     assert published_card(text, name="x") == text
     with pytest.raises(ConfigError, match=r"README.md: no head of YAML between two lines `---`"):
         published_card(text, name="x", license="mit")

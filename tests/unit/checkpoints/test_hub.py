@@ -1,4 +1,4 @@
-"""A model comes back from the hub bit for bit; only its two files are fetched; every refusal is one line."""
+"""A model is loaded from the hub bit for bit; only its two files are fetched; every refusal is one line."""
 
 import html
 from collections.abc import Callable, Iterator
@@ -49,8 +49,8 @@ def test_a_pushed_model_is_loaded_bit_for_bit_and_localizes_the_same(hub: FakeHu
     assert hub.repositories["user/name"].commits == 1
     assert_same(load_model(NAME), load_model(model).tensors())
     pictures = [str(path) for path in draw_pictures(tmp_path, 2)]
-    here, there = tscam.load(model)(pictures), tscam.load(NAME)(pictures)
-    assert as_lines(there) == as_lines(here)
+    local, remote = tscam.load(model)(pictures), tscam.load(NAME)(pictures)
+    assert as_lines(remote) == as_lines(local)
 
 
 def test_only_config_and_weights_are_fetched(hub: FakeHub, model: Path) -> None:
@@ -69,18 +69,18 @@ def test_a_revision_is_a_branch_a_tag_or_a_commit(suffix: str, hub: FakeHub, mod
     assert fetch(NAME + suffix.replace("COMMIT", commit)).name == commit
 
 
-def test_both_files_are_of_one_commit_though_the_branch_moves_between_them(
+def test_both_files_come_from_one_commit_although_the_branch_moves_between_them(
     hub: FakeHub, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hub.repositories["user/name"] = Repository.of_folder(model)
     commit, requests = hub.repositories["user/name"].commit, []
     download = huggingface_hub.hf_hub_download
 
-    def spied(repo: str, file: str, *, revision: str, local_files_only: bool) -> str:
+    def recorded(repo: str, file: str, *, revision: str, local_files_only: bool) -> str:
         requests.append((file, revision))
         return str(download(repo, file, revision=revision, local_files_only=local_files_only))
 
-    monkeypatch.setattr(huggingface_hub, "hf_hub_download", spied)
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", recorded)
     fetch(NAME)
     assert requests == [("config.json", "main"), ("model.safetensors", commit)]
 
@@ -100,9 +100,7 @@ def test_the_cache_is_used_where_the_hub_is_down_or_offline_mode_is_set(
     assert message.startswith("hf-hub:user/other: the hub cannot be reached, and the model is not cached; connect")
 
 
-def test_without_a_network_the_refusal_comes_at_once(
-    hub: FakeHub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_missing_network_is_refused_at_once(hub: FakeHub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:1")
     assert "the hub cannot be reached" in refusal(WeightsError, lambda: fetch(NAME))
     assert hub.requests == []
@@ -110,7 +108,7 @@ def test_without_a_network_the_refusal_comes_at_once(
     assert message.startswith("user/name: cannot be uploaded (ConnectError: ")
 
 
-def test_weights_of_another_package_are_not_even_fetched(hub: FakeHub) -> None:
+def test_weights_of_another_package_are_not_fetched(hub: FakeHub) -> None:
     files = {"config.json": b'{"architecture": "vit_base"}', "model.safetensors": bytes(99)}
     hub.repositories["user/name"] = Repository(files)
     message = refusal(WeightsError, lambda: load_model(NAME))
@@ -124,7 +122,7 @@ def test_another_config_is_refused(config: bytes, hub: FakeHub) -> None:
     assert "not a model of tscam" in refusal(WeightsError, lambda: load_model(NAME))
 
 
-def test_a_model_that_the_hub_does_not_give_is_named_with_the_reason(
+def test_a_model_that_the_hub_refuses_is_named_with_the_reason(
     hub: FakeHub, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hub.repositories["user/name"] = Repository.of_folder(model)
@@ -143,7 +141,7 @@ def test_a_model_that_the_hub_does_not_give_is_named_with_the_reason(
         "user/half": "not a model of tscam, the repository lacks config.json or model.safetensors",
     }.items():
         if name in ("user/gated", "user/private"):
-            monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(model / name))  # an empty one
+            monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(model / name))  # an empty cache
         assert refusal(WeightsError, partial(fetch, f"hf-hub:{name}")).startswith(f"hf-hub:{name}: {message}")
 
 
@@ -158,7 +156,7 @@ def test_other_names_are_refused_before_any_request(name: str, hub: FakeHub) -> 
     assert hub.requests == []
 
 
-def test_a_name_that_the_client_refuses_is_one_line(hub: FakeHub) -> None:
+def test_a_name_that_the_hubs_client_refuses_is_one_line(hub: FakeHub) -> None:
     assert "cannot be fetched (HFValidationError: " in refusal(WeightsError, lambda: fetch("hf-hub:user/a--b"))
     assert hub.fetched == []
 
@@ -171,7 +169,7 @@ def test_a_name_on_the_hub_is_text_and_never_a_path(hub: FakeHub) -> None:
     assert hub.requests == []
 
 
-def test_an_evaluation_of_a_hub_model_says_that_an_oracle_chose_its_epoch(hub: FakeHub, tmp_path: Path) -> None:
+def test_an_evaluation_of_a_hub_model_states_that_an_oracle_chose_its_epoch(hub: FakeHub, tmp_path: Path) -> None:
     write_folder(tmp_path / "data", splits={"test": 2})
     dataset = read_dataset(tmp_path / "data", split="test")
     oracle = "oracle (epoch of best gt_known_loc on split 'test')"

@@ -1,4 +1,4 @@
-"""Models come back from their folder bit for bit, and a broken folder is refused in one line."""
+"""Models are loaded from their folder bit for bit; a corrupt folder is refused in one line."""
 
 import ctypes
 import errno
@@ -40,7 +40,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("method", ["ts-cam", "cam"])
-def test_a_model_folder_gives_the_same_model_back_bit_for_bit(method: str, tmp_path: Path) -> None:
+def test_a_model_is_loaded_from_its_folder_bit_for_bit(method: str, tmp_path: Path) -> None:
     model = seeded_model(method=method)
     save_model(model, tmp_path / "deep" / "model", metrics={"gt_known_loc": 87.5})
     assert names(tmp_path / "deep") == ["model"]
@@ -54,14 +54,14 @@ def test_a_model_folder_gives_the_same_model_back_bit_for_bit(method: str, tmp_p
             assert torch.equal(ours, theirs)
 
 
-def test_the_options_of_the_method_come_back_with_the_model(tmp_path: Path) -> None:
+def test_the_options_of_the_method_are_loaded_with_the_model(tmp_path: Path) -> None:
     options: dict[str, bool | tuple[int, ...]] = {"layers": (1,), "heads": (0, 1), "relu": True}
     model = create_model("deit_tiny_patch16_224", label_names=3, image_size=48, backbone_args=TINY, method_args=options)
     save_model(model, tmp_path / "model")
     assert load_model(tmp_path / "model").spec.method_args == options
 
 
-def test_the_config_states_how_to_build_the_model_and_its_scores(tmp_path: Path) -> None:
+def test_the_config_states_the_architecture_of_the_model_and_its_scores(tmp_path: Path) -> None:
     save_model(seeded_model(), tmp_path / "model", metrics={"gt_known_loc": 87.5, "protocol": "ts_cam"})
     config = json.loads((tmp_path / "model" / "config.json").read_text(encoding="utf-8"))
     assert config["architecture"] == "deit_tiny_distilled_patch16_224"
@@ -91,7 +91,7 @@ def test_a_run_folder_gives_its_best_weights(tmp_path: Path) -> None:
     assert_same(load_model(tmp_path / "run" / "weights" / "last"), seeded_model(seed=1).tensors())
 
 
-def test_the_old_weights_are_read_where_a_kill_left_them_beside_their_name(tmp_path: Path) -> None:
+def test_the_old_weights_are_read_where_a_kill_left_them_under_their_backup_name(tmp_path: Path) -> None:
     best = tmp_path / "run" / "weights" / "best"
     save_model(seeded_model(seed=1), best)
     best.rename(best.with_name(".best.old"))
@@ -144,23 +144,23 @@ def test_a_failed_write_leaves_the_old_folder_and_nothing_half_written(
 
 
 class NoSwap:
-    """The C library of a system that cannot exchange two names."""
+    """A C library without the exchange of two names."""
 
     def __init__(self, _: object) -> None:
         pass
 
 
-def test_a_failed_rename_puts_the_old_folder_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_rename_restores_the_old_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save_model(seeded_model(seed=1), tmp_path / "model")
     before, rename = contents(tmp_path / "model"), Path.rename
     monkeypatch.setattr(ctypes, "CDLL", NoSwap)
 
-    def refuse_the_new_one(self: Path, target: Path) -> Path:
+    def refuse_new_folder(self: Path, target: Path) -> Path:
         if self.name == ".model.new":
             raise OSError(errno.EIO, "Input/output error")
         return rename(self, target)
 
-    monkeypatch.setattr(Path, "rename", refuse_the_new_one)
+    monkeypatch.setattr(Path, "rename", refuse_new_folder)
     with pytest.raises(OutputError, match="Input/output error"):
         save_model(seeded_model(seed=2), tmp_path / "model")
     assert names(tmp_path) == ["model"]
@@ -182,7 +182,7 @@ def test_a_path_below_a_file_is_refused_in_one_line(tmp_path: Path) -> None:
     assert (tmp_path / "file").read_text() == "precious"
 
 
-# Folders that are broken or hostile
+# Corrupt and hostile folders
 
 Config = dict[str, Any]
 
@@ -306,7 +306,7 @@ def test_a_pickle_beside_a_config_is_never_read(tmp_path: Path) -> None:
     assert "model.safetensors: no such file" in refusal(tmp_path / "model")
 
 
-def test_anything_that_is_not_a_model_is_refused_with_what_a_model_is(tmp_path: Path) -> None:
+def test_a_path_that_is_no_model_is_refused_with_the_kinds_of_models(tmp_path: Path) -> None:
     (tmp_path / "picture.jpg").touch()
     (tmp_path / "empty").mkdir()
     assert "no such file or folder; a MODEL is a model folder, a run folder" in refusal(tmp_path / "missing")

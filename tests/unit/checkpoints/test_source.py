@@ -1,4 +1,4 @@
-"""A model's name is resolved once: to its files on this machine, with the text that the user wrote."""
+"""A model's name is resolved once, to its files on this machine; the text that the user wrote is kept."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from tscam.checkpoints.source import ModelSource, resolve
 from tscam.errors import ConfigError, WeightsError
 
 
-def test_a_folder_and_a_file_are_read_themselves_and_a_run_by_its_best_weights(tmp_path: Path) -> None:
+def test_a_folder_and_a_file_are_their_own_weights_and_a_run_has_best_weights(tmp_path: Path) -> None:
     best = tmp_path / "run" / "weights" / "best"
     for folder in (tmp_path / "model", best):
         folder.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""The files of an evaluation hold every number unrounded and every picture; unfit data leave no trace."""
+"""The files of an evaluation contain every number unrounded and every picture; unusable data leave no files."""
 
 import json
 from dataclasses import replace
@@ -17,7 +17,7 @@ from tscam.errors import DataError, OutputError
 from tscam.verbs.evaluate import evaluate
 
 
-def test_the_files_hold_every_number_unrounded_and_every_picture(tmp_path: Path) -> None:
+def test_the_files_contain_every_number_unrounded_and_every_picture(tmp_path: Path) -> None:
     add_second_boxes(tmp_path / "data", write_folder(tmp_path / "data", splits={"train": 1, "test": 7}))
     model = tiny_model(tmp_path / "model")
     evaluation = evaluate(model, EvaluateConfig(data=tmp_path / "data", out=tmp_path / "out", batch_size=4))
@@ -68,7 +68,7 @@ def test_the_files_hold_every_number_unrounded_and_every_picture(tmp_path: Path)
     assert "protocol ts-cam, threshold 0.1 (stored with the model), 21 pictures" in evaluation.describe()
 
 
-def test_the_threshold_is_the_models_own_unless_another_is_given(tmp_path: Path) -> None:
+def test_the_threshold_is_the_models_own_by_default(tmp_path: Path) -> None:
     write_imagenet(tmp_path / "imagenet", train=1, val=1)
     dataset = read_dataset(tmp_path / "imagenet")
     assert dataset.threshold == 0.12
@@ -76,11 +76,11 @@ def test_the_threshold_is_the_models_own_unless_another_is_given(tmp_path: Path)
     trained.spec = replace(trained.spec, threshold=0.27)
     model = tmp_path / "model"
     save_model(trained, model)
-    for requested, taken in ((None, 0.27), (0.35, 0.35)):
+    for requested, expected in ((None, 0.27), (0.35, 0.35)):
         out = tmp_path / f"out {requested}"
         evaluation = evaluate(model, EvaluateConfig(data=tmp_path / "imagenet", out=out, threshold=requested))
         stored = json.loads((out / "metrics.json").read_text())["protocols"]["ts-cam"]["threshold"]["values"]
-        assert evaluation.results["ts-cam"].threshold_values == stored == {"gt_known_loc": taken}
+        assert evaluation.results["ts-cam"].threshold_values == stored == {"gt_known_loc": expected}
 
 
 def test_the_maps_can_be_read_by_another_method(tmp_path: Path) -> None:
@@ -96,27 +96,27 @@ def test_the_maps_can_be_read_by_another_method(tmp_path: Path) -> None:
     assert boxes["ts-cam"] != boxes["attention"]
 
 
-def test_a_model_in_memory_scores_as_its_folder_and_is_named_so(tmp_path: Path) -> None:
+def test_a_model_in_memory_scores_as_its_folder_and_is_named_in_memory(tmp_path: Path) -> None:
     write_folder(tmp_path / "data", splits={"test": 2})
     folder = tiny_model(tmp_path / "model")
-    lines = {}
+    lines, sources = {}, {}
     for name, model in (("folder", str(folder)), ("memory", load_model(folder))):
         evaluate(model, EvaluateConfig(data=tmp_path / "data", out=tmp_path / name, device="cpu"))
         lines[name] = (tmp_path / name / "per_image.jsonl").read_text()
-        lines[f"{name} is"] = json.loads((tmp_path / name / "metrics.json").read_text())["model"]
+        sources[name] = json.loads((tmp_path / name / "metrics.json").read_text())["model"]
     assert lines["memory"] == lines["folder"]
-    assert (lines["folder is"], lines["memory is"]) == (str(folder), "in memory")
+    assert sources == {"folder": str(folder), "memory": "in memory"}
 
 
-def test_no_threads_are_one_thread(tmp_path: Path) -> None:
+def test_zero_workers_score_every_picture(tmp_path: Path) -> None:
     write_folder(tmp_path / "data")
     config = EvaluateConfig(data=tmp_path / "data", out=tmp_path / "out", workers=0)
     assert len(evaluate(tiny_model(tmp_path / "model"), config).images) == 6
 
 
 @pytest.fixture(params=["no boxes", "a broken picture", "other classes", "no such split"])
-def unfit(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, str]:
-    """A data set that cannot be evaluated, and what is said of it."""
+def unusable(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, str]:
+    """A data set that cannot be evaluated, and the message of its refusal."""
     data = tmp_path / "data"
     write_folder(data, splits={"test": 2}, boxes=None if request.param == "no boxes" else "csv")
     if request.param == "a broken picture":
@@ -132,8 +132,8 @@ def unfit(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, str]:
     return data, "no boxes for split 'test'"
 
 
-def test_unfit_data_are_refused_before_anything_is_written(unfit: tuple[Path, str], tmp_path: Path) -> None:
-    data, message = unfit
+def test_unusable_data_are_refused_before_anything_is_written(unusable: tuple[Path, str], tmp_path: Path) -> None:
+    data, message = unusable
     model = tiny_model(tmp_path / "model")
     with pytest.raises(DataError, match=message) as refused:
         evaluate(model, EvaluateConfig(data=data, out=tmp_path / "out"))
@@ -154,7 +154,7 @@ def test_a_folder_in_use_is_refused_and_kept_unless_it_may_be_overwritten(tmp_pa
     assert not (tmp_path / "out" / "thesis.txt").exists()
 
 
-def test_bad_data_do_not_empty_a_folder_that_may_be_overwritten(tmp_path: Path) -> None:
+def test_unusable_data_do_not_empty_a_folder_that_may_be_overwritten(tmp_path: Path) -> None:
     write_folder(tmp_path / "data", boxes=None)
     model = tiny_model(tmp_path / "model")
     (tmp_path / "out").mkdir()

@@ -1,4 +1,4 @@
-"""A picture opened up: every panel of a page is the picture under the map that it says, with the box of that map."""
+"""Every panel of a page shows the picture under the map of its caption, with the box of that map."""
 
 from pathlib import Path
 from typing import Any
@@ -33,9 +33,9 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def explained(folder: Path, **more: object) -> dict[str, Image.Image]:
-    """The pages by name."""
-    settings: dict[str, Any] = {"out": folder / "out", "threshold": THRESHOLD, **more}
+def explained(folder: Path, **changes: object) -> dict[str, Image.Image]:
+    """Explain the picture, and return the pages by name."""
+    settings: dict[str, Any] = {"out": folder / "out", "threshold": THRESHOLD, **changes}
     out = explain(folder / "0.png", model=folder / "model", **settings)
     assert out == folder / "out"
     pages = {}
@@ -46,7 +46,7 @@ def explained(folder: Path, **more: object) -> dict[str, Image.Image]:
 
 
 def seen_by(network: LocalizationModel, folder: Path) -> tuple[Tensor, View, Image.Image]:
-    """The model's view of the picture, and the picture as the pages show it."""
+    """Return the model's pixels of the picture, its view, and the picture as the pages show it."""
     picture = read_image(folder / "0.png")
     array, view = preprocess(picture, to=network.input_format)
     scale = 960 / max(picture.size)
@@ -55,7 +55,7 @@ def seen_by(network: LocalizationModel, folder: Path) -> tuple[Tensor, View, Ima
 
 
 def boxed(map_: Tensor, *, shown: Image.Image, view: View, caption: str, class_id: int) -> Image.Image:
-    """A panel with its box, drawn step by step."""
+    """Draw a panel with its box step by step."""
     raw = map_.numpy()
     box = view.to_picture(boxes_above(localization_map(raw, size_wh=view.view_wh), threshold=THRESHOLD)[:1])[0]
     x, y = (ours / theirs for ours, theirs in zip(shown.size, view.picture_wh, strict=True))
@@ -73,7 +73,7 @@ def boxed(map_: Tensor, *, shown: Image.Image, view: View, caption: str, class_i
 def assert_same_page(page: Image.Image, panels: list[Image.Image], *, columns: int) -> None:
     expected = sheet(panels, columns=columns)
     assert page.size == expected.size
-    # A level of a map may be rounded up for down, which is no more than this in colour.
+    # A level of a map may be rounded up instead of down, which changes a colour by at most this.
     assert np.abs(np.asarray(page).astype(int) - np.asarray(expected)).max() <= 8
 
 
@@ -98,7 +98,7 @@ def test_the_layers_page_has_a_panel_a_layer_their_sum_and_the_rollout(folder: P
     assert_same_page(pages["layers"], panels, columns=3)
 
 
-def test_the_other_pages_have_the_maps_and_boxes_of_the_class_that_was_named(folder: Path) -> None:
+def test_the_other_pages_have_the_maps_and_boxes_of_the_requested_class(folder: Path) -> None:
     pages = explained(folder, label="dog", methods=("ts-cam", "cam"))
     network = load_model(folder / "model").eval()
     pixels, view, shown = seen_by(network, folder)
@@ -134,7 +134,7 @@ def test_the_other_pages_have_the_maps_and_boxes_of_the_class_that_was_named(fol
 
 
 def panel_count(page: Image.Image) -> int:
-    """How many panels of the picture's width there are, by the colours of the photograph at their left edges."""
+    """Return the number of panels, counted by the colours of the picture at their left edges."""
     pixels = np.asarray(page).min(axis=2)
     width = 960 + 16
     rows = [y for y in range(1, page.height) if (pixels[y, 16:64] < 255).all() and (pixels[y - 1, 16:64] == 255).all()]
@@ -142,7 +142,7 @@ def panel_count(page: Image.Image) -> int:
                for y in rows for column in range(page.width // width))  # fmt: skip
 
 
-def test_all_methods_that_read_the_weights_are_compared_and_none_twice(folder: Path) -> None:
+def test_all_methods_that_read_the_weights_are_compared_once(folder: Path) -> None:
     assert panel_count(explained(folder)["methods"]) == 1 + 5  # attention, cam, grad-cam, rollout, ts-cam
     assert panel_count(explained(folder, methods=("cam", "cam"), overwrite=True)["methods"]) == 1 + 1
 
@@ -155,11 +155,11 @@ def test_a_cnn_has_no_layers_and_two_methods(folder: Path) -> None:
     pages = explained(folder)
     assert list(pages) == ["classes", "coupling", "methods"]
     assert panel_count(pages["methods"]) == 1 + 2
-    assert panel_count(pages["coupling"]) == 1 + 2  # semantic map, and with its box
+    assert panel_count(pages["coupling"]) == 1 + 2  # the semantic map without and with its box
     assert panel_count(pages["classes"]) == 1 + 3
 
 
-def test_a_map_that_is_flat_gives_a_panel_without_a_box_that_says_so(folder: Path) -> None:
+def test_a_flat_map_gives_a_panel_with_the_caption_no_box(folder: Path) -> None:
     network = load_model(folder / "model")
     with torch.no_grad():
         network.method.head.weight.zero_()
@@ -185,9 +185,7 @@ REFUSED: dict[str, tuple[dict[str, object], type[TscamError], str]] = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_labels_and_methods_that_the_model_does_not_have_are_refused_and_nothing_written(
-    case: str, folder: Path
-) -> None:
+def test_labels_and_methods_that_the_model_lacks_are_refused_and_nothing_is_written(case: str, folder: Path) -> None:
     settings, error, message = REFUSED[case]
     with pytest.raises(error) as caught:
         explained(folder, **settings)
@@ -196,7 +194,7 @@ def test_labels_and_methods_that_the_model_does_not_have_are_refused_and_nothing
     assert not (folder / "out").exists()
 
 
-def test_a_picture_that_cannot_be_read_is_refused_and_nothing_written(folder: Path) -> None:
+def test_an_unreadable_picture_is_refused_and_nothing_is_written(folder: Path) -> None:
     (folder / "0.png").write_bytes((folder / "0.png").read_bytes()[:40])
     with pytest.raises(ImageError, match=r"0\.png"):
         explained(folder)
@@ -211,10 +209,10 @@ def test_a_folder_in_use_is_kept(folder: Path) -> None:
     assert [path.name for path in (folder / "out").iterdir()] == ["precious.txt"]
 
 
-def test_scores_that_are_no_numbers_are_refused_and_nothing_written(folder: Path) -> None:
+def test_scores_that_are_not_finite_are_refused_and_nothing_is_written(folder: Path) -> None:
     network = load_model(folder / "model")
     with torch.no_grad():
-        network.backbone.get_parameter("vit.norm.weight").fill_(3e38)  # finite, but what it makes is not
+        network.backbone.get_parameter("vit.norm.weight").fill_(3e38)  # finite, but the scores overflow
     save_model(network, folder / "model")
     with pytest.raises(WeightsError, match="model: scores or maps that are not finite; take weights"):
         explained(folder)

@@ -1,4 +1,4 @@
-"""Localizing finds pictures at any depth and writes lines, drawings, annotations and a list of bad ones, or nothing."""
+"""`localize` finds pictures at any depth and writes lines, drawings, annotations and a list of bad pictures."""
 
 import csv
 import json
@@ -34,7 +34,7 @@ def test_the_verb_writes_lines_drawings_annotations_and_a_list_of_bad_pictures(t
     (pictures / "notes.txt").write_text("no picture")
     progress: list[tuple[int, int]] = []
     config = LocalizeConfig(out=tmp_path / "out", top_k=2, to=("coco",), draw=True, batch_size=2, threshold=0.5)
-    out = localize([pictures], model=model, config=config, on_progress=lambda *at: progress.append(at))
+    out = localize([pictures], model=model, config=config, on_progress=lambda *counts: progress.append(counts))
     assert out == tmp_path / "out"
     assert names(out) == ["annotations", "bad_images.csv", "drawings", "localizations.jsonl", "run.json"]
     assert progress == [(1, 4), (2, 4), (3, 4), (4, 4)]
@@ -82,19 +82,19 @@ def test_the_verb_writes_lines_drawings_annotations_and_a_list_of_bad_pictures(t
 
 
 @pytest.mark.parametrize("method", ["ts-cam", "cam", "grad-cam", "attention", "rollout"])
-def test_a_known_class_has_the_box_map_and_score_that_it_has_among_all_classes(
+def test_a_requested_class_has_the_box_map_and_score_that_it_has_among_all_classes(
     tmp_path: Path, model: Path, method: str
 ) -> None:
     (path,) = draw_pictures(tmp_path, 1)
     localizer = load(model, method=method)
     among_all = localizer(path, top_k=3)
     for expected in among_all.objects:
-        known = localizer(path, labels=expected.label)
-        (obj,) = known.objects
+        requested = localizer(path, labels=expected.label)
+        (obj,) = requested.objects
         assert (obj.label, obj.class_id) == (expected.label, expected.class_id)
         assert obj.score == pytest.approx(expected.score, rel=1e-5)
         assert obj.box == pytest.approx(expected.box)
-        assert known.maps[obj.class_id].to_raw() == pytest.approx(
+        assert requested.maps[obj.class_id].to_raw() == pytest.approx(
             among_all.maps[obj.class_id].to_raw(), rel=0.01, abs=1e-6
         )
 
@@ -109,7 +109,7 @@ def test_a_model_in_memory_localizes_like_its_folder(tmp_path: Path, model: Path
     assert lines[0] == lines[1] == lines[2]
 
 
-def test_without_options_and_bad_pictures_only_lines_are_written(tmp_path: Path, model: Path) -> None:
+def test_without_options_only_the_lines_of_pictures_are_written(tmp_path: Path, model: Path) -> None:
     out = localize(draw_pictures(tmp_path / "pictures", 2), model=model, config=LocalizeConfig(out=tmp_path / "out"))
     assert names(out) == ["localizations.jsonl", "run.json"]
     assert len((out / "localizations.jsonl").read_text().splitlines()) == 2
@@ -164,7 +164,7 @@ def test_resume_and_overwrite_exclude_one_another(tmp_path: Path) -> None:
         LocalizeConfig(out=tmp_path, resume=True, overwrite=True)
 
 
-def test_a_name_that_takes_all_the_bytes_a_name_may_have_is_drawn(tmp_path: Path, model: Path) -> None:
+def test_a_picture_with_the_longest_possible_name_is_drawn(tmp_path: Path, model: Path) -> None:
     path = tmp_path / f"{'🦊' * 62}.png"  # 252 of 255 bytes
     draw_picture(path)
     out = localize([path], model=model, config=LocalizeConfig(out=tmp_path / "out", draw=True))
@@ -219,7 +219,7 @@ def test_every_ending_is_found_in_a_folder_in_any_case(tmp_path: Path) -> None:
     assert len(find_pictures([tmp_path])) == 2 * len(ENDINGS)
 
 
-def test_a_file_is_taken_whatever_its_name(tmp_path: Path) -> None:
+def test_a_named_file_is_a_picture_whatever_its_ending(tmp_path: Path) -> None:
     (tmp_path / "scan.001").touch()
     (tmp_path / "link.jpg").symlink_to(tmp_path / "nowhere.jpg")
     paths = [tmp_path / "scan.001", tmp_path / "link.jpg"]

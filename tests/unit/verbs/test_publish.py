@@ -117,7 +117,7 @@ def test_a_public_repository_takes_another_commit_but_never_a_private_model(hub:
     assert hub.repositories["user/name"].commits == 2
 
 
-def test_a_user_who_may_not_write_is_told_to_log_in(hub: FakeHub, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_user_without_permission_must_log_in(hub: FakeHub, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     message = refusal(OutputError, lambda: push_to_hub(model, "others/name"))
     assert message.startswith("others/name: the hub refuses (403 ")
     monkeypatch.setenv("HF_TOKEN", "another")
@@ -139,8 +139,8 @@ def test_only_a_whole_model_folder_reaches_the_hub(hub: FakeHub, model: Path, tm
         tmp_path / "missing": not_a_folder,
         NAME: not_a_folder,
     }
-    for other, reason in refusals.items():
-        assert reason in refusal(WeightsError, partial(push_to_hub, other, "user/name"))
+    for path, reason in refusals.items():
+        assert reason in refusal(WeightsError, partial(push_to_hub, path, "user/name"))
     for name in ("user", "hf-hub:user/name", "user/name@v1", "../name"):
         message = refusal(ConfigError, partial(push_to_hub, model, name))
         assert message == f"repository {name!r}; expected user/name, of letters, digits, `-`, `_` and `.`"

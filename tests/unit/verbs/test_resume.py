@@ -21,19 +21,19 @@ def config(tmp_path: Path) -> TrainConfig:
     return settings(tmp_path / "data", tmp_path / "run")
 
 
-@pytest.mark.parametrize("stranger", ["thesis.txt", "state/thesis.txt", "state"])
-def test_a_folder_with_other_files_than_a_begun_run_is_not_restarted(config: TrainConfig, stranger: str) -> None:
+@pytest.mark.parametrize("name", ["thesis.txt", "state/thesis.txt", "state"])
+def test_a_started_run_with_files_of_others_in_its_folder_is_not_restarted(config: TrainConfig, name: str) -> None:
     with run_folder_of(config, data_hash=splits_of(config).data_hash()).begin():
         pass
-    path = config.out / stranger
+    path = config.out / name
     path.parent.mkdir(exist_ok=True)
     path.write_text("years of work")
-    with pytest.raises(TrainingError, match=f"restarting would remove '{stranger}' \\(1 such files in all\\); move"):
+    with pytest.raises(TrainingError, match=f"restarting would remove '{name}' \\(1 such files in all\\); move"):
         resume(config.out)
     assert path.read_text() == "years of work"
 
 
-def test_a_folder_with_a_recipe_alone_is_no_run(config: TrainConfig) -> None:
+def test_a_folder_with_only_a_recipe_is_no_run(config: TrainConfig) -> None:
     config.out.mkdir()
     recipe = f"# mine\n{to_yaml(config)}"
     (config.out / "config.yaml").write_text(recipe)
@@ -42,7 +42,7 @@ def test_a_folder_with_a_recipe_alone_is_no_run(config: TrainConfig) -> None:
     assert {path.name: path.read_text() for path in config.out.iterdir()} == {"config.yaml": recipe}
 
 
-def test_a_run_restarts_only_with_the_data_that_it_began_with(config: TrainConfig) -> None:
+def test_a_run_restarts_only_with_unchanged_data(config: TrainConfig) -> None:
     with run_folder_of(config, data_hash=splits_of(config).data_hash()).begin():
         pass
     picture = min((config.data / "train" / "emu").iterdir())
@@ -56,12 +56,12 @@ def test_a_run_restarts_only_with_the_data_that_it_began_with(config: TrainConfi
     assert notes[0] == "no state was saved yet: the run restarts"
 
 
-def test_data_that_is_gone_is_looked_for_where_the_settings_say(config: TrainConfig) -> None:
+def test_missing_data_is_refused_with_the_setting_that_names_it(config: TrainConfig) -> None:
     with run_folder_of(config).begin():
         pass
     config.data.rename(config.data.with_name("moved"))
-    said = f"{config.data}: no such folder; say where the data is in {config.out / 'config.yaml'}, `data:`"
-    with pytest.raises(TrainingError, match=f"^{said}$"):
+    message = f"{config.data}: no such folder; say where the data is in {config.out / 'config.yaml'}, `data:`"
+    with pytest.raises(TrainingError, match=f"^{message}$"):
         resume(config.out)
 
 
@@ -71,6 +71,6 @@ def test_packages_whose_version_has_changed_are_reported(config: TrainConfig) ->
     with folder.begin():
         assert folder.changed_versions() == []
     about = json.loads((config.out / "run.json").read_text())
-    about["versions"] |= {"torch": "1.0", "numpy": "1.0"}  # NumPy draws the same numbers in all its versions.
+    about["versions"] |= {"torch": "1.0", "numpy": "1.0"}  # NumPy draws equal numbers in all its versions.
     (config.out / "run.json").write_text(json.dumps(about))
     assert folder.changed_versions() == [f"torch was 1.0 and is {metadata.version('torch')}"]
