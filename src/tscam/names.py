@@ -12,21 +12,27 @@ def nfc(text: str) -> str:
 
 
 class NameTable:
-    """Finds a class by its name: the same name, or the only one that differs from it in case alone."""
+    """Finds classes by their name: those of the same name, or of the only name that differs from it in case alone."""
 
     def __init__(self, names: Iterable[str]) -> None:
-        self._exact = {nfc(name): class_id for class_id, name in enumerate(names)}
-        self._folded: dict[str, list[int]] = {}
-        for name, class_id in self._exact.items():
-            self._folded.setdefault(name.casefold(), []).append(class_id)
+        self._class_ids: dict[str, list[int]] = {}
+        for class_id, name in enumerate(names):
+            self._class_ids.setdefault(nfc(name), []).append(class_id)
+        self._spellings: dict[str, list[str]] = {}
+        for name in self._class_ids:
+            self._spellings.setdefault(name.casefold(), []).append(name)
 
-    def find(self, name: str) -> int | None:
-        """Return the id of a class; None where no class fits, or several do."""
+    def find(self, name: str) -> list[int]:
+        """Return the ids of the classes; none where no name fits, or where names of several spellings do."""
         composed = nfc(name)
-        if composed in self._exact:
-            return self._exact[composed]
-        candidates = self._folded.get(composed.casefold(), [])
-        return candidates[0] if len(candidates) == 1 else None
+        if composed in self._class_ids:
+            return self._class_ids[composed]
+        spellings = self._spellings.get(composed.casefold(), [])
+        return self._class_ids[spellings[0]] if len(spellings) == 1 else []
+
+    def shared(self) -> dict[str, list[int]]:
+        """Return the names that several classes have, with the ids of these classes."""
+        return {name: class_ids for name, class_ids in self._class_ids.items() if len(class_ids) > 1}
 
 
 class OnDisk:

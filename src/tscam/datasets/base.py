@@ -1,7 +1,7 @@
 """The contract of a data set and of its readers; each reader converts one layout of folders and lists to ours."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -14,8 +14,9 @@ from PIL import Image
 from tscam.datasets.mask_files import Masks
 from tscam.datasets.splits import split_name
 from tscam.decoding import DECODE_DEFAULTS, DecodeSettings
-from tscam.errors import DataError
+from tscam.errors import DataError, first_names
 from tscam.image import read_image
+from tscam.names import NameTable
 from tscam.picture_files import count_endings
 from tscam.registry import Registry
 
@@ -175,7 +176,7 @@ def read_dataset(
     if not len(dataset):
         notes = "".join(f"; {note.removeprefix(f'split {chosen!r}: ')}" for note in dataset.notes)
         raise DataError(f"{root}: the split {chosen!r} has no pictures{notes}")
-    return replace(dataset, decode=decode)
+    return replace(dataset, decode=decode, notes=(*dataset.notes, *same_names(dataset.class_names)))
 
 
 def find_reader(root: Path, *, name: str | None = None) -> DatasetReader:
@@ -219,6 +220,20 @@ def _require_folder(root: Path) -> None:
         raise DataError(f"{root}: no such folder; --data takes the folder of a data set")
     if not any(root.iterdir()):
         raise DataError(f"{root}: an empty folder; --data takes the folder of a data set")
+
+
+def same_names(class_names: Iterable[str]) -> list[str]:
+    """Return a line for every name that several classes have."""
+    shared = NameTable(class_names).shared()
+    return [
+        f"classes {_joined(class_ids)} have one name, {name!r}; call them by their numbers"
+        for name, class_ids in shared.items()
+    ]
+
+
+def _joined(numbers: Sequence[int]) -> str:
+    texts = [str(number) for number in numbers]
+    return " and ".join(texts) if len(texts) == 2 else first_names(texts, at_most=5)
 
 
 def has_boxes(dataset: Dataset) -> bool:

@@ -46,6 +46,7 @@ class BoxFiles:
         folder: pictures are named relative to it.
         by_stem: True if a picture's suffix does not count, and its stem is enough where it is unique.
         categories: of all boxes, or all that the files list; None for boxes without one.
+        listed: the categories that the files list, in their order; a name that is listed twice stands here twice.
         entries: those with objects.
     """
 
@@ -53,6 +54,7 @@ class BoxFiles:
     folder: Path
     by_stem: bool
     categories: frozenset[str | None]
+    listed: Sequence[str] = ()
     entries: Sequence[BoxEntry]
 
 
@@ -149,6 +151,7 @@ def _from_annotations(annotations: Annotations, *, folder: Path, title: str, by_
         folder=folder,
         by_stem=by_stem,
         categories=frozenset(annotated.category for picture in pictures for annotated in picture.objects),
+        listed=annotations.categories,
         entries=[_entry(picture, picture.name) for picture in pictures],
     )
 
@@ -193,6 +196,7 @@ def _yolo(layout: ClassLayout, folder: Path, files: Sequence[Path], *, title: st
             folder=folder,
             by_stem=True,
             categories=frozenset(names.values()),
+            listed=tuple(names.values()),
             entries=[entry(file) for file in files if file.stat().st_size],
         )
 

@@ -66,7 +66,7 @@ class OwnBoxes:
         self.left_out = LeftOutBoxes()
         self._classes = NameTable(class_names)
         names = sorted({name for name in categories if name is not None})
-        if names and not any(_means_any_object(name) or self._classes.find(name) is not None for name in names):
+        if names and not any(_means_any_object(name) or self._classes.find(name) for name in names):
             raise DataError(
                 f"{source}: no box of a class: its categories are {_listed(map(repr, names))}, the classes "
                 f"{_listed(map(repr, class_names))}; name each box by its class, or 'object' where it is the "
@@ -83,7 +83,7 @@ class OwnBoxes:
             self.left_out.flags[next(name for name, is_set in flags.items() if is_set)] += 1
             return False
         category = annotated.category
-        if category is None or _means_any_object(category) or self._classes.find(category) == class_id:
+        if category is None or _means_any_object(category) or class_id in self._classes.find(category):
             return True
         self.left_out.categories[category] += 1
         return False
@@ -130,7 +130,11 @@ def match_boxes(
         (image_id,) = matches
         if image_id in boxes:  # Else it is in another split.
             boxes[image_id] += own.of_picture(entry.objects(root / image_id), class_ids[image_id])
-    return MatchedBoxes(boxes=tuple(map(box_array, boxes.values())), notes=own.left_out.notes(split))
+    notes = [*own.left_out.notes(split)]
+    for name, numbers in NameTable(files.listed).shared().items():
+        both = "both" if len(numbers) == 2 else "all"
+        notes.append(f"{files.title}: {len(numbers)} categories are named {name!r}; boxes of {both} count")
+    return MatchedBoxes(boxes=tuple(map(box_array, boxes.values())), notes=tuple(notes))
 
 
 class PictureIndex:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int
 
-from tscam.datasets.base import Dataset, find_reader, recognize
+from tscam.datasets.base import Dataset, find_reader, recognize, same_names
 from tscam.datasets.copies import Copy, copies_in
 from tscam.datasets.inspection import MISSING, Inspection, common_range, inspect_split, reason_of
 from tscam.datasets.mask_files import Masks
@@ -92,7 +92,7 @@ class DatasetCheck:
         copies: pictures whose files have the same content as an earlier picture's, in the same split or in another one.
         untrained_classes: classes without training pictures.
         pixel_range: the range that pictures of more than eight bits are scaled by; None without such pictures.
-        notes: files that no list names, a line of text each.
+        notes: classes of one name, and files that no list names, a line of text each.
     """
 
     name: str
@@ -166,7 +166,7 @@ def check_dataset(
         copies=tuple(copies_in(datasets, [inspection.byte_counts for inspection in inspections])),
         untrained_classes=_untrained_classes(datasets),
         pixel_range=pixel_range,
-        notes=tuple(unlisted_files(datasets)),
+        notes=(*same_names(datasets[0].class_names if datasets else ()), *unlisted_files(datasets)),
     )
 
 
