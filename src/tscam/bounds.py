@@ -12,12 +12,15 @@ from tscam.system.paths import require_path
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
+# Pixels of a side of the view.
+MAX_VIEW_SIDE = 16_384
+
 # The largest value of each number; larger ones only overflow: memory, time or a float32.
 _AT_MOST = {
-    "image_size": 16384, "resize_size": 16384, "epochs": 1_000_000, "batch_size": 1_000_000, "accumulate": 1_000_000,
-    "freeze_blocks": 1000, "warmup_epochs": 1_000_000, "learning_rate_steps": 1_000_000, "learning_rate": 1e30,
-    "head_learning_rate": 1e30, "weight_decay": 1_000_000, "clip_norm": 1e30, "processes": 1024, "workers": 1024,
-    "save_minutes": 1e9, "samples_every": 1_000_000, "top_k": 1_000_000,
+    "image_size": MAX_VIEW_SIDE, "resize_size": MAX_VIEW_SIDE, "epochs": 1_000_000, "batch_size": 1_000_000,
+    "accumulate": 1_000_000, "freeze_blocks": 1000, "warmup_epochs": 1_000_000, "learning_rate_steps": 1_000_000,
+    "learning_rate": 1e30, "head_learning_rate": 1e30, "weight_decay": 1_000_000, "clip_norm": 1e30, "processes": 1024,
+    "workers": 1024, "save_minutes": 1e9, "samples_every": 1_000_000, "top_k": 1_000_000,
 }  # fmt: skip
 
 # Characters of a text, bits of an integer, items of a list.
@@ -87,6 +90,24 @@ def require_architecture(args: Mapping[str, object]) -> None:
             raise ConfigError(
                 f"backbone argument {shown(name)} {quoted(value)}; expected an integer from 0 to "
                 f"{_MAX_INTEGER:,}, a number, true, false, or a word"
+            )
+
+
+def require_options(args: Mapping[str, object]) -> None:
+    """Refuse options of a method that are neither true nor false nor a short list of indices.
+
+    Raises:
+        ConfigError: names the first of them.
+    """
+    for name, value in args.items():
+        indices = value if isinstance(value, tuple) else ()
+        are_indices = len(indices) <= _MOST_ITEMS and all(
+            isinstance(index, int) and _is_bounded(index) for index in indices
+        )
+        if not are_indices or not isinstance(value, tuple | bool):
+            raise ConfigError(
+                f"option {shown(name)} {quoted(list(indices) or value)}; expected true, false, or a list of indices "
+                f"from 0 to {_MAX_INTEGER:,}"
             )
 
 

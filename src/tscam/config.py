@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from tscam.bounds import require_architecture, require_at_most, require_short
+from tscam.bounds import require_architecture, require_at_most, require_options, require_short
 from tscam.errors import ConfigError, quoted
 from tscam.registry import MethodArgs
 from tscam.system.resources import Precision
@@ -125,6 +125,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         require_short(self)
+        require_options(self.method_args)
         integers = {key: int(value) for key, value in self.backbone_args.items() if _is_integer(value)}
         object.__setattr__(self, "backbone_args", {**self.backbone_args, **integers})
         require_architecture(self.backbone_args)
@@ -227,6 +228,7 @@ class EvaluateConfig:
 
     def __post_init__(self) -> None:
         require_short(self)
+        require_options(self.method_args)
         if isinstance(self.threshold, float):
             _require_threshold(self.threshold)
         _require(len(self.protocol) > 0, "protocol: none; expected one or more, such as ts-cam max-box-acc-v2")
@@ -275,6 +277,7 @@ class LocalizeConfig:
 
     def __post_init__(self) -> None:
         require_short(self)
+        require_options(self.method_args)
         _require_one_start(resume=self.resume, overwrite=self.overwrite)
         _require_threshold(self.threshold)
         _require(

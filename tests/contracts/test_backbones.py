@@ -1,5 +1,6 @@
 """Every supported architecture of Vision Transformers returns timm's tokens and its class-token attention."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 import timm
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_pre_hook
 
 from figures import seeded_weights
 from tscam.backbones import create_backbone, list_backbones
@@ -335,7 +337,6 @@ def test_a_view_of_partial_patches_is_refused_at_building_and_at_the_pass(
         {"embed_dim": 25},
         {"num_heads": 0},
         {"patch_size": 0},
-        {"embed_dim": 10**12},
         {"norm_layer": "nonsense"},
         {"act_layer": "nonsense"},
         {"block_fn": "nonsense"},
@@ -348,6 +349,26 @@ def test_a_wrong_argument_of_the_architecture_is_one_line(wrong: Mapping[str, in
     with pytest.raises(ConfigError, match=message) as caught:
         create_backbone("deit_tiny_patch16_224", image_hw=(48, 80), args=TINY | dict(wrong))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("wrong", [{"embed_dim": 10**12}, {"num_heads": -4}, {"mlp_ratio": math.inf}], ids=str)
+def test_an_argument_that_no_architecture_has_is_refused_before_anything_is_built(
+    wrong: Mapping[str, int | float],
+) -> None:
+    with pytest.raises(ConfigError, match=r"^backbone argument .*; expected an integer from 0 to 65,536, a number"):
+        create_backbone("deit_tiny_patch16_224", image_hw=(48, 80), args=TINY | dict(wrong))
+
+
+@pytest.mark.parametrize("name", ["test_resnet", "test_convnext"])
+def test_a_network_of_convolutions_is_built_without_pixels_of_its_view(name: str) -> None:
+    devices = set()
+    hook = register_module_forward_pre_hook(lambda _, inputs: devices.add(inputs[0].device.type))
+    try:
+        backbone = create_backbone(name, image_hw=(16_384, 16_384))
+    finally:
+        hook.remove()
+    assert devices == {"meta"}
+    assert backbone.patch_hw == create_backbone(name, image_hw=(128, 128)).patch_hw
 
 
 @pytest.mark.parametrize("name", ["checkpoint_path", "pretrained_cfg", "cache_dir", "device", "img_size", "in_chans"])

@@ -7,7 +7,7 @@ import pytest
 
 from faults import Fault, in_child, kill
 from runs import EVERY_STEP, PARTS, VARIANTS, Bench, kill_and_resume, kills, outcome, part_of
-from tscam.checkpoints.model_folder import read_metrics
+from tscam.checkpoints.config_file import read_config
 from tscam.checkpoints.source import resolve
 from tscam.verbs.train import resume, train
 
@@ -47,10 +47,10 @@ def test_a_run_that_is_killed_between_the_two_renames_of_its_weights_keeps_the_o
     ended = in_child(train, config, watched=config.out, faults=[between])
     assert ended.code == -signal.SIGKILL, ended
     assert sorted(path.name for path in (config.out / "weights").iterdir()) == [".best.new", ".best.old", "last"]
-    assert read_metrics(resolve(config.out).weights)["epoch"] == 1
+    assert read_config(resolve(config.out).weights).metrics["epoch"] == 1
     assert in_child(resume, config.out).result == config.out
     assert outcome(config.out) == whole.outcome
-    assert read_metrics(resolve(config.out).weights)["epoch"] == config.epochs
+    assert read_config(resolve(config.out).weights).metrics["epoch"] == config.epochs
 
 
 def test_the_number_of_saved_states_and_of_readers_changes_no_bit(bench: Bench) -> None:

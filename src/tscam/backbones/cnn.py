@@ -31,7 +31,7 @@ class CnnBackbone(Backbone):
     published_prefix = "cnn."
     head_name = "linear"
 
-    def __init__(self, cnn: Any, *, image_hw: tuple[int, int]) -> None:
+    def __init__(self, cnn: Any, weightless: Any, *, image_hw: tuple[int, int]) -> None:
         super().__init__()
         self.cnn = cnn
         settings = cnn.pretrained_cfg
@@ -39,9 +39,8 @@ class CnnBackbone(Backbone):
         self.mean, self.std = settings["mean"], settings["std"]
         self._layers = group_parameters(cnn, cnn.group_matcher(coarse=False), reverse=True)
         self.num_layers = max(self._layers.values()) + 2
-        map_ = _cut_after_last_map(cnn, image_hw)
-        self.num_features = map_.shape[1]
-        self.patch_hw = (image_hw[0] // map_.shape[2], image_hw[1] // map_.shape[3])
+        _, self.num_features, height, width = _cut_after_last_map(cnn, weightless, image_hw)
+        self.patch_hw = (image_hw[0] // height, image_hw[1] // width)
 
     def forward(self, pixels: Float[Tensor, "b 3 H W"], request: Request) -> Features:
         walk = Walk(request)
@@ -53,21 +52,22 @@ class CnnBackbone(Backbone):
         return int(self._layers[parameter.removeprefix("cnn.")])
 
 
-def _cut_after_last_map(cnn: Any, image_hw: tuple[int, int]) -> Float[Tensor, "1 d h w"]:
-    """Remove the layers that the last map does not depend on, and return such a map."""
-    used: set[nn.Module] = set()
-    hooks = [module.register_forward_pre_hook(lambda module, _: used.add(module)) for module in cnn.modules()]
-    is_training = cnn.training
+def _cut_after_last_map(cnn: Any, weightless: Any, image_hw: tuple[int, int]) -> tuple[int, ...]:
+    """Remove the layers that the last map does not depend on, and return the shape of that map.
+
+    Args:
+        weightless: the same network without memory for its weights. Its pass takes none, whatever the view.
+    """
+    used: set[str] = set()
+    for name, module in weightless.named_modules():
+        module.register_forward_pre_hook(lambda *_, name=name: used.add(f"{name}."))
     with torch.no_grad():
-        map_: Tensor = cnn.eval().forward_features(torch.zeros(1, 3, *image_hw))
-    cnn.train(is_training)
-    for hook in hooks:
-        hook.remove()
+        map_: Tensor = weightless.eval().forward_features(torch.zeros(1, 3, *image_hw, device="meta"))
     for name, module in list(cnn.named_modules()):
         has_weights = next(module.parameters(), None) is not None
-        if name and has_weights and not used & {*module.modules()}:
+        if name and has_weights and not any(each.startswith(f"{name}.") for each in used):
             cnn.set_submodule(name, nn.Identity())
-    return map_
+    return tuple(map_.shape)
 
 
 @cache
@@ -88,7 +88,9 @@ def _build(
     tensors = cnn.state_dict()
     classifier = str(cnn.pretrained_cfg["classifier"])
     try:
-        backbone = CnnBackbone(cnn, image_hw=image_hw)
+        with torch.device("meta"):
+            weightless = create_timm(name, pretrained=False, settings=dict(args))
+        backbone = CnnBackbone(cnn, weightless, image_hw=image_hw)
     except (RuntimeError, ValueError, TypeError) as fault:
         raise ConfigError(
             f"backbone {name!r} cannot take views of {image_hw[0]}×{image_hw[1]} pixels ({one_line(fault)}); "

@@ -1,6 +1,5 @@
 """The Hugging Face hub: fetches the two files of a model, uploads the three of a model folder. Runs nothing in them."""
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tscam.errors import ConfigError, OutputError, WeightsError, one_line, quoted
+from tscam.system.documents import read_json
 
 if TYPE_CHECKING:
     from huggingface_hub.errors import HfHubHTTPError
@@ -103,8 +103,9 @@ def _is_reachable(repo: str, revision: str) -> bool:
 def _require_ours(config: Path, name: str) -> None:
     """Refuse a model of another package by its config, before its weights are fetched."""
     try:
-        is_model = isinstance(json.loads(config.read_text(encoding="utf-8"))["tscam"], dict)
-    except (LookupError, TypeError, ValueError, RecursionError):
+        content = read_json(config)
+        is_model = isinstance(content, dict) and isinstance(content.get("tscam"), dict)
+    except ValueError:
         is_model = False
     if not is_model:
         raise WeightsError(f"{name}: not a model of tscam, its config.json has no section `tscam`")

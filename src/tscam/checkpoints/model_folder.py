@@ -13,12 +13,11 @@ from safetensors.torch import save_file
 from tscam.backbones.tensors import require_same_layout
 from tscam.boxes import require_threshold
 from tscam.checkpoints.card import model_card
+from tscam.checkpoints.config_file import FORMAT_VERSION, StoredConfig, read_config, require_depth
 from tscam.errors import ConfigError, OutputError, WeightsError, one_line, quoted
 from tscam.model import LocalizationModel, ModelSpec
 from tscam.system.writing import flush_file, replace_folder
 from tscam.weights.reading import read_tensors
-
-FORMAT_VERSION = 1
 
 
 def read_model_folder(folder: Path) -> LocalizationModel:
@@ -27,19 +26,10 @@ def read_model_folder(folder: Path) -> LocalizationModel:
     Raises:
         WeightsError: not a model folder, of another version, or damaged.
     """
-    path = folder / "config.json"
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-        version = config["tscam"]["format_version"]
-        if version != FORMAT_VERSION:
-            raise WeightsError(f"{path}: format {quoted(version)}, this tscam reads {FORMAT_VERSION}; update tscam")
-        spec = _to_spec(config)
-    except OSError as fault:
-        raise WeightsError(f"{folder}: not a model folder, it has no readable config.json") from fault
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as fault:
-        raise WeightsError(f"{path}: not the config of a model folder ({one_line(fault)})") from fault
-    weights = folder / "model.safetensors"
+    config, path, weights = read_config(folder), folder / "config.json", folder / "model.safetensors"
     tensors = read_tensors(weights)
+    require_depth(config, folder, tensors=len(tensors))
+    spec = _to_spec(config)
     try:
         require_threshold(spec.threshold)
         with torch.device("meta"):  # A config may ask for any size; memory is taken only for what the weights fit.
@@ -50,19 +40,6 @@ def read_model_folder(folder: Path) -> LocalizationModel:
     _require_same_view(config, model, path)
     model.load_tensors(tensors, source=str(weights))
     return model
-
-
-def read_metrics(folder: Path) -> dict[str, object]:
-    """Return the scores that a model folder states, with how they were measured and how the epoch was chosen.
-
-    Raises:
-        WeightsError: its config cannot be read.
-    """
-    config = folder / "config.json"
-    try:
-        return dict(json.loads(config.read_text(encoding="utf-8"))["tscam"].get("metrics", {}))
-    except (OSError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as fault:
-        raise WeightsError(f"{config}: not the config of a model folder ({one_line(fault)})") from fault
 
 
 def save_model(
@@ -128,31 +105,24 @@ def _to_config(model: LocalizationModel, metrics: Mapping[str, object]) -> dict[
     }
 
 
-def _require_same_view(config: dict[str, Any], model: LocalizationModel, path: Path) -> None:
+def _require_same_view(config: StoredConfig, model: LocalizationModel, path: Path) -> None:
     """Refuse a config that asks for a view or a head that this package does not make: other pixels give other boxes."""
     expected: Any = _to_config(model, {})
-    view = [("pretrained_cfg", key) for key in ("mean", "std", "interpolation", "crop_pct")]
-    for section, key in [*view, ("tscam", "head")]:
-        stated, served = config[section].get(key), expected[section][key]
-        if stated != served:
-            raise WeightsError(f"{path}: {key} is {quoted(stated)}; with this model only {served!r} can be used")
-    if config.get("num_classes") != expected["num_classes"]:
+    served = {**expected["pretrained_cfg"], "head": expected["tscam"]["head"]}
+    for key, stated in config.view.items():
+        if stated != served[key]:
+            raise WeightsError(f"{path}: {key} is {quoted(stated)}; with this model only {served[key]!r} can be used")
+    if config.num_classes != expected["num_classes"]:
         raise WeightsError(f"{path}: num_classes is not the number of label_names, {expected['num_classes']}")
 
 
-def _to_spec(config: dict[str, Any]) -> ModelSpec:
-    _, height, width = config["pretrained_cfg"]["input_size"]
-    if not isinstance(config["label_names"], list):
-        raise TypeError("label_names is not a list")
+def _to_spec(config: StoredConfig) -> ModelSpec:
     return ModelSpec(
-        backbone=str(config["architecture"]),
-        method=str(config["tscam"]["method"]),
-        label_names=tuple(str(name) for name in config["label_names"]),
-        image_hw=(int(height), int(width)),
-        backbone_args=dict(config["model_args"]),
-        method_args={
-            option: tuple(value) if isinstance(value, list) else value
-            for option, value in config["tscam"].get("method_args", {}).items()
-        },
-        threshold=float(config["tscam"]["threshold"]),
+        backbone=config.backbone,
+        method=config.method,
+        label_names=config.label_names,
+        image_hw=config.image_hw,
+        backbone_args=config.backbone_args,
+        method_args=config.method_args,
+        threshold=config.threshold,
     )

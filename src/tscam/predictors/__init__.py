@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, Union
 
+from tscam.checkpoints.config_file import require_bounded
 from tscam.checkpoints.source import ModelSource, resolve
 from tscam.predictor import Predictor
 from tscam.registry import MethodArgs
@@ -38,6 +39,8 @@ def open_predictor(
         ConfigError: no such method, option or device.
     """
     opened = resolve(model) if isinstance(model, str | Path | ModelSource) else model
+    if isinstance(opened, ModelSource):
+        require_bounded(opened)
     # Here: whoever opens no PyTorch model never waits for PyTorch.
     from tscam.predictors.pytorch import open_pytorch
 

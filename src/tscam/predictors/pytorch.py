@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
+from tscam.checkpoints.config_file import read_config
 from tscam.checkpoints.loader import load_model
-from tscam.checkpoints.model_folder import read_metrics
 from tscam.checkpoints.source import ModelSource
 from tscam.errors import WeightsError
 from tscam.image import InputFormat
@@ -139,7 +139,7 @@ def open_pytorch(
         network = model.with_method(method or model.spec.method, method_args or None)
         return PyTorchPredictor(network, device=device, precision=precision)
     network = load_model(model, method=method, method_args=method_args)
-    metrics = read_metrics(model.weights) if model.weights.is_dir() else {}
+    metrics = read_config(model.weights).metrics if model.weights.is_dir() else {}
     return PyTorchPredictor(
         network, device=device, precision=precision, name=model.name, selection=str(metrics.get("selection", ""))
     )
