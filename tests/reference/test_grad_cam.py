@@ -19,12 +19,12 @@ from tscam.boxes import localization_map
 from tscam.model import LocalizationModel, create_model
 
 CLASSES = 7
-# For each of three pictures a class; unlike ones, since a score of one picture must not move another's map.
+# One class for each of three pictures; they differ, so that a score of one picture cannot change another's map.
 CHOSEN = [4, 0, 6]
 TINY: dict[str, Any] = {"embed_dim": 24, "depth": 3, "num_heads": 2}
 CONFORMER: dict[str, Any] = {"base": 8, "width": 24, "depth": 3, "heads": 2}
 
-# Name → arguments, and the layer whose output is read: the first norm of the last block, as both libraries advise.
+# By name: arguments, and the layer that both libraries advise to read, the first norm of the last block.
 TRANSFORMERS: dict[str, tuple[dict[str, Any], str]] = {
     "deit_tiny_patch16_224": (TINY, "vit.blocks.2.norm1"),
     "deit_tiny_distilled_patch16_224": (TINY, "vit.blocks.2.norm1"),
@@ -39,7 +39,7 @@ GRID = (3, 5)
 
 
 def ours(model: LocalizationModel, pixels: Tensor) -> Tensor:
-    """Our maps of the chosen classes."""
+    """Return our maps of the chosen classes."""
     with torch.no_grad():
         _, classes, maps = model.localize(pixels, top_k=1, labels=torch.tensor(CHOSEN))
     assert classes[:, -1].tolist() == CHOSEN
@@ -49,15 +49,15 @@ def ours(model: LocalizationModel, pixels: Tensor) -> Tensor:
 def assert_same_maps(
     maps: Tensor, network: nn.Module, layer: nn.Module, pixels: Tensor, on_grid: Callable[[Tensor], Tensor] | None
 ) -> None:
-    """Ours, against what both libraries make of a network and the output of one of its layers."""
-    # A ReLU may leave nothing of a map; of most it has, so that agreement says something.
+    """Assert that both libraries compute our maps from a network and the output of one of its layers."""
+    # A ReLU may empty a map; most are not empty, so that agreement means something.
     assert (maps.amax(dim=(1, 2)) > 1e-3).sum() >= 2
 
     with TorchCamGradCAM(network, layer, reshape_transform=on_grid) as extractor:
         (theirs,) = extractor(CHOSEN, network(pixels), normalized=False)
     torch.testing.assert_close(maps, theirs, rtol=0, atol=1e-4 * maps.max().item())
 
-    # The other one gives maps as large as the picture, from 0 to 1, as ours are before boxes are drawn.
+    # pytorch-grad-cam returns maps of the picture's size from 0 to 1, as ours are before boxes are found.
     height, width = pixels.shape[2:]
     large = np.stack([localization_map(map_.numpy(), size_wh=(width, height)) for map_ in maps])
     reader = GradCAM(network, [layer], reshape_transform=on_grid)
@@ -86,14 +86,14 @@ def test_the_map_on_a_vision_transformer_is_that_of_both_libraries(name: str) ->
     pixels = pixels_of(*size)
 
     def on_grid(tokens: Tensor) -> Tensor:
-        """As their guides for Vision Transformers reshape tokens: those in front are cut off, channels come first."""
+        """Reshape tokens as the libraries' guides for Vision Transformers do: without prefix tokens, channels first."""
         prefix = tokens.shape[1] - GRID[0] * GRID[1]
         return tokens[:, prefix:].reshape(len(tokens), *GRID, -1).permute(0, 3, 1, 2)
 
     assert_same_maps(ours(model, pixels), model, model.backbone.get_submodule(layer), pixels, on_grid)
 
 
-def test_the_map_on_a_cnn_is_what_both_libraries_make_of_timms_own_model() -> None:
+def test_the_map_on_a_cnn_is_that_of_both_libraries_on_timms_own_model() -> None:
     model = create_model("test_resnet", label_names=CLASSES, method="grad-cam", image_size=(96, 160))
     weights = seed(model, scale=0.1)
     theirs: Any = timm.create_model("test_resnet", num_classes=CLASSES).eval()
@@ -107,11 +107,11 @@ def test_the_map_on_a_cnn_is_what_both_libraries_make_of_timms_own_model() -> No
 
 
 class NaiveVggCam(nn.Module):
-    """VGG16-CAM put together from torchvision's VGG16, with a module for its last ReLU."""
+    """VGG16-CAM built from torchvision's VGG16, with a module for its last ReLU."""
 
     def __init__(self) -> None:
         super().__init__()
-        with torch.device("meta"):  # Its classifier of 124 million weights is thrown away.
+        with torch.device("meta"):  # Its classifier of 124 million weights is not used.
             self.features = vgg16(weights=None).features[:-1]
             self.conv6 = nn.Conv2d(512, 1024, 3, padding=1)
             self.fc = nn.Linear(1024, CLASSES)
@@ -131,6 +131,6 @@ def test_the_map_on_vgg16_cam_is_that_of_both_libraries_and_equals_cam_where_tha
     pixels = pixels_of(48, 80)
     maps = ours(model, pixels)
     assert_same_maps(maps, theirs, theirs.relu, pixels, None)
-    # Of a linear classifier of the mean map the gradient is its weight over the number of places.
+    # The gradient of a linear classifier of the mean map is its weight divided by the number of cells.
     cam = ours(model.with_method("cam").eval(), pixels)
     torch.testing.assert_close(maps, cam.relu() / 15, rtol=1e-4, atol=1e-6)

@@ -1,4 +1,4 @@
-"""Boxes, outcomes, ground truths and learning rates equal the official implementation's, to the last one."""
+"""All boxes, outcomes, ground truths and learning rates equal those of the official implementation."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def test_all_400_maps_give_the_official_box() -> None:
         map_ = localization_map(raw, size_wh=(int(size), int(size)))
         boxes = boxes_above(map_, threshold=float(threshold))
         assert (boxes[0].tolist() if len(boxes) else list(TS_CAM.no_box)) == box
-        judged = judge_levels(level_map(map_), np.array([[0, 0, 9, 9]]), TS_CAM)  # any truth: the box is looked at
+        judged = judge_levels(level_map(map_), np.array([[0, 0, 9, 9]]), TS_CAM)  # any truth: only the box is compared
         assert judged.boxes[judged.levels(np.array([float(threshold)]))[0]].tolist() == box
 
 
@@ -70,6 +70,6 @@ def test_the_learning_rate_falls_as_in_the_official_runs(run: str) -> None:
     figures = table("learning_rate.json")[run]
     epochs = figures["epochs"]
     settings = ScheduleSettings(steps=tuple(figures["steps"]), epochs=epochs)
-    for done in (0.0, 0.7):  # The original's rate is one throughout an epoch.
+    for done in (0.0, 0.7):  # The original's rate is constant in an epoch.
         factors = [learning_rate_factor(settings, epoch, done=done) for epoch in range(1, epochs + 1)]
         assert factors == figures["factor_per_epoch"]

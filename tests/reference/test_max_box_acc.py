@@ -1,4 +1,4 @@
-"""Counts at every threshold, MaxBoxAcc, its second version and PxAP equal wsolevaluation's, to the last picture."""
+"""Counts at every threshold, MaxBoxAcc, MaxBoxAccV2 and PxAP equal wsolevaluation's, to the last picture."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,12 +17,12 @@ from tscam.metrics.summary import ProtocolResult, summarize
 from tscam.metrics.threshold import PolicyName, Threshold, ThresholdPolicy
 
 SIDE = 56
-SHARES = {"30": 0.3, "50": 0.5, "70": 0.7}
-PARTS = {"largest": "largest_contour", "all": "multi_contour"}
+IOUS = {"30": 0.3, "50": 0.5, "70": 0.7}
+CONTOURS = {"largest": "largest_contour", "all": "multi_contour"}
 
 
-def box_protocol(known: str, /, **changes: object) -> BoxProtocol:
-    protocol = protocols[known]
+def box_protocol(registered: str, /, **changes: object) -> BoxProtocol:
+    protocol = protocols[registered]
     assert isinstance(protocol, BoxProtocol)
     return replace(protocol, view=SIDE, step=0.01, **changes)  # type: ignore[arg-type]
 
@@ -33,7 +33,7 @@ def pixel_protocol() -> PixelProtocol:
     return replace(protocol, view=SIDE, step=0.01)
 
 
-ASKED = (
+PROTOCOLS = (
     box_protocol("max-box-acc", name="largest", ious=(0.3, 0.5, 0.7)),
     box_protocol("max-box-acc-v2", name="all"),
     box_protocol("max-box-acc"),
@@ -44,10 +44,10 @@ ASKED = (
 @pytest.fixture(scope="module")
 def judged() -> list[JudgedPicture]:
     """All 120 pictures, judged once."""
-    return list(_judged())
+    return list(_judge())
 
 
-def _judged() -> Iterator[JudgedPicture]:
+def _judge() -> Iterator[JudgedPicture]:
     figures, tables = arrays("max_box_acc.npz"), table("max_box_acc.json")
     for index, image in enumerate(tables["image_ids"]):
         width, height = tables["image_sizes"][image]
@@ -63,7 +63,7 @@ def _judged() -> Iterator[JudgedPicture]:
                 protocol.name: judge_levels(
                     by_level, truths_in_view(boxes, protocol, view=view, rule="ilsvrc"), protocol
                 )
-                for protocol in ASKED
+                for protocol in PROTOCOLS
             },
             pixels={"pxap": pixels}, map_levels={}, small_map=np.zeros((1, 1), dtype=np.uint8),
         )  # fmt: skip
@@ -76,16 +76,16 @@ def result(judged: list[JudgedPicture], protocol: BoxProtocol | PixelProtocol) -
 
 
 def test_the_thresholds_are_the_official_ones() -> None:
-    assert ASKED[0].thresholds.tolist() == table("max_box_acc.json")["thresholds"]
+    assert PROTOCOLS[0].thresholds.tolist() == table("max_box_acc.json")["thresholds"]
 
 
-@pytest.mark.parametrize("contours", PARTS)
-def test_at_each_of_100_thresholds_as_many_pictures_are_right_as_officially(
+@pytest.mark.parametrize("contours", CONTOURS)
+def test_the_number_of_right_pictures_at_each_of_100_thresholds_is_the_official_one(
     judged: list[JudgedPicture], contours: str
 ) -> None:
-    protocol = next(each for each in ASKED if each.name == contours)
-    curve, expected = curve_of(judged, protocol), table("max_box_acc.json")[PARTS[contours]]
-    for percent in SHARES:
+    protocol = next(protocol for protocol in PROTOCOLS if protocol.name == contours)
+    curve, expected = curve_of(judged, protocol), table("max_box_acc.json")[CONTOURS[contours]]
+    for percent in IOUS:
         assert curve.hits[f"max_box_acc_{percent}"].tolist() == expected["num_correct"][percent]
         assert curve.percent(f"max_box_acc_{percent}").max() == pytest.approx(
             expected["max_box_acc"][percent], abs=1e-12
@@ -102,11 +102,11 @@ def test_max_box_acc_is_the_official_one(judged: list[JudgedPicture]) -> None:
     assert counts[best] == max(counts)
 
 
-def test_the_second_version_is_the_mean_of_each_ious_own_best(judged: list[JudgedPicture]) -> None:
+def test_max_box_acc_v2_is_the_official_mean_of_the_best_score_at_each_iou(judged: list[JudgedPicture]) -> None:
     expected = table("max_box_acc.json")["multi_contour"]
     scored = result(judged, box_protocol("max-box-acc-v2"))
     assert scored.scores["max_box_acc_v2"].value == pytest.approx(expected["mean"], abs=1e-9)
-    for percent in SHARES:
+    for percent in IOUS:
         assert scored.scores[f"max_box_acc_{percent}"].value == pytest.approx(
             expected["max_box_acc"][percent], abs=1e-9
         )

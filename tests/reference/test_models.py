@@ -11,7 +11,7 @@ from tscam.model import LocalizationModel, create_model
 from tscam.training.optimizer import OptimizerSettings, create_optimizer
 
 SMALL = arrays("deit_tiny_grid.npz")
-# Name of the official model → ours, its view and method.
+# By the official name: our name, its view and its method.
 FULL_SIZE = {
     "deit_tscam_tiny_patch16_224": ("deit_tiny_patch16_224", 224, "ts-cam"),
     "deit_tscam_small_patch16_224": ("deit_small_patch16_224", 224, "ts-cam"),
@@ -86,8 +86,8 @@ def test_three_training_steps_give_the_official_losses_and_weights() -> None:
     for name, tensor in model.tensors().items():
         ours, theirs = tensor.numpy(), SMALL[f"trained.{name}"]
         if name.endswith("attn.qkv.bias"):
-            # A bias of the keys moves every logit of a softmax row alike: its gradient is zero but for rounding, of
-            # which AdamW makes steps of up to the learning rate in either direction. The middle third is such noise.
+            # The bias of the keys shifts all logits of a softmax row equally. Its gradient is zero except for rounding,
+            # from which AdamW makes steps of up to the learning rate. The middle third is such noise.
             assert np.abs(ours - theirs)[48:96].max() < 2 * 3 * 5e-5
             ours, theirs = np.delete(ours, np.s_[48:96]), np.delete(theirs, np.s_[48:96])
         assert largest_difference(ours, theirs) < 1e-5, name
