@@ -18,8 +18,8 @@ from tscam.errors import ConfigError
 
 TINY: dict[str, Any] = {"embed_dim": 24, "depth": 2, "num_heads": 2}
 
-# Name → number of prefix tokens. Between them: one and two trained tokens, registers outside the position embeddings,
-# layer scale, a norm before the blocks, a swapped activation, and patches of 14 and 16 pixels.
+# Number of prefix tokens by name. Covered are one and two trained tokens, registers without position embeddings, layer
+# scale, a norm before the blocks, another activation, and patches of 14 and 16 pixels.
 ARCHITECTURES = {
     "deit_tiny_patch16_224": 1,
     "deit_tiny_distilled_patch16_224": 2,
@@ -30,23 +30,22 @@ ARCHITECTURES = {
     "vit_base_patch16_clip_quickgelu_224": 1,
     "vit_small_patch14_dinov2": 1,
     "vit_small_patch14_reg4_dinov2": 5,
-    "eva02_tiny_patch14_224": 1,  # rotary positions beside learned ones, SwiGLU, separate projections
-    "eva02_base_patch16_clip_224": 1,  # the same of CLIP, with norms inside attention and MLP
+    "eva02_tiny_patch14_224": 1,  # rotary and learned positions, SwiGLU, separate projections
+    "eva02_base_patch16_clip_224": 1,  # as above for CLIP, with norms inside attention and MLP
     "vit_pe_core_base_patch16_224": 1,  # pooled by attention
-    "eva_giant_patch14_224": 1,  # learned positions alone, joint projection with biases of its own
-    "vit_small_patch16_dinov3": 5,  # rotary positions alone, registers, layer scale
+    "eva_giant_patch14_224": 1,  # only learned positions, a joint projection with separate biases
+    "vit_small_patch16_dinov3": 5,  # only rotary positions, registers, layer scale
     "vit_small_patch16_rope_mixed_224": 1,  # rotary positions of each layer
     "vit_small_plus_patch16_dinov3_qkvb": 5,  # gated MLP, biases
-    "vit_base_patch16_sapiens2": 9,  # queries and keys normed, fewer heads for keys than for queries
+    "vit_base_patch16_sapiens2": 9,  # normed queries and keys, fewer heads for keys than for queries
     "beit_base_patch16_224": 1,  # relative position biases
-    "beitv2_base_patch16_224": 1,  # the same
+    "beitv2_base_patch16_224": 1,  # as above
     "beit3_base_patch16_224": 1,
 }
-# Position embeddings of one grid alone.
+# Backbones with position embeddings of a single grid.
 FIXED_GRID = ("beit_base_patch16_224", "beitv2_base_patch16_224")
 
-
-# Arguments that a tiny one of these needs besides width and depth.
+# Arguments of a tiny backbone besides width and depth.
 MORE = {"vit_base_patch16_sapiens2": {"num_kv_heads": 1}}
 
 
@@ -112,7 +111,7 @@ def test_tokens_and_class_rows_are_timms(name: str, grid: tuple[int, int]) -> No
         features.attention, torch.stack([matrix.mean(dim=1) for matrix in matrices.by_layer]), rtol=0, atol=1e-5
     )
     torch.testing.assert_close(features.pooled, pooled, rtol=0, atol=1e-5)
-    # Rows sum to 1 over all tokens, prefix tokens too, and none of them is flat: so agreement means something.
+    # Rows sum to 1 over all tokens including prefix tokens, and none of them is flat, so agreement means something.
     assert features.class_attention.shape[-1] == prefix + grid[0] * grid[1]
     torch.testing.assert_close(features.class_attention.sum(dim=-1), torch.ones(2, 2, 2), rtol=0, atol=1e-5)
     assert rows.std(dim=-1).min() > 1e-3
@@ -167,20 +166,20 @@ def test_a_model_that_norms_after_pooling_has_its_tokens_normed() -> None:
     torch.testing.assert_close(features.patch_tokens.flatten(1, 2), expected[:, 1:], rtol=0, atol=1e-5)
 
 
-class Dropped:
-    """Records which pictures' branches timm's stochastic depth keeps, block by block."""
+class KeptBranches:
+    """Records for each branch the pictures whose branch timm's stochastic depth keeps."""
 
     def __init__(self, vit: Any) -> None:
-        self.kept: list[Tensor] = []
+        self.by_branch: list[Tensor] = []
         for block in vit.blocks:
             for module in (block.drop_path1, block.drop_path2):
-                module.register_forward_hook(self.keep)
+                module.register_forward_hook(self.record)
 
-    def keep(self, _: nn.Module, __: tuple[Tensor], branch: Tensor) -> None:
-        self.kept.append(branch.flatten(1).any(dim=1))
+    def record(self, _: nn.Module, __: tuple[Tensor], branch: Tensor) -> None:
+        self.by_branch.append(branch.flatten(1).any(dim=1))
 
 
-def test_stochastic_depth_drops_what_timm_drops_and_nothing_in_evaluation() -> None:
+def test_stochastic_depth_drops_the_branches_that_timm_drops_and_none_in_evaluation() -> None:
     deeper = TINY | {"depth": 3}
     backbone = create_backbone("deit_tiny_patch16_224", image_hw=(32, 48), drop_path=0.6, args=deeper)
     theirs: Any = timm.create_model(
@@ -193,38 +192,39 @@ def test_stochastic_depth_drops_what_timm_drops_and_nothing_in_evaluation() -> N
     pixels = torch.randn(16, 3, 32, 48, generator=torch.Generator().manual_seed(1))
 
     def tokens(draws: Tensor | None) -> Tensor:
-        kept: Tensor = backbone(pixels, Request(records=Record.CLASS_ATTENTION, draws=draws)).patch_tokens.flatten(1, 2)
-        return kept
+        request = Request(records=Record.CLASS_ATTENTION, draws=draws)
+        patch_tokens: Tensor = backbone(pixels, request).patch_tokens.flatten(1, 2)
+        return patch_tokens
 
-    watched = Dropped(theirs)
+    branches = KeptBranches(theirs)
     with torch.inference_mode():
         torch.manual_seed(0)
         expected = theirs.train().forward_features(pixels)[:, 1:]
-        # In the middle of the draws that keep a branch, or of those that drop it.
+        # Each draw is in the middle of the draws that keep a branch, or of those that drop it.
         draws = [
             torch.where(kept, (1 + rate) / 2, rate / 2)
-            for kept, rate in zip(watched.kept, backbone.drop_rates, strict=True)
+            for kept, rate in zip(branches.by_branch, backbone.drop_rates, strict=True)
         ]
-        assert not all(kept.all() for kept in watched.kept)
+        assert not all(kept.all() for kept in branches.by_branch)
         dropped = tokens(torch.stack(draws, dim=1))
         torch.testing.assert_close(dropped, expected, rtol=0, atol=1e-5)
-        whole = theirs.eval().forward_features(pixels)[:, 1:]
+        full = theirs.eval().forward_features(pixels)[:, 1:]
         for backbone.training in (False, True):  # The draws alone decide.
-            torch.testing.assert_close(tokens(None), whole, rtol=0, atol=1e-5)
-        assert not torch.allclose(whole, dropped, atol=1e-3)
+            torch.testing.assert_close(tokens(None), full, rtol=0, atol=1e-5)
+        assert not torch.allclose(full, dropped, atol=1e-3)
 
 
-def test_a_branch_is_dropped_where_its_draw_lies_below_its_rate_and_by_no_generator() -> None:
+def test_a_branch_is_dropped_if_its_draw_is_below_its_rate_and_no_generator_is_used() -> None:
     backbone = create_backbone("deit_tiny_patch16_224", image_hw=(32, 48), drop_path=0.5, args=TINY).train()
     pixels = pixels_of(2, 3, patch=16)
     torch.manual_seed(3)
     state = torch.get_rng_state()
 
     def tokens(attention: float, mlp: float) -> Tensor:
-        """With these draws for the second block; the first one has a rate of 0."""
+        """Return the tokens with these draws for the second block; the first block has a rate of 0."""
         draws = torch.tensor([[0.0, 0.0, attention, mlp]]).expand(2, 4)
-        kept: Tensor = backbone(pixels, Request(draws=draws)).patch_tokens
-        return kept
+        patch_tokens: Tensor = backbone(pixels, Request(draws=draws)).patch_tokens
+        return patch_tokens
 
     with torch.inference_mode():
         below = float(torch.nextafter(torch.tensor(0.5), torch.tensor(0.0)))
@@ -297,7 +297,7 @@ def test_an_unknown_or_unsupported_backbone_is_refused_with_advice(name: str, me
         ("eva02_enormous_patch14_clip_224", "EvaBlockPostNorm"),
     ],
 )
-def test_unsupported_parts_are_refused_rather_than_treated_as_plain_ones(name: str, part: str) -> None:
+def test_unsupported_parts_are_refused(name: str, part: str) -> None:
     with pytest.raises(
         ConfigError, match=f"'{name}' has {part} parts, which are not supported; use another one, such as"
     ):
@@ -320,7 +320,7 @@ def test_another_view_size_is_refused_if_position_embeddings_belong_to_one_grid(
         ((15, 80), "image size 15 is not a multiple of the patch, 16 pixels; take 16"),
     ],
 )
-def test_a_view_of_partial_patches_is_refused_at_building_and_at_the_pass(
+def test_a_view_with_partial_patches_is_refused_at_creation_and_at_the_pass(
     image_hw: tuple[int, int], message: str
 ) -> None:
     with pytest.raises(ConfigError, match=message):
@@ -372,6 +372,6 @@ def test_a_network_of_convolutions_is_built_without_pixels_of_its_view(name: str
 
 
 @pytest.mark.parametrize("name", ["checkpoint_path", "pretrained_cfg", "cache_dir", "device", "img_size", "in_chans"])
-def test_an_argument_that_is_not_of_the_architecture_is_refused_by_name(name: str) -> None:
+def test_an_argument_that_does_not_change_the_architecture_is_refused_by_name(name: str) -> None:
     with pytest.raises(ConfigError, match=f"argument '{name}' does not change an architecture"):
         create_backbone("deit_tiny_patch16_224", image_hw=(48, 80), args=TINY | {name: "x"})

@@ -1,4 +1,4 @@
-"""What every registered data set reader promises: a small example of each is read and checked."""
+"""Contract of every registered data set reader, checked on a small example of each."""
 
 from itertools import combinations
 from pathlib import Path
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.parametrize("name", list(dataset_readers))
 
 @pytest.fixture
 def root(name: str, tmp_path: Path) -> Path:
-    assert name in EXAMPLES, f"tests/data_sets.py: EXAMPLES has no example of {name!r}"
+    assert name in EXAMPLES, f"tests/helpers/data_sets.py: EXAMPLES has no example of {name!r}"
     EXAMPLES[name](tmp_path)
     return tmp_path
 
@@ -70,7 +70,7 @@ def test_boxes_are_half_open_and_inside_the_picture(name: str, root: Path) -> No
     assert count > 0
 
 
-def test_masks_are_one_a_picture(name: str, root: Path) -> None:
+def test_each_picture_has_one_set_of_masks(name: str, root: Path) -> None:
     for dataset in every_split(root, name):
         assert dataset.masks is None or len(dataset.masks) == len(dataset)
 
@@ -87,8 +87,8 @@ def test_splits_share_no_file(name: str, root: Path) -> None:
     assert all(one.isdisjoint(other) for one, other in combinations(paths, 2))
 
 
-def damaged(content: bytes, random: np.random.Generator) -> bytes:
-    """Replace characters by those that lists are made of, or leave a piece out."""
+def corrupted(content: bytes, random: np.random.Generator) -> bytes:
+    """Replace characters by others that occur in lists, and sometimes remove a piece."""
     changed = bytearray(content)
     for position in random.integers(0, len(changed), size=random.integers(1, 4)):
         changed[position] = random.choice(list(b'0199-./ \t\n,"<>{}[]e\0\xff'))
@@ -98,14 +98,14 @@ def damaged(content: bytes, random: np.random.Generator) -> bytes:
     return bytes(changed)
 
 
-def test_damaged_lists_are_read_or_refused_and_nothing_else(name: str, root: Path) -> None:
+def test_corrupt_lists_are_read_or_refused_without_another_error(name: str, root: Path) -> None:
     random = np.random.default_rng(4)
     lists = sorted(path for path in root.rglob("*") if path.suffix in {".txt", ".csv", ".json", ".xml"})
     refusals: list[str] = []
     for path in lists:
         original = path.read_bytes()
         for _ in range(40):
-            path.write_bytes(damaged(original, random))
+            path.write_bytes(corrupted(original, random))
             try:
                 every_split(root, name)
             except DataError as refusal:

@@ -1,4 +1,4 @@
-"""What every annotation format promises; a format registered later is covered by being registered."""
+"""Contract of every annotation format; a format is covered once it is registered."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -71,7 +71,7 @@ def random_localizations(pictures: Path, *, seed: int) -> list[Localization]:
 
 
 def picture_named(pictures: Sequence[AnnotatedPicture], name: str) -> AnnotatedPicture:
-    """The picture of a path; a format may name a picture by its file name where no other one shares that."""
+    """Return the picture of a path; a format may name a picture by its file name if it is unique."""
     same_path = [picture for picture in pictures if picture.name == name]
     same_file_name = [picture for picture in pictures if picture.name == PurePosixPath(name).name]
     (picture,) = same_path or same_file_name
@@ -97,7 +97,7 @@ def pictures(tmp_path: Path) -> Path:
     return tmp_path / "pictures"
 
 
-def test_a_format_writes_inside_its_folder_alone_and_names_what_it_wrote(
+def test_a_format_writes_only_in_its_folder_and_returns_all_written_paths(
     name: str, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "elsewhere").mkdir()
@@ -113,10 +113,10 @@ def test_a_format_writes_inside_its_folder_alone_and_names_what_it_wrote(
 
 
 @pytest.mark.parametrize("class_names", [None, LABELS])
-def test_the_same_localizations_give_the_same_bytes(
+def test_equal_localizations_give_equal_bytes(
     name: str, class_names: tuple[str, ...] | None, pictures: Path, tmp_path: Path
 ) -> None:
-    for out in ("one", "two", "two"):  # The last over what is there.
+    for out in ("one", "two", "two"):  # The last one replaces the files of the second.
         write_annotations(localizations(pictures), tmp_path / out, to=name, class_names=class_names)
     assert tree(tmp_path / "one") == tree(tmp_path / "two")
     assert tree(tmp_path / "one")
@@ -128,18 +128,18 @@ def test_a_bad_picture_is_nowhere_in_the_files(name: str, pictures: Path, tmp_pa
     assert not any("unread" in path or b"unread" in content for path, content in files.items())
 
 
-def test_nothing_localized_is_written_without_a_fault(name: str, tmp_path: Path) -> None:
+def test_no_localizations_are_written_without_an_error(name: str, tmp_path: Path) -> None:
     write_annotations([], tmp_path / "out", to=name, class_names=LABELS)
 
 
-def test_a_folder_that_cannot_be_made_is_one_line(name: str, pictures: Path, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_one_line(name: str, pictures: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OutputError) as caught:
         write_annotations(localizations(pictures), tmp_path / "file" / "out", to=name)
     assert "\n" not in str(caught.value)
 
 
-def test_a_picture_in_memory_has_no_name_to_write_and_is_refused(name: str, tmp_path: Path) -> None:
+def test_a_picture_in_memory_has_no_path_and_is_refused(name: str, tmp_path: Path) -> None:
     in_memory = Localization(image="", width=WIDTH, height=HEIGHT, status="ok", reason="", objects=())
     with pytest.raises(DataError, match=r"^localization 2: its picture was in memory and has no path; annotation file"):
         write_annotations([localized(tmp_path / "a.jpg"), in_memory], tmp_path / "out", to=name)
@@ -147,7 +147,7 @@ def test_a_picture_in_memory_has_no_name_to_write_and_is_refused(name: str, tmp_
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_what_is_written_is_read_back(name: str, seed: int, tmp_path: Path) -> None:
+def test_written_annotations_are_read_back(name: str, seed: int, tmp_path: Path) -> None:
     written = random_localizations(tmp_path / "pictures", seed=seed)
     write_annotations(written, tmp_path / "out", to=name, class_names=READABLE_LABELS)
     annotations = read_annotations(tmp_path / "out")
@@ -177,7 +177,7 @@ def test_a_box_smaller_than_a_pixel_stays_in_the_picture(name: str, tmp_path: Pa
         assert np.abs(np.subtract(annotated.box, box)).max() <= (1.0 if name in TOLERANCES else 1e-4)
 
 
-def test_a_file_a_folder_and_the_format_by_name_read_the_same(name: str, tmp_path: Path) -> None:
+def test_a_file_and_a_folder_with_or_without_the_formats_name_give_equal_annotations(name: str, tmp_path: Path) -> None:
     written = random_localizations(tmp_path / "pictures", seed=1)[:1]
     (file,) = write_annotations(written, tmp_path / "out", to=name)
     annotations = read_annotations(tmp_path / "out")
@@ -186,8 +186,8 @@ def test_a_file_a_folder_and_the_format_by_name_read_the_same(name: str, tmp_pat
     assert annotations.pictures[0].source.startswith(str(file))
 
 
-def damaged(content: bytes, random: np.random.Generator) -> bytes:
-    """Replace characters by those that annotation files are made of, or leave a piece out."""
+def corrupted(content: bytes, random: np.random.Generator) -> bytes:
+    """Replace characters by others that occur in annotation files, and sometimes remove a piece."""
     changed = bytearray(content)
     for position in random.integers(0, len(changed), size=random.integers(1, 4)):
         changed[position] = random.choice(list(b'0199-./ \t\n,"<>{}[]e\0\xff'))
@@ -197,13 +197,13 @@ def damaged(content: bytes, random: np.random.Generator) -> bytes:
     return bytes(changed)
 
 
-def test_a_damaged_file_is_read_or_refused_in_one_line_and_nothing_else(name: str, tmp_path: Path) -> None:
+def test_a_corrupt_file_is_read_or_refused_in_one_line_without_another_error(name: str, tmp_path: Path) -> None:
     random = np.random.default_rng(4)
     refusals: list[str] = []
     for path in write_annotations(random_localizations(tmp_path, seed=3), tmp_path / "out", to=name):
         original = path.read_bytes()
         for _ in range(100):
-            path.write_bytes(damaged(original, random))
+            path.write_bytes(corrupted(original, random))
             try:
                 read_annotations(path)
             except DataError as refusal:

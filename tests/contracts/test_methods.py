@@ -1,4 +1,4 @@
-"""Properties of every registered method, on a small backbone of each number of prefix tokens."""
+"""Contract of every registered method, on small backbones with different numbers of prefix tokens."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ on_every_backbone = pytest.mark.parametrize("backbone", BACKBONES)
 
 
 def classes_of(name: str) -> int:
-    """Number of classes of a method's model."""
+    """Return the number of classes of a method's model."""
     return CLASSES if methods[name].has_classifier else 1
 
 
@@ -61,7 +61,7 @@ def test_logits_and_maps_are_finite_and_not_flat(name: str, backbone: str) -> No
 
 @every_method
 @on_every_backbone
-def test_the_map_of_a_class_does_not_depend_on_the_others_chosen(name: str, backbone: str) -> None:
+def test_the_map_of_a_class_does_not_depend_on_the_other_chosen_classes(name: str, backbone: str) -> None:
     if not methods[name].has_classifier:
         pytest.skip("one class")
     model = seeded_model(name, backbone)
@@ -92,7 +92,7 @@ def test_a_batch_of_two_equals_two_batches_of_one(name: str, backbone: str) -> N
 
 @every_method
 @on_every_backbone
-def test_scores_of_training_are_scores_of_localization(name: str, backbone: str) -> None:
+def test_logits_in_training_equal_those_in_localization(name: str, backbone: str) -> None:
     model = seeded_model(name, backbone)
     pixels = pixels_for(model)
     with torch.no_grad():
@@ -119,7 +119,7 @@ def test_a_method_requests_only_records_that_backbones_support(name: str) -> Non
 
 
 @every_method
-def test_a_method_without_a_classifier_takes_one_class_alone(name: str) -> None:
+def test_a_method_without_a_classifier_takes_only_one_class(name: str) -> None:
     if methods[name].has_classifier:
         assert seeded_model(name, BACKBONES[0]).method.head.weight.shape[0] == CLASSES
         return

@@ -1,4 +1,4 @@
-"""Every backbone is built and run, tiny if possible, and works as `tscam list backbones` says.
+"""Every backbone is built and run, tiny if possible, and works as `tscam list backbones` states.
 
 After an update of timm, `uv run python tests/contracts/test_served.py` rewrites the table.
 """
@@ -24,9 +24,8 @@ from tscam.errors import ConfigError
 from tscam.methods import methods
 from tscam.model import create_model
 
-_PARTS = 4  # the names in so many tests, for as many cores
+_PARTS = 4  # tests among which the names are divided, for four cores
 _TINY: dict[str, Any] = {"embed_dim": 24, "depth": 1, "num_heads": 2}
-
 
 # Functions that keep the shape: random weights, norms, activations.
 _SHAPE_KEEPING = {
@@ -36,7 +35,7 @@ _SHAPE_KEEPING = {
 }  # fmt: skip
 
 
-class ShapesAlone(TorchFunctionMode):
+class ShapesOnly(TorchFunctionMode):
     """Skip functions that keep the shape; on the meta device they take most of the time."""
 
     def __torch_function__(
@@ -49,12 +48,12 @@ def family_of(name: str) -> str:
     return next(family for family in backbone_families if name in backbone_families[family].names())
 
 
-def tried(name: str) -> Served:
-    """Build a backbone and run it: Vision Transformers tiny, others on the meta device, for their shapes alone."""
+def run_backbone(name: str) -> Served:
+    """Build a backbone and run it: Vision Transformers tiny, others on the meta device, which computes only shapes."""
     is_tiny = family_of(name) in ("vit", "eva", "beit")
     args = _TINY | ({"num_kv_heads": 1} if "sapiens2" in name else {}) if is_tiny else {}
     side = _view(name) if is_tiny else 224
-    with torch.no_grad(), nullcontext() if is_tiny else ShapesAlone(), torch.device("cpu" if is_tiny else "meta"):
+    with torch.no_grad(), nullcontext() if is_tiny else ShapesOnly(), torch.device("cpu" if is_tiny else "meta"):
         try:
             backbone = create_backbone(name, image_hw=(side, side), args=args).eval()
         except ConfigError as refusal:
@@ -75,16 +74,16 @@ def tried(name: str) -> Served:
 
 
 def _view(name: str) -> int:
-    """Side of a view of two by two patches, in pixels."""
+    """Return the side of a view of two by two patches, in pixels."""
     patch = re.search(r"patch(\d+)", name)
     return 2 * int(patch[1]) if patch else 64
 
 
 @pytest.mark.parametrize("part", range(_PARTS))
-def test_each_backbone_works_as_it_is_listed(part: int) -> None:
+def test_each_backbone_works_as_listed(part: int) -> None:
     names = list_backbones()[part::_PARTS]
     assert len(names) > 10
-    assert {name: tried(name) for name in names} == {name: served()[name] for name in names}
+    assert {name: run_backbone(name) for name in names} == {name: served()[name] for name in names}
 
 
 def test_the_table_has_each_backbone_once_and_no_other() -> None:
@@ -106,7 +105,7 @@ def test_methods_of_attention_are_refused_without_a_class_token_and_all_others_w
 
 
 def _write_table() -> None:
-    statuses = {name: tried(name) for name in list_backbones()}
+    statuses = {name: run_backbone(name) for name in list_backbones()}
     table = {status: sorted(name for name in statuses if statuses[name] is status) for status in Served}
     path = Path(tscam.backbones.served.__file__).with_suffix(".json")
     path.write_text(json.dumps(table, indent=0) + "\n")

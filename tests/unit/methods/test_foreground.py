@@ -1,4 +1,4 @@
-"""The foreground head: its mask, its loss and its statistics, computed again as naive loops."""
+"""The mask, loss and statistics of the foreground head equal naive loops."""
 
 import json
 import math
@@ -42,7 +42,7 @@ def features(*, pictures: int = 2, layers: int = 6, prefix: int = 2, seed: int =
 
 
 def foreground(*, seed: int = 8) -> Foreground:
-    """On five channels, its weights and statistics random but always the same."""
+    """Return the method on five channels; its weights and statistics are random, always the same."""
     backbone = Backbone()
     backbone.num_features = 5
     method = Foreground(backbone, 1).double()
@@ -74,7 +74,7 @@ def naive_logits(method: Foreground, tokens: Tensor) -> list[list[list[float]]]:
 
 
 def naive_otsu(values: list[float]) -> float:
-    """The value that divides best: tried one by one."""
+    """Return the value that divides best, by a loop over all values."""
     best, cut = -1.0, max(values)
     for candidate in sorted(set(values))[:-1]:
         low = [value for value in values if value <= candidate]
@@ -156,7 +156,7 @@ def test_otsus_threshold_is_the_best_of_all_cuts() -> None:
         assert mask.flatten().tolist() == [value > naive_otsu(values) for value in values]
 
 
-def test_two_groups_are_divided_between_them_and_a_flat_map_nowhere() -> None:
+def test_two_groups_are_separated_and_a_flat_map_is_not_divided() -> None:
     two_groups = torch.tensor([[[1.0, 1.2, 9.0], [8.5, 0.9, 1.1]]])
     assert above_otsu(two_groups).tolist() == [[[False, False, True], [True, False, False]]]
     assert not above_otsu(torch.full((1, 3, 4), 2.5)).any()
@@ -199,7 +199,7 @@ def test_a_channel_without_variance_does_not_divide_by_zero() -> None:
     assert method.maps(constant, torch.zeros(2, 1, dtype=torch.int64)).isfinite().all()
 
 
-def test_objectness_is_a_linear_layer_on_the_class_token_and_is_told_only_where_it_has_weights() -> None:
+def test_objectness_is_a_linear_layer_on_the_class_token_and_is_reported_only_if_it_has_weights() -> None:
     method, outputs = foreground(), features()
     assert not bool(method.tells_objectness)
     assert method.logits(outputs).tolist() == [[0.0], [0.0]]
@@ -218,7 +218,7 @@ def run_settings(data: Path, out: Path, **changes: Any) -> TrainConfig:
     return settings(data, out, method="foreground", freeze_backbone=True, drop_path=0.0, **changes)
 
 
-def test_training_takes_the_statistics_of_the_whole_training_pictures_and_leaves_the_backbone(tmp_path: Path) -> None:
+def test_training_computes_the_statistics_of_all_training_pictures_and_keeps_the_backbone(tmp_path: Path) -> None:
     write_folder(tmp_path / "data", splits={"train": 3, "test": 1})
     run = train(run_settings(tmp_path / "data", tmp_path / "run", learning_rate=1e-2))
     model = load_model(run)
@@ -260,7 +260,7 @@ def test_an_evaluation_states_localization_and_no_class_scores(tmp_path: Path) -
     assert "cls_wrong" not in {line["protocols"]["ts-cam"]["outcome"] for line in lines}
 
 
-def test_weights_of_a_classifier_and_of_a_foreground_head_do_not_mix() -> None:
+def test_a_classifier_cannot_read_a_foreground_heads_weights_and_vice_versa() -> None:
     with pytest.raises(ConfigError, match="method 'ts-cam' needs another head than weights trained for 'foreground'"):
         tiny("foreground").with_method("ts-cam")
     with pytest.raises(ConfigError, match="'foreground' needs another head than weights trained for 'ts-cam' have"):

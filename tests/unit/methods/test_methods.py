@@ -1,4 +1,4 @@
-"""The maps, scores and loss of each method, computed again as naive loops."""
+"""The maps, scores and loss of each method equal naive loops."""
 
 import math
 from typing import Any
@@ -15,7 +15,7 @@ from tscam.methods import Method, create_method, methods, supported_methods
 from tscam.methods.attention_maps import attention_map
 from tscam.methods.ts_cam import couple
 
-# Sizes that differ wherever they can: swapped axes then fail.
+# Unequal sizes, so that swapped axes fail.
 BATCH, CLASSES, CHANNELS, LAYERS, HEADS, GRID = 2, 5, 6, 4, 3, (3, 7)
 
 
@@ -34,7 +34,7 @@ def features(*, prefix: int = 1) -> Features:
     )
 
 
-class Bare(Backbone):
+class BackboneWithoutNetwork(Backbone):
     """A backbone with the attributes that methods read, without a network."""
 
     supports = Record.CLASS_ATTENTION | Record.ATTENTION | Record.POOLED | Record.GRADIENT
@@ -43,7 +43,7 @@ class Bare(Backbone):
 
 def method(name: str, **args: Any) -> Method:
     torch.manual_seed(4)
-    return create_method(name, Bare(), num_classes=CLASSES, args=args).double()
+    return create_method(name, BackboneWithoutNetwork(), num_classes=CLASSES, args=args).double()
 
 
 def naive_attention_map(class_attention: Tensor, *, prefix: int) -> list[list[list[float]]]:
@@ -60,7 +60,7 @@ def naive_attention_map(class_attention: Tensor, *, prefix: int) -> list[list[li
 
 
 def naive_semantic_map(method: Method, tokens: Tensor, *, picture: int, class_id: int) -> list[list[float]]:
-    """A 3×3 convolution with a border of zeros, at each position of the grid."""
+    """Return a 3×3 convolution with a border of zeros, at each position of the grid."""
     rows, columns = GRID
     assert method.head.bias is not None
     weight, bias = method.head.weight.detach(), method.head.bias.detach()
@@ -85,7 +85,7 @@ def test_the_attention_map_is_the_mean_over_heads_summed_over_layers_without_pre
     )
 
 
-def test_attention_on_prefix_tokens_alone_leaves_nothing_on_the_map() -> None:
+def test_attention_only_on_prefix_tokens_gives_a_map_of_zeros() -> None:
     class_attention = torch.zeros(2, 1, 3, 2 + 6)
     class_attention[..., :2] = 0.5
     assert attention_map(class_attention, grid=(2, 3)).tolist() == [[[0, 0, 0], [0, 0, 0]]]
@@ -97,13 +97,13 @@ def test_coupling_multiplies_each_class_by_the_same_attention() -> None:
     assert couple(semantic, attention).tolist() == [[[[0.5, 0.0]], [[1.5, 0.0]]]]
 
 
-def test_coupling_keeps_pictures_apart_and_negative_values() -> None:
+def test_coupling_does_not_mix_pictures_and_keeps_negative_values() -> None:
     semantic = torch.tensor([[[[-1.0, 2.0]]], [[[3.0, -4.0]]]])  # b=2 c=1 h=1 w=2
     attention = torch.tensor([[[1.0, 2.0]], [[3.0, 4.0]]])  # b=2 h=1 w=2
     assert couple(semantic, attention).tolist() == [[[[-1.0, 4.0]]], [[[9.0, -16.0]]]]
 
 
-def test_cams_map_is_the_convolution_of_the_chosen_class() -> None:
+def test_the_map_of_cam_is_the_convolution_of_the_chosen_class() -> None:
     cam, outputs, classes = method("cam"), features(), torch.tensor([[4, 0, 4], [1, 2, 3]])
     maps = cam.maps(outputs, classes)
     for picture in range(BATCH):
@@ -113,7 +113,7 @@ def test_cams_map_is_the_convolution_of_the_chosen_class() -> None:
 
 
 @pytest.mark.parametrize("prefix", [1, 5])
-def test_ts_cams_map_is_the_semantic_map_times_the_attention_map(prefix: int) -> None:
+def test_the_map_of_ts_cam_is_the_semantic_map_times_the_attention_map(prefix: int) -> None:
     ts_cam, outputs, classes = method("ts-cam"), features(prefix=prefix), torch.tensor([[3, 1], [0, 4]])
     assert outputs.class_attention is not None
     attention = naive_attention_map(outputs.class_attention, prefix=prefix)
@@ -127,13 +127,13 @@ def test_ts_cams_map_is_the_semantic_map_times_the_attention_map(prefix: int) ->
                     assert math.isclose(maps[picture, position, row, column].item(), product, abs_tol=1e-13)
 
 
-def test_negative_evidence_stays_negative_on_ts_cams_map() -> None:
+def test_negative_evidence_stays_negative_on_the_map_of_ts_cam() -> None:
     ts_cam, outputs = method("ts-cam"), features()
     maps = ts_cam.maps(outputs, torch.arange(CLASSES).expand(BATCH, CLASSES))
     assert maps.min() < 0 < maps.max()
 
 
-def test_attentions_map_is_the_same_for_every_class() -> None:
+def test_the_map_of_attention_is_equal_for_every_class() -> None:
     outputs = features()
     assert outputs.class_attention is not None
     maps = method("attention").maps(outputs, torch.tensor([[4, 0, 2], [1, 1, 3]]))
@@ -143,7 +143,7 @@ def test_attentions_map_is_the_same_for_every_class() -> None:
 
 
 def naive_rollout(attention: Tensor, *, prefix: int, picture: int) -> list[list[float]]:
-    """(A + I) of each layer, rows normalized, the later layer from the left; the class token's row."""
+    """Return the class token's row of the product of (A + I) of all layers, rows normalized, last layer leftmost."""
     rows, columns = GRID
     count = prefix + rows * columns
     product = [[float(row == column) for column in range(count)] for row in range(count)]
@@ -151,8 +151,8 @@ def naive_rollout(attention: Tensor, *, prefix: int, picture: int) -> list[list[
         mixed = attention[layer, picture].tolist()
         for row in range(count):
             mixed[row][row] += 1
-            whole = sum(mixed[row])
-            mixed[row] = [value / whole for value in mixed[row]]
+            total = sum(mixed[row])
+            mixed[row] = [value / total for value in mixed[row]]
         product = [
             [sum(mixed[row][k] * product[k][column] for k in range(count)) for column in range(count)]
             for row in range(count)
@@ -161,7 +161,7 @@ def naive_rollout(attention: Tensor, *, prefix: int, picture: int) -> list[list[
 
 
 @pytest.mark.parametrize("prefix", [1, 2, 5])
-def test_rollouts_map_is_the_class_tokens_row_of_all_layers_multiplied_for_every_class(prefix: int) -> None:
+def test_the_map_of_rollout_is_the_class_tokens_row_of_the_product_of_all_layers_for_every_class(prefix: int) -> None:
     outputs = features(prefix=prefix)
     assert outputs.attention is not None
     maps = method("rollout").maps(outputs, torch.tensor([[4, 0, 2], [1, 1, 3]]))
@@ -172,7 +172,7 @@ def test_rollouts_map_is_the_class_tokens_row_of_all_layers_multiplied_for_every
 
 
 @pytest.mark.parametrize("prefix", [1, 5])
-def test_training_frees_map_is_the_classifiers_weights_on_each_patch_token_times_attention(prefix: int) -> None:
+def test_the_map_of_training_free_is_the_classifier_on_each_patch_token_times_attention(prefix: int) -> None:
     reader, outputs, classes = method("training-free"), features(prefix=prefix), torch.tensor([[3, 1], [0, 4]])
     assert outputs.class_attention is not None
     assert outputs.pooled is not None
@@ -182,7 +182,7 @@ def test_training_frees_map_is_the_classifiers_weights_on_each_patch_token_times
     assert weight.shape == (CLASSES, CHANNELS)
     maps, logits = reader.maps(outputs, classes), reader.logits(outputs)
     for picture in range(BATCH):
-        for class_id in range(CLASSES):  # Scores are those of what the classifier was trained on, not of the patches.
+        for class_id in range(CLASSES):  # Scores come from the classifier's input, not from patches.
             score = sum(float(a * b) for a, b in zip(weight[class_id], outputs.pooled[picture], strict=True))
             assert math.isclose(logits[picture, class_id].item(), score + float(bias[class_id]), abs_tol=1e-13)
         for position, class_id in enumerate(classes[picture].tolist()):
@@ -194,7 +194,7 @@ def test_training_frees_map_is_the_classifiers_weights_on_each_patch_token_times
                     assert math.isclose(maps[picture, position, row, column].item(), product, abs_tol=1e-13)
 
 
-def test_training_free_takes_over_the_classifier_that_came_with_the_backbone() -> None:
+def test_training_free_uses_the_classifier_of_the_backbones_weights() -> None:
     reader = method("training-free")
     weight, bias = seeded(CLASSES, CHANNELS, seed=8), seeded(CLASSES, seed=9)
     reader.initialize_from(Classifier(weight=weight, bias=bias))
@@ -218,18 +218,20 @@ def test_chosen_layers_are_summed_and_chosen_heads_averaged(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["attention", "ts-cam", "training-free"])
-def test_without_options_all_layers_and_heads_count_as_published(name: str) -> None:
+def test_all_layers_and_heads_count_by_default_as_published(name: str) -> None:
     outputs, classes = features(), torch.tensor([[3, 1], [0, 4]])
     named = method(name, layers=tuple(range(LAYERS)), heads=tuple(range(HEADS)))
     torch.testing.assert_close(named.maps(outputs, classes), method(name).maps(outputs, classes), rtol=0, atol=1e-14)
 
 
 @pytest.mark.parametrize("name", ["ts-cam", "training-free"])
-def test_relu_takes_the_semantic_maps_negative_values_alone_and_is_off_as_published(name: str) -> None:
+def test_relu_removes_only_the_semantic_maps_negative_values_and_is_off_by_default(name: str) -> None:
     outputs, classes = features(), torch.arange(CLASSES).expand(BATCH, CLASSES)
     as_published, clipped = method(name).maps(outputs, classes), method(name, relu=True).maps(outputs, classes)
     assert as_published.min() < 0 < as_published.max()
-    assert torch.equal(clipped, as_published.clamp(min=0))  # Attention is positive: the sign is the semantic map's.
+    assert torch.equal(
+        clipped, as_published.clamp(min=0)
+    )  # Attention is positive, so the sign is that of the semantic map.
     assert torch.equal(method(name, relu=False).maps(outputs, classes), as_published)
 
 
@@ -249,17 +251,17 @@ def test_relu_takes_the_semantic_maps_negative_values_alone_and_is_off_as_publis
 )
 def test_an_option_out_of_range_is_refused_with_the_range(name: str, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        create_method(name, Bare(), num_classes=CLASSES, args=options)
+        create_method(name, BackboneWithoutNetwork(), num_classes=CLASSES, args=options)
     assert str(caught.value).startswith(message)
     assert "\n" not in str(caught.value)
 
 
-class WithoutClassToken(Bare):
+class WithoutClassToken(BackboneWithoutNetwork):
     supports = Record.POOLED | Record.GRADIENT
 
 
 @pytest.mark.parametrize("name", ["attention", "rollout", "training-free", "ts-cam"])
-def test_a_method_of_attention_is_refused_without_a_class_token_and_others_are_named(name: str) -> None:
+def test_a_method_of_attention_is_refused_without_a_class_token_and_usable_methods_are_named(name: str) -> None:
     message = f"method '{name}' reads the class token's attention, .* no class token; use one of cam, grad-cam$"
     with pytest.raises(ConfigError, match=message):
         create_method(name, WithoutClassToken(), num_classes=CLASSES, args={})
@@ -268,17 +270,17 @@ def test_a_method_of_attention_is_refused_without_a_class_token_and_others_are_n
 
 
 class PooledScores(Method):
-    """A method of the classifier's input, for training alone."""
+    """A method that reads the classifier's input in training only."""
 
     training_requests = Request(records=Record.POOLED)
 
 
-def test_a_method_is_refused_where_a_record_of_its_training_is_not_supported(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Convolutions(Bare):
+def test_a_method_is_refused_if_a_record_for_its_training_is_not_supported(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Convolutions(BackboneWithoutNetwork):
         supports = Record.GRADIENT
 
     monkeypatch.setitem(methods._entries, "pooled-scores", PooledScores)  # registered for this test alone
-    assert "pooled-scores" in supported_methods(Bare())
+    assert "pooled-scores" in supported_methods(BackboneWithoutNetwork())
     assert supported_methods(Convolutions()) == ["cam", "grad-cam"]
     message = (
         r"^method 'pooled-scores' needs records that this backbone does not return \(POOLED\); use one of cam, grad"
@@ -298,18 +300,18 @@ def test_a_method_is_refused_where_a_record_of_its_training_is_not_supported(mon
         ("training-free", Record.CLASS_ATTENTION, Record.POOLED),
     ],
 )
-def test_a_method_requests_what_its_maps_and_its_training_need(
+def test_a_method_requests_the_records_that_its_maps_and_its_training_need(
     name: str, records: Record, training_records: Record
 ) -> None:
     assert methods[name].requests == Request(records=records)
     assert methods[name].training_requests == Request(records=training_records)
 
 
-def test_cam_needs_no_attention_to_be_there() -> None:
+def test_cam_needs_no_attention() -> None:
     outputs = features()
-    bare = Features(patch_tokens=outputs.patch_tokens, prefix_tokens=outputs.prefix_tokens, class_attention=None)
+    tokens_only = Features(patch_tokens=outputs.patch_tokens, prefix_tokens=outputs.prefix_tokens, class_attention=None)
     classes = torch.tensor([[0], [1]])
-    assert torch.equal(method("cam").maps(bare, classes), method("cam").maps(outputs, classes))
+    assert torch.equal(method("cam").maps(tokens_only, classes), method("cam").maps(outputs, classes))
 
 
 @pytest.mark.parametrize("name", ["cam", "attention", "ts-cam"])
@@ -344,7 +346,7 @@ def test_the_loss_of_scores_in_half_precision_is_computed_in_single_precision() 
     assert torch.equal(loss, F.cross_entropy(logits.float(), labels))
 
 
-def test_a_classifiers_bias_of_another_length_is_left_alone() -> None:
+def test_a_classifiers_bias_of_another_length_is_ignored() -> None:
     ts_cam = method("ts-cam")
     bias = ts_cam.head.bias
     assert bias is not None
