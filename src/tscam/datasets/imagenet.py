@@ -1,10 +1,9 @@
 """ImageNet (ILSVRC 2012, classification and localization) with list files or without, and as it comes from Kaggle."""
 
 import os
-import re
 from array import array
 from collections.abc import Callable, Mapping, MutableSequence, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +11,20 @@ from jaxtyping import Float
 
 from tscam.datasets.base import Dataset, DatasetReader, dataset_readers
 from tscam.datasets.box_matching import LeftOutBoxes
+from tscam.datasets.imagenet_annotations import SOLUTION, XML_IN, Annotation, read_annotations
+from tscam.datasets.imagenet_labels import (
+    GROUND_TRUTH,
+    VAL_TXT,
+    WNID,
+    ValidationLabels,
+    find_validation_labels,
+    has_validation_labels,
+)
 from tscam.datasets.listings import box_array, folder_names, list_lines, picture_names
 from tscam.datasets.splits import split_folders
 from tscam.datasets.unread import describe_unread
 from tscam.errors import DataError, first_names
-from tscam.formats.parsing import box_of_edges, finite_number, picture_id, read_xml, whole_number
-from tscam.formats.voc import voc_objects
-from tscam.geometry import Box
+from tscam.formats.parsing import box_of_edges, finite_number, picture_id, whole_number
 from tscam.image import printable
 from tscam.names import OnDisk, nfc
 from tscam.picture_files import walk
@@ -26,24 +32,11 @@ from tscam.picture_files import walk
 # Folders below the root that may contain `train/` and `val/`; the latter two are Kaggle's tree.
 _PICTURES = (".", "ILSVRC/Data/CLS-LOC", "Data/CLS-LOC")
 _LISTS = {"train": "ILSVRC2012_list/train.txt", "val": "ILSVRC2012_list/val_folder_new.txt"}
-_SOLUTION = "LOC_val_solution.csv"
-_ANNOTATIONS = ("ILSVRC/Annotations/CLS-LOC/val", "Annotations/CLS-LOC/val", "Annotations/val")
 
 _MOST_CLASSES = 10**6
 
-_WNID = re.compile(r"n\d{8}")
-
 _NO_BOXES = np.zeros((0, 4))
 _NO_BOXES.setflags(write=False)
-
-
-@dataclass(frozen=True)
-class _Annotation:
-    """The official annotation of a picture of `val/`; `difficult` counts the boxes that are left out as such."""
-
-    wnid: str
-    boxes: Float[np.ndarray, "m 4"]
-    difficult: int = 0
 
 
 @dataclass(frozen=True)
@@ -71,7 +64,7 @@ class _Columns:
             notes.append(f"pictures in no folder of a class, not read: {len(self.loose)} ({named})")
         return tuple(notes)
 
-    def add_boxes(self, annotation: _Annotation | None) -> None:
+    def add_boxes(self, annotation: Annotation | None) -> None:
         """Add the boxes of one more picture."""
         self.boxes.append(annotation.boxes if annotation else _NO_BOXES)
         if annotation and annotation.difficult:
@@ -85,8 +78,9 @@ def _read(root: Path, split: str) -> Dataset:
     `x1 y1 x2 y2` of each box); where a list is missing, from the folders `train/<wnid>` and `val/<wnid>`. A flat `val/`
     takes its labels from the annotations: `LOC_val_solution.csv`, else the XML files of
     `ILSVRC/Annotations/CLS-LOC/val`, `Annotations/CLS-LOC/val` or `Annotations/val`, which also give the boxes without
-    a list. Class names are wnids: numbered as in `train.txt`, else sorted as in `train/`, else as in the list of `val`,
-    else sorted as in `val/` or the annotations.
+    a list; else from `val.txt` or the development kit (`tscam.datasets.imagenet_labels`). Class names are wnids:
+    numbered as in `train.txt`, else sorted as in `train/`, else as in the list of `val`, else sorted as in `val/`, the
+    annotations or the labels; numbers where the labels are numbers alone.
 
     Coordinates are taken as edges without a shift, as every evaluator does, though they were drawn as pixels.
 
@@ -102,8 +96,13 @@ def _read(root: Path, split: str) -> Dataset:
         columns, class_names = _read_list(root / _LISTS[split], class_names, on_disk=OnDisk(folder))
     else:
         class_names = _class_names(root)
-        read_folder = _read_class_folders if folder_names(folder) else _read_flat_folder
-        columns = read_folder(folder, class_names, _annotations(root) if split == "val" else {})
+        annotations = read_annotations(root) if split == "val" else {}
+        if folder_names(folder):
+            columns = _read_class_folders(folder, class_names, annotations)
+        else:
+            wnids = class_names if any(map(WNID.fullmatch, class_names)) else ()
+            labels = find_validation_labels(root, folder, wnids=wnids) if split == "val" else None
+            columns = _read_flat_folder(folder, class_names, annotations, labels)
     return Dataset(
         name="imagenet",
         split=split,
@@ -126,7 +125,10 @@ def _recognizes(root: Path) -> bool:
     ):
         return True
     folders = (_pictures_folder(root, split) for split in ("train", "val"))
-    return any(_WNID.fullmatch(name) for folder in folders if folder for name in folder_names(folder))
+    if any(WNID.fullmatch(name) for folder in folders if folder for name in folder_names(folder)):
+        return True
+    val = _pictures_folder(root, "val")
+    return val is not None and not folder_names(val) and has_validation_labels(root, val)
 
 
 def _splits(root: Path) -> tuple[str, ...]:
@@ -149,7 +151,10 @@ def _class_names(root: Path) -> tuple[str, ...]:
         return _read_list(root / _LISTS["val"], None)[1]
     if val and (names := folder_names(val)):
         return tuple(map(nfc, names))
-    return tuple(sorted({annotation.wnid for annotation in _annotations(root).values()}))
+    if annotations := read_annotations(root):
+        return tuple(sorted({annotation.wnid for annotation in annotations.values()}))
+    labels = find_validation_labels(root, val, wnids=()) if val else None
+    return labels.class_names if labels else ()
 
 
 def _read_list(
@@ -202,7 +207,7 @@ def _parse_boxes(texts: Sequence[str], source: str) -> Float[np.ndarray, "m 4"]:
     return box_array([box_of_edges(numbers[start : start + 4], source) for start in range(0, len(numbers), 4)])
 
 
-def _read_class_folders(folder: Path, class_names: Sequence[str], annotations: Mapping[str, _Annotation]) -> _Columns:
+def _read_class_folders(folder: Path, class_names: Sequence[str], annotations: Mapping[str, Annotation]) -> _Columns:
     columns = _Columns()
     labels = {name: label for label, name in enumerate(class_names)}
     names = folder_names(folder)
@@ -226,71 +231,41 @@ def _read_class_folders(folder: Path, class_names: Sequence[str], annotations: M
     return columns
 
 
-def _read_flat_folder(folder: Path, class_names: Sequence[str], annotations: Mapping[str, _Annotation]) -> _Columns:
+def _read_flat_folder(
+    folder: Path, class_names: Sequence[str], annotations: Mapping[str, Annotation], labels: ValidationLabels | None
+) -> _Columns:
     columns = _Columns()
-    labels = {name: label for label, name in enumerate(class_names)}
+    class_ids = {name: class_id for class_id, name in enumerate(class_names)}
     files = walk(folder)
-    columns.others.extend(files.others)
+    columns.others.extend(name for name in files.others if labels is None or folder / name != labels.source)
     for name in files.pictures:
         annotation = annotations.get(nfc(Path(name).stem))
-        if annotation is None:
+        class_name = _flat_class(folder / name, annotation, labels)
+        if class_name not in class_ids:
             raise DataError(
-                f"{printable(folder / name)}: no label; expected pictures in {folder.name}/<wnid>/, "
-                f"or {_SOLUTION} or {_ANNOTATIONS[0]}/ with an entry for it"
-            )
-        if annotation.wnid not in labels:
-            raise DataError(
-                f"{printable(folder / name)}: {annotation.wnid} is none of the {len(labels)} classes of this data set"
+                f"{printable(folder / name)}: {class_name} is none of the {len(class_ids)} classes of this data set"
             )
         columns.ids.append(name)
-        columns.labels.append(labels[annotation.wnid])
+        columns.labels.append(class_ids[class_name])
         columns.add_boxes(annotation)
     return columns
 
 
-def _annotations(root: Path) -> dict[str, _Annotation]:
-    """Return the official annotations by the stem of the picture; empty where there are none."""
-    if (root / _SOLUTION).exists():
-        return _csv_annotations(root / _SOLUTION)
-    for path in _ANNOTATIONS:
-        if (root / path).is_dir():
-            files = sorted((root / path).glob("*.xml"))
-            return {nfc(file.stem): _xml_annotation(file) for file in files}
-    return {}
-
-
-def _csv_annotations(path: Path) -> dict[str, _Annotation]:
-    """Read Kaggle's CSV: `ImageId,PredictionString`, the latter `wnid x1 y1 x2 y2` of each box."""
-    annotations: dict[str, _Annotation] = {}
-    for source, text in list_lines(path):
-        name, _, rest = text.partition(",")
-        if (name, rest) == ("ImageId", "PredictionString"):
-            continue
-        values = rest.split()
-        if len(values) % 5:
-            raise DataError(f"{source}: {len(values)} values; expected 'ImageId,wnid x1 y1 x2 y2' of each box")
-        boxes = []
-        for start in range(0, len(values), 5):
-            edges = [finite_number(value, source) for value in values[start + 1 : start + 5]]
-            boxes.append(box_of_edges(edges, source))
-        if nfc(picture_id(name, source)) in annotations:
-            raise DataError(f"{source}: {name!r} is listed twice")
-        annotations[nfc(name)] = _annotation(values[::5], boxes, source)
-    return annotations
-
-
-def _xml_annotation(path: Path) -> _Annotation:
-    objects = voc_objects(read_xml(path), str(path))
-    boxes = [voc.sides for voc in objects if not voc.difficult]
-    annotation = _annotation([voc.name for voc in objects], boxes, str(path))
-    return replace(annotation, difficult=len(objects) - len(boxes))
-
-
-def _annotation(names: Sequence[str], boxes: Sequence[Box], source: str) -> _Annotation:
-    wnids = sorted(set(map(nfc, names)))
-    if len(wnids) != 1:
-        raise DataError(f"{source}: objects of {', '.join(wnids) or 'no class'}; expected those of one class")
-    return _Annotation(wnids[0], box_array(boxes))
+def _flat_class(path: Path, annotation: Annotation | None, labels: ValidationLabels | None) -> str:
+    """Return the class of a picture by its annotation, else by the labels, which may not contradict it."""
+    if annotation is None and labels is not None:
+        return labels.require(path)
+    if annotation is None:
+        raise DataError(
+            f"{printable(path)}: no label; expected pictures in {path.parent.name}/<wnid>/, or an entry for it in "
+            f"{SOLUTION} or {XML_IN[0]}/, or {VAL_TXT}, or {GROUND_TRUTH}"
+        )
+    stated = labels.find(path.name) if labels is not None else None
+    if labels is not None and stated is not None and not stated.isdecimal() and stated != annotation.wnid:
+        raise DataError(
+            f"{labels.source}: {path.stem} is of {stated}, but annotated as {annotation.wnid}; remove one of the two"
+        )
+    return annotation.wnid
 
 
 dataset_readers.register("imagenet")(DatasetReader(recognizes=_recognizes, splits=_splits, read=_read))
