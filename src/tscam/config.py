@@ -207,6 +207,7 @@ class EvaluateConfig:
         device: device by PyTorch's name; a GPU by default, if there is one.
         workers: threads that read pictures, and processes that judge many of them.
         overwrite: replace the content of `out`.
+        resume: go on with an interrupted run in `out`, given the same data, model and settings.
     """
 
     data: Path
@@ -225,10 +226,12 @@ class EvaluateConfig:
     device: str | None = None
     workers: int = 2
     overwrite: bool = False
+    resume: bool = False
 
     def __post_init__(self) -> None:
         require_short(self)
         require_options(self.method_args)
+        _require_one_start(resume=self.resume, overwrite=self.overwrite)
         if isinstance(self.threshold, float):
             _require_threshold(self.threshold)
         _require(len(self.protocol) > 0, "protocol: none; expected one or more, such as ts-cam max-box-acc-v2")

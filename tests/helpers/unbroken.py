@@ -3,11 +3,13 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from data_sets import write_folder
 from faults import Ended, Fault, in_child, kill
 from tiny_models import draw_pictures, tiny_model
-from tscam.config import LocalizeConfig
+from tscam.config import EvaluateConfig, LocalizeConfig
 from tscam.system.lines import LineFile, RowFile
 from tscam.system.loading import Progress
+from tscam.verbs.evaluate import evaluate
 from tscam.verbs.localize import localize
 
 
@@ -56,11 +58,46 @@ class Localizations:
 
     def run(self, config: LocalizeConfig, *, fault: Fault | KillAfter | None = None, resume: bool = False) -> Ended:
         """Localize in a child, which meets a fault."""
-        is_progress = isinstance(fault, KillAfter)
+        on_progress = fault if isinstance(fault, KillAfter) else None
         return in_child(
-            _localize, self.pictures, self.model, replace(config, resume=resume), fault if is_progress else None,
+            _localize, self.pictures, self.model, replace(config, resume=resume), on_progress,
             watched=config.out, faults=[fault] if isinstance(fault, Fault) else [],
         )  # fmt: skip
+
+
+class Evaluations:
+    """Evaluations of the same model on the same data, each in a folder of its own.
+
+    There are nine pictures to test on, and nine of which a threshold is chosen; a batch has four.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        write_folder(folder / "data", splits={"val": 3, "test": 3})
+        self.model = tiny_model(folder / "model")
+        self._count = 0
+
+    def config(self, **changes: object) -> EvaluateConfig:
+        """Return settings with a new folder for the result."""
+        self._count += 1
+        config = EvaluateConfig(
+            data=self.folder / "data", out=self.folder / f"out {self._count}", protocol=("ts-cam", "max-box-acc-v2"),
+            threshold="val", save_maps=True, batch_size=4, device="cpu", workers=1,
+        )  # fmt: skip
+        return replace(config, **changes)  # type: ignore[arg-type]
+
+    def run(self, config: EvaluateConfig, *, fault: Fault | KillAfter | None = None, resume: bool = False) -> Ended:
+        """Evaluate in a child, which meets a fault."""
+        on_progress = fault if isinstance(fault, KillAfter) else None
+        return in_child(
+            evaluate_in, self.model, replace(config, resume=resume), on_progress,
+            watched=config.out, faults=[fault] if isinstance(fault, Fault) else [],
+        )  # fmt: skip
+
+
+def evaluate_in(model: Path, config: EvaluateConfig, on_progress: Progress | None) -> Path:
+    """Work for a child: evaluate, and return the folder."""
+    return evaluate(model, config, on_progress=on_progress).out
 
 
 def _localize(pictures: Path, model: Path, config: LocalizeConfig, on_progress: Progress | None) -> Path:

@@ -1,9 +1,11 @@
 """Where the maps of a data set come from: a predictor that makes them, or a folder that has them."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -41,6 +43,10 @@ class MapSource(Protocol):
     @property
     def has_classifier(self) -> bool:
         """True if tasks have class scores."""
+        ...
+
+    def fingerprint(self, datasets: Iterable[Dataset]) -> str:
+        """A hash of everything that decides the maps of these data sets."""
         ...
 
     def default_threshold(self, dataset: Dataset) -> Threshold:
@@ -94,6 +100,9 @@ class PredictedMaps:
     def facts(self) -> Mapping[str, object]:
         return self.predictor.facts.to_json()
 
+    def fingerprint(self, datasets: Iterable[Dataset]) -> str:  # noqa: ARG002  The pictures are not the model's.
+        return self.predictor.fingerprint()
+
     @property
     def has_classifier(self) -> bool:
         return self.predictor.facts.has_classifier
@@ -145,6 +154,15 @@ class SavedMaps:
     @property
     def facts(self) -> Mapping[str, object]:
         return {"maps": str(self.folder)}
+
+    def fingerprint(self, datasets: Iterable[Dataset]) -> str:
+        """A hash of names, sizes and times of the files."""
+        digest = hashlib.sha256()
+        for image_id in chain.from_iterable(dataset.image_ids for dataset in datasets):
+            with suppress(OSError):  # A missing map counts as wrong, or was refused.
+                state = self.file(image_id).stat()
+                digest.update(f"{image_id!r} {state.st_size} {state.st_mtime_ns}\n".encode())
+        return digest.hexdigest()
 
     @property
     def has_classifier(self) -> bool:

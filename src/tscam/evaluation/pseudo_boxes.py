@@ -23,12 +23,17 @@ _SURE, _LIKELY, _UNLIKELY = 0.5, 0.2, 0.05  # of the map; docs/evaluation.md say
 _ROUNDS = 3
 
 
-def with_pseudo_boxes(split: MappedSplit) -> MappedSplit:
-    """The split with one pseudo box a picture, made of its map and its pixels; true boxes are not used."""
+def with_pseudo_boxes(split: MappedSplit, *, start: int = 0) -> MappedSplit:
+    """The split with one pseudo box a picture, made of its map and its pixels; true boxes are not used.
+
+    Args:
+        start: index of the first picture that gets a box; those before it have none.
+    """
     dataset = split.dataset
-    tasks = enumerate(split.tasks(range(len(dataset))))
-    boxes = tuple(_box(task, read_image(dataset.path(index))) for index, task in tasks)
-    return replace(split, dataset=replace(dataset, boxes=boxes))
+    indices = range(start, len(dataset))
+    tasks = zip(indices, split.tasks(indices), strict=True)
+    boxes = (_box(task, read_image(dataset.path(index))) for index, task in tasks)
+    return replace(split, dataset=replace(dataset, boxes=(*[np.empty((0, 4))] * start, *boxes)))
 
 
 def pseudo_mask(picture: UInt8[np.ndarray, "H W 3"], map_: Float[np.ndarray, "H W"]) -> UInt8[np.ndarray, "H W"]:

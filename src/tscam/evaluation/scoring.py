@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from tscam.evaluation.judged_pictures import JudgedPictures
 from tscam.evaluation.judging import Judge
 from tscam.evaluation.map_sources import MappedSplit
 from tscam.evaluation.results import write_metadata, write_results
@@ -15,7 +16,6 @@ from tscam.metrics.summary import ProtocolResult, summarize
 from tscam.metrics.threshold import Threshold
 from tscam.system.loading import Progress, in_processes
 from tscam.system.processes import ALONE, Processes
-from tscam.system.spool import Spool
 
 Thresholds = Mapping[BoxProtocol | PixelProtocol, Threshold]
 
@@ -59,6 +59,7 @@ def score(
     thresholds: Thresholds,
     *,
     out: Path,
+    keep_in: Path | None = None,
     save_maps: bool = False,
     workers: int = 0,
     processes: Processes = ALONE,
@@ -68,6 +69,8 @@ def score(
 
     Args:
         out: folder of the result, made where it is missing.
+        keep_in: folder in which the main process keeps judged pictures, so that a killed run can go on; None keeps
+            them in a temporary file.
         save_maps: also write the localization maps, and the metadata that wsolevaluation reads.
         workers: processes that judge, beside each of `processes`.
 
@@ -80,11 +83,13 @@ def score(
     per_map = next((threshold.policy for threshold in thresholds.values() if threshold.policy.is_per_map), None)
     judge = Judge(protocols=tuple(thresholds), per_map=per_map, save_to=out / "scoremaps" if save_maps else None)
     faults = {dataset.image_ids[index]: reason for index, reason in split.faults.items()}
-    sizes_wh = []
-    with Spool[JudgedPicture](out if processes.is_main else None) as pictures:
-        for picture in judge_pictures(split, judge, workers=workers, processes=processes, on_progress=on_progress):
+    with JudgedPictures(keep_in / "pictures.jsonl" if keep_in is not None else None) as pictures:
+        pictures.keep(dataset.image_ids, batch_size=split.maps.batch_size)
+        _share(pictures, processes)
+        for picture in judge_pictures(
+            split, judge, start=len(pictures), workers=workers, processes=processes, on_progress=on_progress
+        ):
             pictures.append(picture)
-            sizes_wh.append(picture.picture_wh)
         results = {
             protocol.name: summarize(
                 pictures, protocol, threshold, published=dataset.threshold, class_names=dataset.class_names
@@ -93,8 +98,8 @@ def score(
         }
         if processes.is_main:
             write_results(out, results, pictures, dataset=dataset, facts=split.maps.facts, faults=faults)
-    if processes.is_main and save_maps:
-        write_metadata(out / "metadata", dataset, sizes_wh)
+            if save_maps:
+                write_metadata(out / "metadata", dataset, [picture.picture_wh for picture in pictures])
     selection = str(split.maps.facts.get("selection", ""))
     return Evaluation(results=results, images=dataset.image_ids, faults=faults, out=out, selection=selection)
 
@@ -103,6 +108,7 @@ def judge_pictures(
     split: MappedSplit,
     judge: Judge,
     *,
+    start: int = 0,
     workers: int = 0,
     processes: Processes = ALONE,
     on_progress: Progress | None = None,
@@ -113,6 +119,7 @@ def judge_pictures(
     whatever their number. No process has more than a few batches in memory.
 
     Args:
+        start: index of the first picture to judge, at which a batch begins.
         workers: processes that judge, beside each of `processes`; they are not started for a few pictures.
 
     Raises:
@@ -120,11 +127,11 @@ def judge_pictures(
     """
     dataset = split.dataset
     size, count = split.maps.batch_size, len(dataset)
-    starts = range(0, count, size)
-    share = [range(start, min(start + size, count)) for start in starts[processes.rank :: processes.count]]
+    starts = range(start, count, size)
+    share = [range(first, min(first + size, count)) for first in starts[processes.rank :: processes.count]]
     tasks = split.tasks([index for batch in share for index in batch])
     helpers = workers if count >= _FEW else 0
-    done = 0
+    done = start
     with closing(in_processes(tasks, judge, processes=helpers, depth=4 * max(helpers, 1))) as judged:
         for turn in range(-(-len(starts) // processes.count)):
             batch = list(islice(judged, len(share[turn]))) if turn < len(share) else []
@@ -137,3 +144,16 @@ def judge_pictures(
                 yield picture
     if done != count:
         raise RuntimeError(f"{done} results for {count} pictures: each must count once")
+
+
+def _share(pictures: JudgedPictures, processes: Processes) -> None:
+    """Give the pictures that the main process has kept to the other processes."""
+    if processes.count == 1:
+        return
+    (kept,) = processes.gather([len(pictures)] if processes.is_main else [])
+    kept_pictures = iter(pictures)
+    for first in range(0, kept, _FEW):
+        batch = list(islice(kept_pictures, min(_FEW, kept - first))) if processes.is_main else []
+        for picture in processes.gather(batch):
+            if not processes.is_main:
+                pictures.append(picture)

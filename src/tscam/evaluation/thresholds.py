@@ -6,16 +6,15 @@ from pathlib import Path
 
 from tscam.datasets import Dataset, find_reader, has_boxes, hold_out, read_dataset
 from tscam.errors import ConfigError, DataError
+from tscam.evaluation.judged_pictures import JudgedPictures
 from tscam.evaluation.judging import Judge, Protocols
 from tscam.evaluation.map_sources import MappedSplit, MapSource
 from tscam.evaluation.pseudo_boxes import with_pseudo_boxes
 from tscam.evaluation.requirements import require_readable
 from tscam.evaluation.scoring import Thresholds, judge_pictures
 from tscam.metrics.curves import curve_of
-from tscam.metrics.picture import JudgedPicture
 from tscam.metrics.protocol import REALISTIC, BoxProtocol, PixelProtocol
 from tscam.metrics.threshold import Threshold, ThresholdPolicy, best_threshold, threshold_policy
-from tscam.system.spool import Spool
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -118,20 +117,24 @@ def require_plan_readable(plan: ThresholdPlan, *, workers: int) -> None:
         require_readable(plan.held_out, plan.judging_protocols, workers=workers, with_pictures=plan.uses_pseudo_boxes)
 
 
-def choose_thresholds(plan: ThresholdPlan, *, spool_in: Path | None, workers: int) -> Thresholds:
+def choose_thresholds(plan: ThresholdPlan, *, keep_in: Path | None, workers: int) -> Thresholds:
     """Choose the thresholds that wait for held-out pictures: the best ones, among equals the nearest to the published.
 
     Args:
-        spool_in: folder for the judged pictures, as `Spool` takes it.
+        keep_in: folder in which judged pictures are kept, so that a killed run can go on; None keeps them in a
+            temporary file.
         workers: processes that judge.
     """
     if plan.held_out is None:
         return plan.thresholds
-    held_out = with_pseudo_boxes(plan.held_out) if plan.uses_pseudo_boxes else plan.held_out
-    split, origin = held_out.dataset.split, "pseudo" if plan.uses_pseudo_boxes else "true"
-    chosen = dict(plan.thresholds)
-    with Spool[JudgedPicture](spool_in) as pictures:
-        for picture in judge_pictures(held_out, Judge(protocols=plan.judging_protocols), workers=workers):
+    held_out, origin = plan.held_out, "pseudo" if plan.uses_pseudo_boxes else "true"
+    split, judge, chosen = held_out.dataset.split, Judge(protocols=plan.judging_protocols), dict(plan.thresholds)
+    with JudgedPictures(keep_in / "held_out.jsonl" if keep_in is not None else None) as pictures:
+        pictures.keep(held_out.dataset.image_ids, batch_size=held_out.maps.batch_size)
+        start = len(pictures)
+        if plan.uses_pseudo_boxes:
+            held_out = with_pseudo_boxes(held_out, start=start)
+        for picture in judge_pictures(held_out, judge, start=start, workers=workers):
             pictures.append(picture)
         for protocol, chosen_by in plan.chosen_by.items():
             curve = curve_of(pictures, chosen_by)

@@ -16,27 +16,34 @@ class LineFile:
     """Lines in a file, for several passes over more than memory takes; a torn last line is cut off on opening.
 
     Args:
-        path: the file, made if it is missing; None takes a temporary file, which the system removes with the process.
+        path: the file, made with its folder if it is missing.
+        file: the file, if it is open already.
 
     Raises:
         OutputError: the disk refuses.
     """
 
-    def __init__(self, path: Path | None) -> None:
-        self._name = path or Path(tempfile.gettempdir())
-        self._file: io.FileIO
-        with disk_errors(self._name):
-            # Unbuffered: what a full disk has refused would be written once more, and refused, on closing.
-            if path is None:
-                self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115  It is open as long as this object is.
-            else:
-                self._file = path.open("a+b", buffering=0)
+    def __init__(self, path: Path, *, file: io.FileIO | None = None) -> None:
+        self._name = path
+        with disk_errors(path):
+            if file is None:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                # Unbuffered: what a full disk has refused would be written once more, and refused, on closing.
+                file = path.open("a+b", buffering=0)
+            self._file = file
             try:
                 self._count, self._size = self._measure()
                 self._file.truncate(self._size)
             except BaseException:
                 self._file.close()
                 raise
+
+    @classmethod
+    def without_name(cls) -> "LineFile":
+        """Return lines in a temporary file, which the system removes with the process."""
+        folder = Path(tempfile.gettempdir())
+        with disk_errors(folder):
+            return cls(folder, file=tempfile.TemporaryFile(buffering=0))
 
     def append(self, line: bytes) -> None:
         """Add a line without its end.

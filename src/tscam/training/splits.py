@@ -1,14 +1,12 @@
 """The splits of a training run: for training, for choosing the best epoch, and for testing the result."""
 
-import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from tscam.datasets import Dataset, find_reader, has_boxes, hold_out, read_dataset
+from tscam.datasets.fingerprint import hash_datasets
 from tscam.errors import DataError
-from tscam.names import nfc
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,16 +58,7 @@ class Splits:
 
     def data_hash(self) -> str:
         """Hash of names, sizes in bytes, labels and boxes of all pictures."""
-        digest = hashlib.sha256()
-        for dataset in (self.training, self.choosing, self.test):
-            if dataset is None:
-                continue
-            sizes = [_byte_count(dataset.path(index)) for index in range(len(dataset))]
-            boxes = [] if dataset.boxes is None else [picture_boxes.tolist() for picture_boxes in dataset.boxes]
-            names = [list(map(nfc, dataset.class_names)), list(map(nfc, dataset.image_ids))]
-            facts = [dataset.split, *names, dataset.labels.tolist(), sizes, boxes]
-            digest.update(json.dumps(facts).encode())
-        return digest.hexdigest()
+        return hash_datasets(dataset for dataset in (self.training, self.choosing, self.test) if dataset is not None)
 
 
 def read_splits(settings: SplitSettings) -> Splits:
@@ -112,13 +101,6 @@ def read_splits(settings: SplitSettings) -> Splits:
         training=training, choosing=choosing, test=test, selection=selection,
         chooses_threshold=settings.select == "val",
     )  # fmt: skip
-
-
-def _byte_count(path: Path) -> int | None:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return None
 
 
 def _measure(dataset: Dataset) -> str:

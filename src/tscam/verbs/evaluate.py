@@ -1,25 +1,37 @@
 """The verb `evaluate`: a model, or saved maps, on a data set with boxes or masks."""
 
+import shutil
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
 from tscam.checkpoints.source import ModelSource, resolve
 from tscam.config import EvaluateConfig, TrainConfig
 from tscam.datasets import Dataset, read_dataset
+from tscam.datasets.fingerprint import hash_datasets, hash_masks
 from tscam.errors import ConfigError
-from tscam.evaluation.map_sources import MapSource, PredictedMaps, SavedMaps
+from tscam.evaluation.map_sources import MappedSplit, MapSource, PredictedMaps, SavedMaps
 from tscam.evaluation.report import write_report
 from tscam.evaluation.requirements import require_readable, require_same_classes, require_scorable
 from tscam.evaluation.scoring import Evaluation, score
-from tscam.evaluation.thresholds import choose_thresholds, plan_thresholds, requested_policy, require_plan_readable
+from tscam.evaluation.thresholds import (
+    ThresholdPlan,
+    choose_thresholds,
+    plan_thresholds,
+    requested_policy,
+    require_plan_readable,
+)
 from tscam.metrics.protocol import protocols
 from tscam.predictors import ModelLike, open_predictor
 from tscam.system.loading import Progress
-from tscam.system.output_folder import claimed_output, require_claimable
+from tscam.system.output_folder import Job, require_resumable, resumable_output
 from tscam.system.processes import Processes, joined, own_device
 from tscam.system.writing import literal
+
+# Folder of the judged pictures of an evaluation that is not complete.
+_UNFINISHED = ".unfinished"
 
 
 def evaluate(
@@ -30,14 +42,16 @@ def evaluate(
 ) -> Evaluation:
     """Score a model, or saved maps, on a data set with boxes or masks.
 
-    The files are those of `tscam.evaluation.results`, and the page of `tscam.evaluation.report`.
+    The files are those of `tscam.evaluation.results`, and the page of `tscam.evaluation.report`. Judged pictures are
+    kept in the folder as they come, so that an interrupted evaluation can go on.
 
     Args:
         model: a model folder, a run folder (its best weights), a checkpoint of the TS-CAM authors,
             `hf-hub:user/name[@revision]`, or a model in memory; None where `config.maps` are scored.
 
     Raises:
-        TscamError: model, data or output folder cannot be used; nothing is written then.
+        TscamError: model, data or output folder cannot be used, and nothing is written; or a picture has gone or the
+            disk refuses, and what is done stays.
     """
     selected = tuple(protocols[name] for name in dict.fromkeys(config.protocol))
     requested = requested_policy(config.threshold, selected)
@@ -48,16 +62,12 @@ def evaluate(
             dataset, maps, selected, requested=requested, fraction=TrainConfig.val_fraction, seed=TrainConfig.seed
         )
         split = require_scorable(dataset, maps, selected, allow_missing=config.allow_missing)
-        if processes.is_main:
-            require_claimable(config.out, overwrite=config.overwrite, inputs=inputs)
-            require_plan_readable(plan, workers=max(config.workers, 1))
-            require_readable(split, selected, workers=max(config.workers, 1))
-        with _claimed_output(config, inputs, processes) as out:
-            spool_in = out if processes.is_main else None
-            thresholds = choose_thresholds(plan, spool_in=spool_in, workers=config.workers)
+        with _output(config, split, plan, inputs=inputs, processes=processes) as out:
+            keep_in = out / _UNFINISHED if processes.is_main else None
+            thresholds = choose_thresholds(plan, keep_in=keep_in, workers=config.workers)
             evaluation = score(
-                split, thresholds, out=out, save_maps=config.save_maps, workers=config.workers, processes=processes,
-                on_progress=on_progress,
+                split, thresholds, out=out, keep_in=keep_in, save_maps=config.save_maps, workers=config.workers,
+                processes=processes, on_progress=on_progress,
             )  # fmt: skip
             if processes.is_main:
                 write_report(out, image_root=dataset.image_root)
@@ -90,12 +100,40 @@ def _open_maps(model: ModelLike | None, config: EvaluateConfig, dataset: Dataset
 
 
 @contextmanager
-def _claimed_output(config: EvaluateConfig, inputs: Sequence[Path], processes: Processes) -> Generator[Path]:
-    """Claim the folder of the result in the main process, and lock it until the block ends; the others wait for it."""
+def _output(
+    config: EvaluateConfig, split: MappedSplit, plan: ThresholdPlan, *, inputs: Sequence[Path], processes: Processes
+) -> Generator[Path]:
+    """Claim or resume the folder of the result in the main process, until the block ends; the others wait for it.
+
+    All that can be refused is refused before the folder is touched.
+    """
     if not processes.is_main:
         processes.wait()
         yield literal(config.out)
         return
-    with claimed_output(config.out, overwrite=config.overwrite, inputs=inputs) as folder:
+    job = _job(config, split, plan)
+    require_resumable(config.out, job, overwrite=config.overwrite, resume=config.resume, inputs=inputs)
+    require_plan_readable(plan, workers=max(config.workers, 1))
+    require_readable(split, tuple(plan.thresholds), workers=max(config.workers, 1))
+    with resumable_output(config.out, job, overwrite=config.overwrite, resume=config.resume, inputs=inputs) as out:
         processes.wait()
-        yield folder
+        yield out
+        shutil.rmtree(out / _UNFINISHED)
+
+
+def _job(config: EvaluateConfig, split: MappedSplit, plan: ThresholdPlan) -> Job:
+    """Everything that decides the result."""
+    datasets = [split.dataset] if plan.held_out is None else [split.dataset, plan.held_out.dataset]
+    settings = {
+        "tscam": version("tscam"), "dataset": split.dataset.name, "split": split.dataset.split,
+        "method": config.method, "method_args": dict(config.method_args), "protocol": config.protocol,
+        "threshold": config.threshold, "allow_missing": config.allow_missing, "save_maps": config.save_maps,
+        "batch_size": config.batch_size, "precision": config.precision,
+    }  # fmt: skip
+    maps = "the model" if config.maps is None else "the folder of maps"
+    inputs = {
+        maps: split.maps.fingerprint(datasets),
+        "the dataset": hash_datasets(datasets),
+        "the set of masks": hash_masks(datasets),
+    }
+    return Job(verb="evaluate", settings=settings, inputs=inputs)

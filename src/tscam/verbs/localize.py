@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tscam.checkpoints.source import ModelSource, resolve
 from tscam.config import LocalizeConfig
+from tscam.datasets.fingerprint import byte_count
 from tscam.formats import formats, write_annotations
 from tscam.localization import Localization
 from tscam.localizer import Localizer, find_pictures
@@ -125,11 +126,7 @@ def _job(config: LocalizeConfig, localizer: Localizer, paths: Sequence[Path]) ->
     """Everything that decides the result."""
     digest = hashlib.sha256()
     for path in paths:
-        try:
-            size = path.stat().st_size
-        except OSError:  # A broken link is a bad picture.
-            size = -1
-        digest.update(os.fsencode(path) + f"\0{size}\n".encode())
+        digest.update(os.fsencode(path) + f"\0{byte_count(path)}\n".encode())
     settings = {
         "tscam": version("tscam"), "top_k": config.top_k, "threshold": config.threshold, "objects": config.objects,
         "min_objectness": config.min_objectness, "method": config.method, "method_args": dict(config.method_args),

@@ -1,6 +1,6 @@
 """The threshold of a policy is the best on pictures that are not scored, as a loop over all thresholds finds it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -65,6 +65,9 @@ class AnyMaps:
     facts: Mapping[str, object] = {}
     has_classifier = False
 
+    def fingerprint(self, datasets: Iterable[Dataset]) -> str:  # noqa: ARG002
+        return "any"
+
     def default_threshold(self, dataset: Dataset) -> Threshold:  # noqa: ARG002
         return Threshold(policy=threshold_policy("model"), value=0.27, explained="stored with the model")
 
@@ -114,7 +117,11 @@ def gt_known(dataset: Dataset, maps: SavedMaps, protocol: BoxProtocol, threshold
 
 
 def choose(
-    dataset: Dataset, maps: SavedMaps, out: Path, *protocols: BoxProtocol | PixelProtocol, requested: str = "val"
+    dataset: Dataset,
+    maps: SavedMaps,
+    *protocols: BoxProtocol | PixelProtocol,
+    requested: str = "val",
+    keep_in: Path | None = None,
 ) -> Thresholds:
     """Return the thresholds with the best scores on these pictures."""
     policy = threshold_policy(requested)
@@ -126,7 +133,7 @@ def choose(
             protocol: protocol if by_masks or isinstance(protocol, BoxProtocol) else REALISTIC for protocol in protocols
         },
     )
-    return choose_thresholds(plan, spool_in=out, workers=0)
+    return choose_thresholds(plan, keep_in=keep_in, workers=0)
 
 
 def test_a_protocols_own_policy_is_planned_unless_another_is_requested(tmp_path: Path) -> None:
@@ -277,7 +284,7 @@ def test_the_chosen_threshold_is_the_best_of_all_thresholds(tmp_path: Path, seed
     dataset = read_dataset(tmp_path / "data", split="val")
     maps = save_maps(dataset, tmp_path / "maps", seed=seed)
     protocols = (TS_CAM, replace(REALISTIC, step=0.01))
-    chosen = choose(dataset, maps, tmp_path, *protocols)
+    chosen = choose(dataset, maps, *protocols)
     assert list(chosen) == list(protocols)
     for protocol in protocols:
         values = [step / 100 for step in range(100)]
@@ -294,12 +301,30 @@ def test_the_chosen_threshold_is_the_best_of_all_thresholds(tmp_path: Path, seed
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "maps"]
 
 
+@pytest.mark.parametrize("requested", ["val", "pseudo"])
+def test_kept_pictures_are_not_judged_again_and_choose_the_same(tmp_path: Path, requested: str) -> None:
+    write_folder(tmp_path / "data", splits={"val": 4, "test": 1})
+    dataset = read_dataset(tmp_path / "data", split="val")
+    maps = replace(save_maps(dataset, tmp_path / "maps"), batch_size=5)
+    chosen = choose(dataset, maps, TS_CAM, requested=requested, keep_in=tmp_path / "kept")
+    lines = (tmp_path / "kept" / "held_out.jsonl").read_bytes().splitlines(keepends=True)
+    assert len(lines) == 12
+    for count, missing in ((12, 12), (7, 5), (3, 0)):  # Whole batches are kept, and all pictures.
+        (tmp_path / "kept" / "held_out.jsonl").write_bytes(b"".join(lines[:count]))
+        for image_id in dataset.image_ids[:missing]:
+            map_path(maps.folder, image_id).rename(tmp_path / f"map {count}")
+        again = choose(dataset, maps, TS_CAM, requested=requested, keep_in=tmp_path / "kept")
+        assert again == chosen
+        assert (tmp_path / "kept" / "held_out.jsonl").read_bytes() == b"".join(lines)
+        save_maps(dataset, tmp_path / "maps")
+
+
 def test_thresholds_by_pseudo_boxes_do_not_depend_on_true_boxes(tmp_path: Path) -> None:
     write_folder(tmp_path / "data", splits={"val": 3, "test": 1})
     dataset = read_dataset(tmp_path / "data", split="val")
     maps = save_maps(dataset, tmp_path / "maps")
-    thresholds = choose(dataset, maps, tmp_path, TS_CAM, PX_AP, requested="pseudo")
-    blind = choose(replace(dataset, boxes=None), maps, tmp_path, TS_CAM, PX_AP, requested="pseudo")
+    thresholds = choose(dataset, maps, TS_CAM, PX_AP, requested="pseudo")
+    blind = choose(replace(dataset, boxes=None), maps, TS_CAM, PX_AP, requested="pseudo")
     assert thresholds == blind
     explained = {chosen.explained for chosen in thresholds.values()}
     assert explained == {"best on 9 pictures of split 'val' with pseudo boxes"}
@@ -316,7 +341,7 @@ def test_the_threshold_of_masks_is_chosen_by_their_mean_iou(tmp_path: Path) -> N
     assert dataset.masks is not None
     maps = save_maps(dataset, tmp_path / "maps")
     protocol = replace(PX_AP, step=0.01)
-    chosen = choose(dataset, maps, tmp_path, protocol)[protocol]
+    chosen = choose(dataset, maps, protocol)[protocol]
     means = []
     for threshold in protocol.thresholds:
         ious = []

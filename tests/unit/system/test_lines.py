@@ -33,7 +33,7 @@ def rows_of(path: Path) -> list[list[str]]:
 
 @pytest.mark.parametrize("is_temporary", [False, True])
 def test_lines_come_back_in_order_and_again(is_temporary: bool, tmp_path: Path) -> None:
-    with LineFile(None if is_temporary else tmp_path / "lines") as lines:
+    with LineFile.without_name() if is_temporary else LineFile(tmp_path / "lines") as lines:
         assert (len(lines), list(lines)) == (0, [])
         contents = [b"x" * 7 * number for number in range(700)]  # together longer than what is read at once
         for content in contents:
@@ -49,7 +49,7 @@ def test_lines_come_back_in_order_and_again(is_temporary: bool, tmp_path: Path) 
 
 def test_a_temporary_file_has_no_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    with LineFile(None) as lines:
+    with LineFile.without_name() as lines:
         lines.append(bytes(100_000))
         assert list(tmp_path.iterdir()) == []
 
@@ -105,9 +105,13 @@ def test_what_a_full_disk_refuses_is_an_error_at_once_and_leaves_whole_lines(tmp
     assert path.read_bytes() == b"little\nmore\n"
 
 
-def test_a_folder_that_is_missing_is_refused_in_one_line(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match=r"nowhere/lines: cannot be written \(FileNotFoundError: .*\); free space"):
-        LineFile(tmp_path / "nowhere" / "lines")
+def test_a_folder_that_cannot_be_made_is_refused_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match=r"file/lines: cannot be written \(FileExistsError: .*\); free space"):
+        LineFile(tmp_path / "file" / "lines")
+    with LineFile(tmp_path / "deep" / "er" / "lines") as lines:
+        lines.append(b"one")
+    assert (tmp_path / "deep" / "er" / "lines").read_bytes() == b"one\n"
 
 
 def test_a_table_exists_from_its_first_row_on_and_goes_on_from_the_rows_it_is_given(tmp_path: Path) -> None:
