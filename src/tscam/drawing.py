@@ -68,16 +68,16 @@ def draw(localization: Localization, *, picture: Picture | None = None) -> Image
     overview = _captioned(_overview(scaled, objects, colours), name)
     panels = [overview]
     for class_id, colour in colours.items():
-        of_class = [obj for obj in objects if obj.class_id == class_id]
-        scores = ", ".join(percent(obj.score) for obj in of_class)
+        class_objects = [obj for obj in objects if obj.class_id == class_id]
+        scores = ", ".join(percent(obj.score) for obj in class_objects)
         stored = localization.maps.get(class_id)
         panels.append(
             draw_panel(
                 scaled,
                 map=None if stored is None else stored.levels,
                 threshold=localization.threshold,
-                boxes=[obj.box for obj in of_class],
-                caption=f"{LEFT_TO_RIGHT}{clean(of_class[0].label)}{LEFT_TO_RIGHT} {scores}",
+                boxes=[obj.box for obj in class_objects],
+                caption=f"{LEFT_TO_RIGHT}{clean(class_objects[0].label)}{LEFT_TO_RIGHT} {scores}",
                 colour=colour,
             )
         )

@@ -292,9 +292,9 @@ def find_pictures(
         if path.is_dir():
             files = walk(path)
             if not files.pictures:
-                found = f" (found {count_endings(files.others)})" if files.others else ""
+                others = f" (found {count_endings(files.others)})" if files.others else ""
                 endings = ", ".join(sorted(PICTURE_SUFFIXES))
-                raise DataError(f"{path}: no pictures in this folder; looked for {endings}{found}")
+                raise DataError(f"{path}: no pictures in this folder; looked for {endings}{others}")
             pictures += [path / name for name in files.pictures]
             if files.others:
                 on_note(f"{path}: {describe_passed_over(files.others)}")

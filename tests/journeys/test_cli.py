@@ -250,10 +250,10 @@ def test_a_run_is_published_and_serves_every_verb_from_the_hub(
         data, model = workshop / "data", "hf-hub:user/foxes"
         scores = tscam("evaluate", model, "--data", data, "--out", tmp_path / "scores")
         assert scores.code == 0, scores.err
-        of_hub = json.loads((tmp_path / "scores" / "metrics.json").read_text())
-        assert of_hub["model"] == model
-        of_run = json.loads((workshop / "run" / "test" / "metrics.json").read_text())
-        assert of_hub["protocols"]["ts-cam"]["scores"] == of_run["protocols"]["ts-cam"]["scores"]
+        hub_metrics = json.loads((tmp_path / "scores" / "metrics.json").read_text())
+        assert hub_metrics["model"] == model
+        run_metrics = json.loads((workshop / "run" / "test" / "metrics.json").read_text())
+        assert hub_metrics["protocols"]["ts-cam"]["scores"] == run_metrics["protocols"]["ts-cam"]["scores"]
         for verb in (
             ["localize", data / "test", "--model", f"{model}@main"],
             ["explain", min(data.rglob("*.png")), "--model", model, "--methods", "ts-cam"],

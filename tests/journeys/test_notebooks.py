@@ -55,28 +55,30 @@ def line_after(session: Session, beginning: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def cub_place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = tmp_path_factory.mktemp("cub")
-    root = write_cub(place / "data", classes=8, train=1, test=4)
+def cub_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("cub")
+    root = write_cub(folder / "data", classes=8, train=1, test=4)
     # The drawn objects are small and the model is random, so it finds only large boxes, and not with every method.
     rows = [f"{number} {x} {y} {width} {height}" for number, (x, y, width, height) in enumerate(large_boxes(40), 1)]
     (root / "bounding_boxes.txt").write_text("\n".join(rows))
-    tiny_model(place / "model", label_names=tscam.datasets.read_dataset(root).class_names)
-    return place
+    tiny_model(folder / "model", label_names=tscam.datasets.read_dataset(root).class_names)
+    return folder
 
 
 @pytest.fixture(scope="module")
-def cub(cub_place: Path) -> Session:
-    return run_notebook(read_notebook("cub", DATA=cub_place / "data", MODEL=cub_place / "model", OUT=cub_place / "out"))
+def cub(cub_folder: Path) -> Session:
+    return run_notebook(
+        read_notebook("cub", DATA=cub_folder / "data", MODEL=cub_folder / "model", OUT=cub_folder / "out")
+    )
 
 
 def test_the_test_split_is_read(cub: Session) -> None:
     assert cub.printed.startswith("32 test pictures of 8 classes; threshold 0.1\n")
 
 
-def test_the_picture_is_explained_for_its_class_with_its_ground_truth_box(cub: Session, cub_place: Path) -> None:
-    test = tscam.datasets.read_dataset(cub_place / "data", split="test")
-    explanation = tscam.Explainer(cub_place / "model")(test.path(16), label=4)
+def test_the_picture_is_explained_for_its_class_with_its_ground_truth_box(cub: Session, cub_folder: Path) -> None:
+    test = tscam.datasets.read_dataset(cub_folder / "data", split="test")
+    explanation = tscam.Explainer(cub_folder / "model")(test.path(16), label=4)
     assert (explanation.label, test.labels[16]) == ("005.Bird_5", 4)
     assert explanation.classes[0].class_id != 4  # otherwise the label would be the most likely class
     assert test.boxes is not None
@@ -86,10 +88,10 @@ def test_the_picture_is_explained_for_its_class_with_its_ground_truth_box(cub: S
     assert is_shown(cub, cub.names["draw_couplings"]([4, 12, 20, 28]))
 
 
-def test_shares_of_attention_count_patches_whose_centre_is_in_the_box(cub: Session, cub_place: Path) -> None:
-    test = tscam.datasets.read_dataset(cub_place / "data", split="test")
+def test_shares_of_attention_count_patches_whose_centre_is_in_the_box(cub: Session, cub_folder: Path) -> None:
+    test = tscam.datasets.read_dataset(cub_folder / "data", split="test")
     assert test.boxes is not None
-    explainer = tscam.Explainer(cub_place / "model")
+    explainer = tscam.Explainer(cub_folder / "model")
     shares, uniform = [], []
     for index in range(32):
         explanation = explainer(test.path(index))
@@ -113,18 +115,18 @@ def test_shares_of_attention_count_patches_whose_centre_is_in_the_box(cub: Sessi
     np.testing.assert_allclose(bars, cub.names["shares"])
 
 
-def test_the_printed_box_is_that_of_the_localizer(cub: Session, cub_place: Path) -> None:
-    test = tscam.datasets.read_dataset(cub_place / "data", split="test")
+def test_the_printed_box_is_that_of_the_localizer(cub: Session, cub_folder: Path) -> None:
+    test = tscam.datasets.read_dataset(cub_folder / "data", split="test")
     assert test.boxes is not None
-    localization = tscam.load(cub_place / "model")(test.path(16), top_k=8)
+    localization = tscam.load(cub_folder / "model")(test.path(16), top_k=8)
     (box,) = [detection.box for detection in localization.objects if detection.class_id == 4]
     assert line_after(cub, "ts-cam of") == "005.Bird_5: map of 4×4 patches"
     assert line_after(cub, "box ") == str([round(edge) for edge in box])
     assert line_after(cub, "ground-truth box ") == str([round(edge) for edge in test.boxes[16][0].tolist()])
 
 
-def test_the_scores_are_those_of_the_test_split(cub: Session, cub_place: Path) -> None:
-    out = cub_place / "out" / "scores"
+def test_the_scores_are_those_of_the_test_split(cub: Session, cub_folder: Path) -> None:
+    out = cub_folder / "out" / "scores"
     evaluation = metrics(out)
     assert (evaluation["split"], evaluation["method"], evaluation["pictures"]) == ("test", "ts-cam", 32)
     assert line_after(cub, "top-1 loc") == with_interval(score(out, "top1_loc"))
@@ -135,8 +137,8 @@ def test_the_scores_are_those_of_the_test_split(cub: Session, cub_place: Path) -
     assert [bar.get_height() for bar in cub.names["left"].patches] == heights.tolist()
 
 
-def test_the_worst_boxes_of_correct_classes_are_shown(cub: Session, cub_place: Path) -> None:
-    lines = per_image(cub_place / "out" / "scores")
+def test_the_worst_boxes_of_correct_classes_are_shown(cub: Session, cub_folder: Path) -> None:
+    lines = per_image(cub_folder / "out" / "scores")
     correct = [
         (line["protocols"]["ts-cam"]["iou"], index)
         for index, line in enumerate(lines)
@@ -148,28 +150,28 @@ def test_the_worst_boxes_of_correct_classes_are_shown(cub: Session, cub_place: P
     assert not is_shown(cub, cub.names["draw_couplings"](worst[::-1]))
 
 
-def test_every_method_is_scored_at_every_threshold(cub: Session, cub_place: Path, tmp_path: Path) -> None:
+def test_every_method_is_scored_at_every_threshold(cub: Session, cub_folder: Path, tmp_path: Path) -> None:
     table = {}
     for method, line in zip(("ts-cam", "attention", "cam"), cub.names["curves"].lines, strict=False):
-        evaluation = metrics(cub_place / "out" / method)
+        evaluation = metrics(cub_folder / "out" / method)
         assert (line.get_label(), evaluation["method"], evaluation["split"]) == (method, method, "test")
         np.testing.assert_allclose(line.get_xdata(), np.arange(100) / 100)
         row = []
         for threshold in (0.1, 0.3, 0.5):
             out = tmp_path / f"{method}-{threshold}"
             config = tscam.EvaluateConfig(
-                data=cub_place / "data", split="test", out=out, method=method, threshold=threshold
+                data=cub_folder / "data", split="test", out=out, method=method, threshold=threshold
             )
-            tscam.evaluate(cub_place / "model", config)
+            tscam.evaluate(cub_folder / "model", config)
             row.append(score(out, "gt_known_loc")["value"])
         np.testing.assert_allclose(line.get_ydata()[[10, 30, 50]], row)
         table[method] = row
     assert len({tuple(row) for row in table.values()}) > 1, "the methods must differ, or the test compares nothing"
 
 
-def test_every_method_has_its_best_threshold_beside_that_of_the_model(cub: Session, cub_place: Path) -> None:
+def test_every_method_has_its_best_threshold_beside_that_of_the_model(cub: Session, cub_folder: Path) -> None:
     for method in ("ts-cam", "attention", "cam"):
-        out = cub_place / "out" / method
+        out = cub_folder / "out" / method
         evaluation = metrics(out)["protocols"]["ts-cam"]
         assert evaluation["threshold"]["values"] == {"gt_known_loc": 0.1}
         percents = evaluation["curve"]["scores"]["gt_known_loc"]
@@ -186,23 +188,23 @@ def test_every_method_has_its_best_threshold_beside_that_of_the_model(cub: Sessi
 
 
 @pytest.fixture(scope="module")
-def imagenet_place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = tmp_path_factory.mktemp("imagenet")
-    root = write_imagenet(place / "data", classes=6, train=1, val=5)
+def imagenet_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("imagenet")
+    root = write_imagenet(folder / "data", classes=6, train=1, val=5)
     listed = root / "ILSVRC2012_list" / "val_folder_new.txt"
     rows = [line.split() for line in listed.read_text().splitlines()]
-    for row, (x, y, width, height) in zip(rows, large_boxes(30), strict=True):  # as in `cub_place`
+    for row, (x, y, width, height) in zip(rows, large_boxes(30), strict=True):  # as in `cub_folder`
         row[2:6] = map(str, (x, y, x + width, y + height))
     listed.write_text("\n".join(" ".join(row) for row in rows))
-    tiny_model(place / "model", label_names=tscam.datasets.read_dataset(root).class_names)
-    return place
+    tiny_model(folder / "model", label_names=tscam.datasets.read_dataset(root).class_names)
+    return folder
 
 
 @pytest.fixture(scope="module")
-def imagenet(imagenet_place: Path) -> Session:
+def imagenet(imagenet_folder: Path) -> Session:
     return run_notebook(
         read_notebook(
-            "imagenet", DATA=imagenet_place / "data", MODEL=imagenet_place / "model", OUT=imagenet_place / "out"
+            "imagenet", DATA=imagenet_folder / "data", MODEL=imagenet_folder / "model", OUT=imagenet_folder / "out"
         )
     )
 
@@ -212,10 +214,10 @@ def test_pictures_with_more_than_one_box_are_counted(imagenet: Session) -> None:
     assert imagenet.names["several"] == [index for index in range(30) if index % 5 in (1, 3)]
 
 
-def test_a_picture_of_one_box_is_explained_and_some_of_two(imagenet: Session, imagenet_place: Path) -> None:
-    val = tscam.datasets.read_dataset(imagenet_place / "data", split="val")
+def test_a_picture_of_one_box_is_explained_and_some_of_two(imagenet: Session, imagenet_folder: Path) -> None:
+    val = tscam.datasets.read_dataset(imagenet_folder / "data", split="val")
     assert val.boxes is not None
-    explainer = tscam.Explainer(imagenet_place / "model")
+    explainer = tscam.Explainer(imagenet_folder / "model")
     explanation = explainer(val.path(15), label=3)  # the tenth of the eighteen with one box
     for page in ("layers", "coupling", "classes", "methods"):
         assert is_shown(imagenet, explanation.draw(page, true_boxes=val.boxes[15])), page
@@ -228,11 +230,11 @@ def test_a_picture_of_one_box_is_explained_and_some_of_two(imagenet: Session, im
 
 
 def test_the_second_class_of_the_least_certain_picture_has_a_different_map(
-    imagenet: Session, imagenet_place: Path
+    imagenet: Session, imagenet_folder: Path
 ) -> None:
-    val = tscam.datasets.read_dataset(imagenet_place / "data", split="val")
-    explainer = tscam.Explainer(imagenet_place / "model")
-    localizations = tscam.load(imagenet_place / "model")([val.path(index) for index in range(30)])
+    val = tscam.datasets.read_dataset(imagenet_folder / "data", split="val")
+    explainer = tscam.Explainer(imagenet_folder / "model")
+    localizations = tscam.load(imagenet_folder / "model")([val.path(index) for index in range(30)])
     scores = [localization.objects[0].score for localization in localizations]
     least = scores.index(min(scores))
     first, second = explainer(val.path(least)).classes[:2]
@@ -243,8 +245,8 @@ def test_the_second_class_of_the_least_certain_picture_has_a_different_map(
     assert is_shown(imagenet, sheet([page.draw("coupling") for page in pages], columns=1))
 
 
-def test_pictures_of_one_and_of_several_boxes_have_separate_scores(imagenet: Session, imagenet_place: Path) -> None:
-    out = imagenet_place / "out" / "scores"
+def test_pictures_of_one_and_of_several_boxes_have_separate_scores(imagenet: Session, imagenet_folder: Path) -> None:
+    out = imagenet_folder / "out" / "scores"
     hits: dict[str, list[bool]] = {"1 object": [], "2 objects": []}
     for index, line in enumerate(per_image(out)):
         is_hit = line["protocols"]["ts-cam"]["iou"] >= 0.5
@@ -257,9 +259,9 @@ def test_pictures_of_one_and_of_several_boxes_have_separate_scores(imagenet: Ses
     assert [bar.get_height() for bar in imagenet.names["right"].patches] == pytest.approx(list(expected.values()))
 
 
-def test_methods_are_compared_on_the_same_pictures(imagenet: Session, imagenet_place: Path) -> None:
+def test_methods_are_compared_on_the_same_pictures(imagenet: Session, imagenet_folder: Path) -> None:
     for method in ("ts-cam", "attention", "cam"):
-        out = imagenet_place / "out" / method
+        out = imagenet_folder / "out" / method
         evaluation = metrics(out)
         assert (evaluation["method"], evaluation["split"], evaluation["pictures"]) == (method, "val", 30)
         numbers = [score(out, name) for name in ("top1_loc", "top5_loc", "gt_known_loc")]
@@ -268,57 +270,57 @@ def test_methods_are_compared_on_the_same_pictures(imagenet: Session, imagenet_p
 
 
 def test_one_pass_gives_the_numbers_of_each_protocol_alone(
-    imagenet: Session, imagenet_place: Path, tmp_path: Path
+    imagenet: Session, imagenet_folder: Path, tmp_path: Path
 ) -> None:
-    place = imagenet_place
-    together = metrics(place / "out" / "scores")["protocols"]
+    folder = imagenet_folder
+    together = metrics(folder / "out" / "scores")["protocols"]
     assert list(together) == ["ts-cam", "max-box-acc", "max-box-acc-v2"]
     for name in together:
-        config = tscam.EvaluateConfig(data=place / "data", split="val", protocol=(name,), out=tmp_path / name)
-        alone = tscam.evaluate(place / "model", config)
+        config = tscam.EvaluateConfig(data=folder / "data", split="val", protocol=(name,), out=tmp_path / name)
+        alone = tscam.evaluate(folder / "model", config)
         assert alone.describe() in imagenet.printed
         assert metrics(tmp_path / name)["protocols"][name] == together[name]
 
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Box]]:
-    place = tmp_path_factory.mktemp("own")
-    boxes = write_folder(place / "pictures", splits={"train": 6, "test": 2})
-    write_folder(place / "new", splits={"": 2}, boxes=None)
+    folder = tmp_path_factory.mktemp("own")
+    boxes = write_folder(folder / "pictures", splits={"train": 6, "test": 2})
+    write_folder(folder / "new", splits={"": 2}, boxes=None)
     recipe = TINY.replace("select: oracle", "select: val\nval_fraction: 0.34\nsamples_every: 0")
-    (place / "tiny.yaml").write_text(recipe)
-    return place, boxes
+    (folder / "tiny.yaml").write_text(recipe)
+    return folder, boxes
 
 
 @pytest.fixture(scope="module")
 def own(drawn: tuple[Path, dict[str, Box]]) -> Session:
-    place, _ = drawn
+    folder, _ = drawn
     notebook = read_notebook(
         "your_own_pictures",
-        DATA=place / "pictures", NEW=place / "new", RECIPE=str(place / "tiny.yaml"), OUT=place / "out",
+        DATA=folder / "pictures", NEW=folder / "new", RECIPE=str(folder / "tiny.yaml"), OUT=folder / "out",
     )  # fmt: skip
     return run_notebook(notebook)
 
 
 def test_the_notebook_checks_trains_and_scores(own: Session, drawn: tuple[Path, dict[str, Box]]) -> None:
-    place, _ = drawn
+    folder, _ = drawn
     assert "train" in own.printed
     assert "18" in own.printed
     epochs = [line for line in own.printed.splitlines() if line.startswith("epoch ")]
-    rows = (place / "out" / "run" / "metrics.csv").read_text().splitlines()
+    rows = (folder / "out" / "run" / "metrics.csv").read_text().splitlines()
     assert len(epochs) == len(rows) - 1 == 2
-    out = place / "out" / "scores"
+    out = folder / "out" / "scores"
     evaluation = metrics(out)
-    assert (evaluation["model"], evaluation["pictures"]) == (str(place / "out" / "run"), 6)
+    assert (evaluation["model"], evaluation["pictures"]) == (str(folder / "out" / "run"), 6)
     assert line_after(own, "GT-known loc") == with_interval(score(out, "gt_known_loc"))
 
 
 def test_boxes_of_new_pictures_are_printed_drawn_and_written(own: Session, drawn: tuple[Path, dict[str, Box]]) -> None:
-    place, _ = drawn
-    pictures = sorted((place / "new").rglob("*.png"))
-    localizations = tscam.load(place / "out" / "run")(pictures)
+    folder, _ = drawn
+    pictures = sorted((folder / "new").rglob("*.png"))
+    localizations = tscam.load(folder / "out" / "run")(pictures)
     assert len(localizations) == 6
-    content = json.loads((place / "out" / "coco" / "annotations" / "instances_localized.json").read_text())
+    content = json.loads((folder / "out" / "coco" / "annotations" / "instances_localized.json").read_text())
     for localization, annotation in zip(localizations, content["annotations"], strict=True):
         (detection,) = localization.objects
         x0, y0, x1, y1 = detection.box
@@ -339,10 +341,10 @@ def test_a_higher_threshold_gives_no_larger_box(own: Session) -> None:
 
 
 def test_many_pictures_are_written_to_a_folder(own: Session, drawn: tuple[Path, dict[str, Box]]) -> None:
-    place, _ = drawn
-    lines = (place / "out" / "found" / "localizations.jsonl").read_text().splitlines()
+    folder, _ = drawn
+    lines = (folder / "out" / "found" / "localizations.jsonl").read_text().splitlines()
     assert lines == [localization.to_json() for localization in own.names["localizations"]]
-    assert len(list((place / "out" / "found" / "drawings").iterdir())) == 6
+    assert len(list((folder / "out" / "found" / "drawings").iterdir())) == 6
     assert "\nlocalizations.jsonl" in own.printed
 
 

@@ -118,7 +118,7 @@ def match_boxes(
     """
     prefix = "" if files.folder == root else f"{files.folder.relative_to(root).as_posix()}/"
     pictures = PictureIndex(all_ids, prefix=prefix, by_stem=files.by_stem)
-    own = OwnBoxes(files.categories, class_names, source=files.title)
+    own_boxes = OwnBoxes(files.categories, class_names, source=files.title)
     boxes: dict[str, list[Box]] = {image_id: [] for image_id in class_ids}
     for entry in files.entries:
         matches = pictures.find(entry.name)
@@ -129,8 +129,8 @@ def match_boxes(
             )
         (image_id,) = matches
         if image_id in boxes:  # Else it is in another split.
-            boxes[image_id] += own.of_picture(entry.objects(root / image_id), class_ids[image_id])
-    notes = [*own.left_out.notes(split)]
+            boxes[image_id] += own_boxes.of_picture(entry.objects(root / image_id), class_ids[image_id])
+    notes = [*own_boxes.left_out.notes(split)]
     for name, numbers in NameTable(files.listed).shared().items():
         both = "both" if len(numbers) == 2 else "all"
         notes.append(f"{files.title}: {len(numbers)} categories are named {name!r}; boxes of {both} count")

@@ -51,8 +51,8 @@ def copies_in(datasets: Sequence[Dataset], byte_counts: Sequence[Int[np.ndarray,
     starts = np.cumsum([0, *map(len, datasets)])
 
     def picture(number: int) -> tuple[Dataset, int]:
-        place = int(np.searchsorted(starts, number, side="right")) - 1
-        return datasets[place], number - int(starts[place])
+        split = int(np.searchsorted(starts, number, side="right")) - 1
+        return datasets[split], number - int(starts[split])
 
     def path(number: int) -> Path:
         dataset, index = picture(number)

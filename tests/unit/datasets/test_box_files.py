@@ -20,10 +20,10 @@ def boxes_by_id(root: Path, split: str | None = None) -> dict[str, list[list[flo
 
 def assert_boxes(root: Path, drawn: Mapping[str, Box], *, split: str | None = None, within: float = 0) -> None:
     """The boxes are those drawn, and every file was read."""
-    found = boxes_by_id(root, split)
-    assert set(found) == set(drawn)
+    boxes = boxes_by_id(root, split)
+    assert set(boxes) == set(drawn)
     for image_id, box in drawn.items():
-        assert found[image_id] == [pytest.approx(box, abs=within)], image_id
+        assert boxes[image_id] == [pytest.approx(box, abs=within)], image_id
     assert not [note for note in read_dataset(root, split=split).notes if "boxes" not in note]
 
 

@@ -93,9 +93,9 @@ def test_copies_are_held_out_together(tmp_path: Path) -> None:
         for number in range(4):
             copy(tmp_path, f"train/{name}/{name}_0_{number}.png", f"train/{name}/copy_{number}.png")
     dataset = read_dataset(tmp_path, split="train")
-    held = [hold_out(dataset, fraction=0.25, seed=seed)[1] for seed in range(5)]
-    assert {len(part) for part in held} == {4}
-    assert all(len(digests(part)) == 2 for part in held)
+    held_out = [hold_out(dataset, fraction=0.25, seed=seed)[1] for seed in range(5)]
+    assert {len(part) for part in held_out} == {4}
+    assert all(len(digests(part)) == 2 for part in held_out)
 
 
 def test_without_copies_the_choice_is_that_of_the_seed_alone(tmp_path: Path) -> None:

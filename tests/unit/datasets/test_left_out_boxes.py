@@ -115,10 +115,10 @@ def test_a_speck_that_nobody_finds_scores_nothing_beside_a_large_box_of_somethin
 ) -> None:
     ids = write_pictures(tmp_path, splits={"test": 12})
     write(tmp_path / "data", ids, true=SPECK)
-    found = evaluated(tmp_path, "ts-cam", "max-box-acc")
+    evaluation = evaluated(tmp_path, "ts-cam", "max-box-acc")
     expected = 50.0 if "'dog' 12" in counted else 0.0  # The large box of a dog is that of the dogs' own class.
-    assert found.results["ts-cam"].scores["gt_known_loc"].value == expected
-    assert found.results["max-box-acc"].scores["max_box_acc"].value == expected
+    assert evaluation.results["ts-cam"].scores["gt_known_loc"].value == expected
+    assert evaluation.results["max-box-acc"].scores["max_box_acc"].value == expected
 
 
 @cases
@@ -145,8 +145,8 @@ def test_boxes_that_are_left_out_are_counted_by_check_train_and_evaluate(
 def test_left_out_boxes_of_held_out_pictures_are_counted_too(tmp_path: Path, write: Writer, counted: str) -> None:
     ids = write_pictures(tmp_path, splits={"val": 12, "test": 1})
     write(tmp_path / "data", ids, true=SMALL)
-    said = evaluated(tmp_path, "realistic").describe()
-    assert f"split 'val': boxes left out, which are no ground truth: {counted}" in said
+    text = evaluated(tmp_path, "realistic").describe()
+    assert f"split 'val': boxes left out, which are no ground truth: {counted}" in text
 
 
 def test_a_picture_with_boxes_of_something_else_alone_has_no_object(tmp_path: Path) -> None:

@@ -151,13 +151,13 @@ def judged(root: Path, *protocols: str, out: str = "out") -> Evaluation:
 
 def test_localization_is_measured_on_the_pictures_with_an_object(tmp_path: Path) -> None:
     folder_csv(tmp_path / "data", zeros=True)
-    found = judged(tmp_path, "ts-cam", "max-box-acc", "max-box-acc-v2")
-    assert found.results["ts-cam"].scores["gt_known_loc"].value == 100.0
-    assert found.results["ts-cam"].curve.pictures == 4
-    assert found.results["max-box-acc"].scores["max_box_acc"].value == 100.0
-    assert found.results["max-box-acc-v2"].scores["max_box_acc_v2"].value == 100.0
-    assert LINE in found.describe().splitlines()
-    assert not found.faults
+    evaluation = judged(tmp_path, "ts-cam", "max-box-acc", "max-box-acc-v2")
+    assert evaluation.results["ts-cam"].scores["gt_known_loc"].value == 100.0
+    assert evaluation.results["ts-cam"].curve.pictures == 4
+    assert evaluation.results["max-box-acc"].scores["max_box_acc"].value == 100.0
+    assert evaluation.results["max-box-acc-v2"].scores["max_box_acc_v2"].value == 100.0
+    assert LINE in evaluation.describe().splitlines()
+    assert not evaluation.faults
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert (metrics["pictures"], metrics["protocols"]["ts-cam"]["pictures"]) == (6, 4)
     assert sum(metrics["protocols"]["ts-cam"]["errors"].values()) == 4
@@ -183,9 +183,9 @@ def test_the_threshold_is_chosen_on_the_held_out_pictures_with_an_object(tmp_pat
         for image_id in dataset.image_ids:
             write_map(map_path(tmp_path / "maps", image_id), np.eye(224, dtype=np.float32))
     config = EvaluateConfig(data=tmp_path / "data", maps=tmp_path / "maps", out=tmp_path / "out")
-    found = evaluate(None, replace(config, protocol=("realistic",)))
-    assert "best on 4 pictures of split 'val' with true boxes" in found.describe()
-    assert "split 'val': 4 of 6 pictures have an object" in found.describe()
+    evaluation = evaluate(None, replace(config, protocol=("realistic",)))
+    assert "best on 4 pictures of split 'val' with true boxes" in evaluation.describe()
+    assert "split 'val': 4 of 6 pictures have an object" in evaluation.describe()
 
 
 def test_two_evaluations_with_pictures_without_object_are_compared_on_the_others(tmp_path: Path) -> None:
@@ -231,11 +231,13 @@ def test_classification_counts_every_picture() -> None:
         picture({"ts-cam": scores(0.0, outcome=Outcome.WRONG)}, top_classes=(2, 1), truths=()),
     ]
     columns = columns_of(pictures, protocol, thresholds={"gt_known_loc": 0.5})
-    found = dict(zip(columns.measures, mean_scores(np.stack(list(columns.measures.values()), axis=1)), strict=True))
-    assert {name: score.value for name, score in found.items()} == {
+    by_measure = dict(
+        zip(columns.measures, mean_scores(np.stack(list(columns.measures.values()), axis=1)), strict=True)
+    )
+    assert {name: score.value for name, score in by_measure.items()} == {
         "top1_cls": 50.0, "top5_cls": 75.0, "gt_known_loc": 50.0, "top1_loc": 50.0, "top5_loc": 50.0
     }  # fmt: skip
-    assert all(score.low <= score.value <= score.high for score in found.values())
+    assert all(score.low <= score.value <= score.high for score in by_measure.values())
     assert columns.errors() == {name: int(name in ("right", "cls_wrong")) for name in columns.errors() or {}}
     curve = curve_of(pictures, protocol)
     assert (curve.pictures, curve.percent("gt_known_loc")[50]) == (2, 50.0)

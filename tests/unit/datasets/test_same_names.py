@@ -45,8 +45,8 @@ def test_a_label_that_two_classes_have_is_refused() -> None:
 
 def test_a_box_of_the_name_is_that_of_either_class() -> None:
     crane = AnnotatedObject(box=(0.0, 0.0, 5.0, 6.0), category="Crane")
-    own = OwnBoxes({"Crane", "Owl"}, ("Crane", "Owl", "Crane"), source="boxes.csv")
-    assert [len(own.of_picture([crane], class_id)) for class_id in range(3)] == [1, 0, 1]
+    own_boxes = OwnBoxes({"Crane", "Owl"}, ("Crane", "Owl", "Crane"), source="boxes.csv")
+    assert [len(own_boxes.of_picture([crane], class_id)) for class_id in range(3)] == [1, 0, 1]
 
 
 def test_two_categories_of_one_name_are_named(tmp_path: Path) -> None:

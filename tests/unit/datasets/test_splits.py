@@ -52,9 +52,9 @@ def test_every_spelling_of_a_split_is_read_as_its_common_name(tmp_path: Path, na
     assert dataset_readers[name].splits(tmp_path) == tuple(before)
     for split, dataset in before.items():
         for spelling in (split, *SPELLINGS[split]):
-            found = read_dataset(tmp_path, split=spelling)
-            assert (found.split, len(found), found.class_names) == (split, len(dataset), dataset.class_names)
-            assert found.path(0).is_file()
+            read = read_dataset(tmp_path, split=spelling)
+            assert (read.split, len(read), read.class_names) == (split, len(dataset), dataset.class_names)
+            assert read.path(0).is_file()
     assert check_dataset(tmp_path).usable
 
 

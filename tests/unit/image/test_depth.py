@@ -45,8 +45,8 @@ def chunk(name: bytes, content: bytes) -> bytes:
 
 
 def netpbm(values: np.ndarray, largest: int = 65535) -> bytes:
-    kind = b"P6" if values.ndim == 3 else b"P5"
-    return kind + b"\n%d %d\n%d\n" % (values.shape[1], values.shape[0], largest) + values.astype(">u2").tobytes()
+    magic = b"P6" if values.ndim == 3 else b"P5"
+    return magic + b"\n%d %d\n%d\n" % (values.shape[1], values.shape[0], largest) + values.astype(">u2").tobytes()
 
 
 def lzw_tiff(values: np.ndarray) -> bytes:
@@ -155,8 +155,8 @@ def test_the_range_that_was_used_is_told() -> None:
         low=-3.5, high=7.25
     )
     assert decode_picture(cv2.imencode(".png", LEVELS)[1].tobytes()).pixel_range is None
-    given = PixelRange(low=0.0, high=9.0)
-    assert decode_picture(png(of_bits(GREY, 12)), settings=DecodeSettings(pixel_range=given)).pixel_range == given
+    chosen = PixelRange(low=0.0, high=9.0)
+    assert decode_picture(png(of_bits(GREY, 12)), settings=DecodeSettings(pixel_range=chosen)).pixel_range == chosen
 
 
 @pytest.mark.parametrize(("low", "high"), [(1.0, 1.0), (2.0, 1.0), (0.0, float("inf")), (float("nan"), 1.0)])

@@ -293,9 +293,9 @@ def enormous(suffix: str) -> bytes:
     Image.new("RGB", (9, 7)).save(small, "TIFF")
     content = small.getvalue()
     for tag, size in ((256, 9), (257, 7)):
-        at = next(i for type_ in (3, 4) if (i := content.find(struct.pack("<HHI", tag, type_, 1))) >= 0)
-        assert size in content[at + 8 : at + 10]
-        content = content[:at] + struct.pack("<HHII", tag, 4, 1, 100_000) + content[at + 12 :]
+        offset = next(i for type_ in (3, 4) if (i := content.find(struct.pack("<HHI", tag, type_, 1))) >= 0)
+        assert size in content[offset + 8 : offset + 10]
+        content = content[:offset] + struct.pack("<HHII", tag, 4, 1, 100_000) + content[offset + 12 :]
     return content
 
 
