@@ -12,8 +12,8 @@ from tscam.system.paths import require_path
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-# Pixels of a side of the view.
-MAX_VIEW_SIDE = 16_384
+# Pixels of a side of the view, and classes of a model.
+MAX_VIEW_SIDE, MAX_CLASSES = 16_384, 1_000_000
 
 # The largest value of each number; larger ones only overflow: memory, time or a float32.
 _AT_MOST = {

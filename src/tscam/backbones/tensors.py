@@ -12,10 +12,6 @@ from tscam.weights.reading import NamedTensors, read_named_tensors
 # Layers that hold the classifier; a head of as many classes takes over what fits.
 _CLASSIFIERS = frozenset({"head", "head_dist", "fc", "classifier", "trans_cls_head", "conv_cls_head"})
 
-# Distilled models: sizes by channels, grids by the side of the view.
-_SIZES = {192: "tiny", 384: "small", 768: "base"}
-_GRIDS = {224: 14, 384: 24}
-
 
 def read_start_tensors(path: Path, *, expected: Collection[str]) -> NamedTensors:
     """Return the tensors of a backbone and its classifier from a checkpoint of any project.
@@ -40,17 +36,6 @@ def load_start_tensors(module: nn.Module, tensors: Mapping[str, Tensor], *, sour
     kept, layers = without_heads(tensors, expected=module.state_dict())
     load_tensors(module, {name: tensors[name] for name in kept}, source=source)
     return [layer for layer in layers if layer not in _CLASSIFIERS]
-
-
-def distilled_backbone(tensors: Mapping[str, Tensor]) -> str:
-    """Return the name of the backbone for weights with a distillation token beside the class token, else nothing."""
-    positions, token = tensors.get("pos_embed"), tensors.get("cls_token")
-    count = positions.shape[1] if positions is not None and positions.ndim == 3 else 0
-    side = next((side for side, grid in _GRIDS.items() if count == grid**2 + 2), None)
-    if "dist_token" not in tensors and (side is None or "reg_token" in tensors or "register_tokens" in tensors):
-        return ""
-    size = _SIZES.get(token.shape[-1] if token is not None and token.ndim else 0, "base")
-    return f"deit_{size}_distilled_patch16_{side or 224}"
 
 
 def load_tensors(module: nn.Module, tensors: Mapping[str, Tensor], *, source: str) -> None:

@@ -16,11 +16,12 @@ from torch import Tensor
 from tscam.backbones.base import Backbone, BackboneFamily, Classifier, StartWeights
 from tscam.backbones.creation import create_timm
 from tscam.backbones.features import Features, Record, Request
-from tscam.backbones.tensors import distilled_backbone, load_start_tensors, read_start_tensors
+from tscam.backbones.tensors import load_start_tensors, read_start_tensors
 from tscam.backbones.walk import Heads, Walk, block_drop_rates, require_whole_patches
 from tscam.bounds import require_architecture
 from tscam.errors import ConfigError, WeightsError, one_line
 from tscam.registry import ModelArgs
+from tscam.weights.layouts import distilled_backbone
 
 
 class TimmTransformer(Backbone):
@@ -174,7 +175,8 @@ def _load(backbone: TimmTransformer, path: Path) -> None:
             f"{source}: patch_embed.proj.weight is {tuple(weight.shape)}, this backbone's is "
             f"{tuple(own_weight.shape)}; name the backbone that these weights belong to"
         )
-    if "dist_token" not in expected and (distilled := distilled_backbone(tensors)):
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    if "dist_token" not in expected and (distilled := distilled_backbone(shapes)):
         raise WeightsError(f"{source}: weights of a distilled model; take --backbone {distilled}")
     if "fc_norm.weight" in tensors and "fc_norm.weight" not in expected:
         raise WeightsError(

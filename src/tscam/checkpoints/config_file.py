@@ -1,11 +1,18 @@
 """The config of a model folder, `config.json`: read within bounds, before anything is built from it. No PyTorch."""
 
+import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import entry_points
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from tscam.bounds import MAX_VIEW_SIDE, require_architecture, require_options
+from tscam.boxes import require_threshold
+from tscam.checkpoints.authors_layout import read_authors_layout
 from tscam.checkpoints.source import ModelSource
 from tscam.errors import ConfigError, WeightsError, one_line, quoted
 from tscam.registry import MethodArgs, ModelArgs
@@ -13,6 +20,9 @@ from tscam.system.documents import read_json
 from tscam.weights.index import read_index
 
 FORMAT_VERSION = 1
+
+# Arguments of an architecture that are axes of its tensors.
+_AXES = ("embed_dim", "patch_size", "width")
 
 # Characters of a name of a class, and of names of backbones and methods.
 _LONGEST_LABEL, _LONGEST_NAME = 500, 255
@@ -71,10 +81,18 @@ def require_bounded(source: ModelSource) -> None:
         WeightsError: as `read_config` and `read_index`.
     """
     if not source.weights.is_dir():
-        read_index(source.weights)
+        read_authors_layout(source.weights)
         return
     config, index = read_config(source.weights), read_index(source.weights / "model.safetensors")
     require_depth(config, source.weights, tensors=len(index.tensors))
+    axes = {size for tensor in index.tensors.values() for size in tensor.shape}
+    for name in _AXES:
+        size = config.backbone_args.get(name, 0)
+        if size and size not in axes:
+            raise WeightsError(
+                f"{source.weights / 'config.json'}: backbone argument {name} {quoted(size)}; no tensor of the weights "
+                "has such an axis"
+            )
 
 
 def require_depth(config: StoredConfig, folder: Path, *, tensors: int) -> None:
@@ -129,9 +147,21 @@ def _require_bounds(config: StoredConfig) -> None:
             f"input_size {quoted([3, *config.image_hw])}; expected 3 channels, height and width of 1 to "
             f"{MAX_VIEW_SIDE:,} pixels"
         )
-    for name in (config.backbone, config.method):
-        if len(name) > _LONGEST_NAME:
-            raise ConfigError(f"no backbone or method named {quoted(name)}; names are shorter")
+    for noun, name in (("backbone", config.backbone), ("method", config.method)):
+        if len(name) > _LONGEST_NAME or not re.fullmatch(r"[\w.-]+", name):
+            raise ConfigError(f"no {noun} named {quoted(name)}; `tscam list {noun}s` lists them")
+    if not (entry_points(group="tscam.backbone_familys") or config.backbone.partition(".")[0] in _backbones()):
+        raise ConfigError(f"no backbone named {quoted(config.backbone)}; `tscam list backbones` lists them")
+    require_threshold(config.threshold)
+    if config.num_classes != len(config.label_names):
+        raise ConfigError(f"num_classes is not the number of label_names, {len(config.label_names)}")
     for label in config.label_names:
         if len(label) > _LONGEST_LABEL:
             raise ConfigError(f"class {quoted(label)}; expected at most {_LONGEST_LABEL} characters")
+
+
+@cache
+def _backbones() -> frozenset[str]:
+    """Names of all backbones, from the table that lists them without building one."""
+    table = json.loads((files("tscam") / "backbones" / "served.json").read_text(encoding="utf-8"))
+    return frozenset(name for names in table.values() for name in names)

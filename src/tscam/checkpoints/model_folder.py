@@ -11,7 +11,6 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from tscam.backbones.tensors import require_same_layout
-from tscam.boxes import require_threshold
 from tscam.checkpoints.card import model_card
 from tscam.checkpoints.config_file import FORMAT_VERSION, StoredConfig, read_config, require_depth
 from tscam.errors import ConfigError, OutputError, WeightsError, one_line, quoted
@@ -31,7 +30,6 @@ def read_model_folder(folder: Path) -> LocalizationModel:
     require_depth(config, folder, tensors=len(tensors))
     spec = _to_spec(config)
     try:
-        require_threshold(spec.threshold)
         with torch.device("meta"):  # A config may ask for any size; memory is taken only for what the weights fit.
             require_same_layout(tensors, expected=LocalizationModel(spec).tensors(), source=str(weights))
         model = LocalizationModel(spec)
@@ -112,8 +110,6 @@ def _require_same_view(config: StoredConfig, model: LocalizationModel, path: Pat
     for key, stated in config.view.items():
         if stated != served[key]:
             raise WeightsError(f"{path}: {key} is {quoted(stated)}; with this model only {served[key]!r} can be used")
-    if config.num_classes != expected["num_classes"]:
-        raise WeightsError(f"{path}: num_classes is not the number of label_names, {expected['num_classes']}")
 
 
 def _to_spec(config: StoredConfig) -> ModelSpec:

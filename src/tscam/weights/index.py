@@ -40,7 +40,7 @@ class WeightIndex:
         dropped: other libraries whose objects are not read.
     """
 
-    tensors: Mapping[TensorPath, object]
+    tensors: Mapping[TensorPath, StoredTensor]
     dropped: tuple[str, ...] = ()
 
 
@@ -54,7 +54,7 @@ def read_index(path: Path) -> WeightIndex:
     require_weight_file(path)
     try:
         if path.suffix == ".safetensors":
-            return WeightIndex(tensor_paths(_safetensors_content(path), _is_stored))
+            return WeightIndex(_stored_tensors(_safetensors_content(path)))
         return _torch_index(path)
     except ForeignObjectError as fault:
         raise WeightsError(
@@ -85,8 +85,9 @@ def require_weight_file(path: Path) -> None:
         raise WeightsError(f"{path}: unknown ending {path.suffix!r}; weights end in {', '.join(SUFFIXES)}")
 
 
-def _is_stored(value: object) -> bool:
-    return isinstance(value, StoredTensor)
+def _stored_tensors(content: Mapping[str, object]) -> dict[TensorPath, StoredTensor]:
+    found = tensor_paths(content, lambda value: isinstance(value, StoredTensor))
+    return {path: tensor for path, tensor in found.items() if isinstance(tensor, StoredTensor)}
 
 
 def _safetensors_content(path: Path) -> dict[str, object]:
@@ -135,7 +136,7 @@ def _torch_index(path: Path) -> WeightIndex:
     if isinstance(content, StoredTensor) or not isinstance(content, dict):
         kind = "Tensor" if isinstance(content, StoredTensor) else type(content).__name__
         raise BadPickleError(f"a {kind} in place of named tensors")
-    return WeightIndex(tensor_paths(content, _is_stored), tuple(sorted(index.dropped)))
+    return WeightIndex(_stored_tensors(content), tuple(sorted(index.dropped)))
 
 
 def _older_content(index: PickleIndex) -> object:

@@ -34,6 +34,10 @@ _HEADS = re.compile(
     r"|proj|proj_\w+|projection\w*|projector\w*|prototypes?|criterion|loss\w*|\w+_loss|queue\w*"
 )
 
+# Distilled models: sizes by channels, grids by the side of the view.
+_SIZES = {192: "tiny", 384: "small", 768: "base"}
+_GRIDS = {224: 14, 384: 24}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
@@ -150,3 +154,13 @@ def _group(name: str, prefix: str) -> str:
     while same < min(len(parts), len(others)) and parts[same] == others[same]:
         same += 1
     return ".".join(parts[: same + 1])
+
+
+def distilled_backbone(shapes: Mapping[str, tuple[int, ...]]) -> str:
+    """Return the name of the backbone for weights with a distillation token beside the class token, else nothing."""
+    positions, token = shapes.get("pos_embed", ()), shapes.get("cls_token", ())
+    side = next((side for side, grid in _GRIDS.items() if positions[1:2] == (grid**2 + 2,)), None)
+    if "dist_token" not in shapes and (side is None or "reg_token" in shapes or "register_tokens" in shapes):
+        return ""
+    size = _SIZES.get(token[-1] if token else 0, "base")
+    return f"deit_{size}_distilled_patch16_{side or 224}"

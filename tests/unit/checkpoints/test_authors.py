@@ -131,6 +131,18 @@ REFUSED: dict[str, tuple[Weights, str]] = {
     ),
     "flat positions": (hollow() | {"pos_embed": torch.zeros(197)}, "pos_embed"),
     "a flat embedding": (hollow() | {"patch_embed.proj.weight": torch.zeros(())}, "patch_embed.proj.weight"),
+    "ten million classes of no numbers": (
+        hollow() | {"head.weight": torch.zeros(10_000_000, 192, 0, 3)},
+        r"head.weight is \(10000000, 192, 0, 3\); expected at most 1,000,000 classes",
+    ),
+    "many classes of no numbers": (
+        hollow() | {"head.weight": torch.zeros(500_000, 192, 0, 3)},
+        r"head.weight is \(500000, 192, 0, 3\), the model's is \(500000, 192, 3, 3\)",
+    ),
+    "a view of a million pixels": (
+        hollow() | {"pos_embed": torch.zeros(1, 65_536**2 + 1, 0)},
+        "4294967297 positions are not one of the authors' models",
+    ),
     "no classes": (hollow(classes=0), "no classes"),
 }  # fmt: skip
 

@@ -196,6 +196,13 @@ def with_value(*keys: str, to: object) -> Callable[[Config], None]:
     return change
 
 
+def with_labels(*names: str) -> Callable[[Config], None]:
+    def change(config: Config) -> None:
+        config.update(label_names=list(names), num_classes=len(names))
+
+    return change
+
+
 def without(key: str) -> Callable[[Config], None]:
     def change(config: Config) -> None:
         del config[key]
@@ -215,9 +222,9 @@ WRONG: dict[str, tuple[Callable[[Config], None], str]] = {
     "no labels": (without("label_names"), "not the config of a model folder .*label_names"),
     "labels as a string": (with_value("label_names", to="abc"), "label_names is not a list"),
     "labels null": (with_value("label_names", to=None), "label_names is not a list"),
-    "empty labels": (with_value("label_names", to=[]), "no classes"),
-    "too few labels": (with_value("label_names", to=["a", "b"]), r"head.bias is \(3,\), the model's is \(2,\)"),
-    "too many labels": (with_value("label_names", to=list("abcd")), r"head.bias is \(3,\), the model's is \(4,\)"),
+    "empty labels": (with_labels(), "no classes"),
+    "too few labels": (with_labels("a", "b"), r"head.bias is \(3,\), the model's is \(2,\)"),
+    "too many labels": (with_labels(*"abcd"), r"head.bias is \(3,\), the model's is \(4,\)"),
     "threshold NaN": (with_value("tscam", "threshold", to=float("nan")), "config.json: threshold nan; expected"),
     "threshold infinite": (with_value("tscam", "threshold", to=float("inf")), "config.json: threshold inf; expected"),
     "threshold 7": (with_value("tscam", "threshold", to=7), "config.json: threshold 7; expected"),
@@ -250,7 +257,7 @@ WRONG: dict[str, tuple[Callable[[Config], None], str]] = {
         with_value("label_names", to=["x" * 5000, "b", "c"]),
         "class 'xxx.*…; expected at most 500 c",
     ),
-    "a long architecture": (with_value("architecture", to="x" * 5000), "no backbone or method named 'xxx.*…; names"),
+    "a long architecture": (with_value("architecture", to="x" * 5000), "no backbone named 'xxx.*…; `tscam list"),
     "an option of another type": (
         with_value("tscam", "method_args", to={"layers": {"a": 1}}),
         r"option layers \{'a': 1\}; expected true, false, or a list of indices from 0 to 65,536",
