@@ -106,9 +106,9 @@ def localization_map(
 
 
 def mask_above(map_: Float[np.ndarray, "H W"], *, threshold: float) -> UInt8[np.ndarray, "H W"]:
-    """1 where the localization map lies above `threshold` times its maximum, else 0.
+    """1 where the localization map is above `threshold` times its maximum, else 0.
 
-    Map and level are cut to whole numbers of 0…255 first, as in the original: of all thresholds at most 256 differ.
+    Map and level are truncated to whole numbers of 0…255 first, as in the original: at most 256 thresholds differ.
     """
     exact = np.ascontiguousarray(map_, dtype=np.float32)
     highest = np.float32(cv2.minMaxLoc(exact)[1])
@@ -132,10 +132,10 @@ def boxes_above(map_: Float[np.ndarray, "H W"], *, threshold: float) -> Float[np
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LevelBoxes:
-    """The boxes of a map at all levels. Two levels differ only where a value of the map lies between them: a row each.
+    """The boxes of a map at all levels. Levels share a row unless a value of the map is between them.
 
     Attributes:
-        row_of_level: the row of each level 0…255. Nothing lies above the last row, which has no box.
+        row_of_level: the row of each level 0…255. No pixel is above the last row, which has no box.
         boxes: boxes of all rows but the last, one row after another, in OpenCV's order; view pixels.
         starts: index in `boxes` of each row's first box.
         largest: index in `boxes` of each row's region of largest area, the first of equal ones.
@@ -153,7 +153,7 @@ def to_bytes(
     """A map of values in [0, 1], times 255 and cut to whole numbers.
 
     Args:
-        precision: of the product; now and then it decides on which side of a whole number the product lies.
+        precision: of the product; rarely, it decides between two neighbouring whole numbers.
     """
     return (map_.astype(precision) * np.dtype(precision).type(255)).astype(np.uint8)
 

@@ -319,7 +319,7 @@ class ExplainConfig:
 
 
 def _require_one_start(*, resume: bool, overwrite: bool) -> None:
-    _require(not (resume and overwrite), "--resume beside --overwrite: one goes on with a run, the other removes it")
+    _require(not (resume and overwrite), "--resume beside --overwrite: one continues a run, the other removes it")
 
 
 def _require_threshold(threshold: float | None) -> None:

@@ -40,7 +40,7 @@ _HEAT, _HEAT_RISE = 0.68, 1.6
 def draw(localization: Localization, *, picture: Picture | None = None) -> Image.Image:
     """Draw the picture with every object's box, and beside it a panel for each class: map, boxes, label and scores.
 
-    The line around the glow of the map is the threshold: what lies within is object, and a box encloses it.
+    The line around the coloured part of the map is the threshold: inside it is the object, which a box encloses.
 
     A localization without objects gives one panel with the reason below it; a bad picture gives a grey plate.
 

@@ -20,7 +20,7 @@ _REQUIRED = "TSCAM_REQUIRE_BROWSER"
 
 
 class PageRecord:
-    """What a page does while it is open.
+    """A record of a page while it is open.
 
     Attributes:
         faults: errors and warnings of the console, exceptions, and violations of the page's policy.

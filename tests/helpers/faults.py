@@ -210,7 +210,7 @@ class Send:
 
 @dataclass(frozen=True)
 class WaitFor:
-    """Prints `waiting`, and goes on when the file exists."""
+    """Prints `waiting`, and waits until the file exists."""
 
     path: Path
 

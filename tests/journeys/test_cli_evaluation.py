@@ -23,7 +23,7 @@ def metrics(out: Path) -> dict[str, Any]:
 
 
 def numbers(answer: Answer) -> dict[str, dict[str, float]]:
-    """What was printed: by protocol the numbers in percent, by the name that they stand beside."""
+    """Return the printed numbers in percent, by protocol and by the name beside them."""
     numbers_by_protocol: dict[str, dict[str, float]] = {}
     for block in answer.out.split("\n\n"):
         heading, *lines = block.splitlines()

@@ -64,7 +64,7 @@ def random_map(seed: int, *, height: int = 19, width: int = 26) -> np.ndarray:
 
 def test_a_localization_map_is_resized_first_and_normalized_after() -> None:
     raw = np.array([[0.0, 4.0]])
-    # At three pixels the outer centres lie 1/6 inside the picture: 0, 2, 4 before normalization.
+    # At three pixels the outer centres are 1/6 inside the picture: 0, 2, 4 before normalization.
     assert localization_map(raw, size_wh=(3, 1)).tolist() == [[0.0, 0.5, 1.0]]
     # At one pixel every maximum is gone before normalization could see it.
     assert localization_map(raw, size_wh=(1, 2)).tolist() == [[0.0], [0.0]]

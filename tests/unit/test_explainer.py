@@ -1,4 +1,4 @@
-"""What is seen in a picture: maps by the formulas, boxes as a localizer gives them, pages that show both."""
+"""An explanation has maps by the formulas, boxes as a localizer gives them, and pages that show both."""
 
 from pathlib import Path
 

@@ -173,7 +173,7 @@ STORED = {
 
 
 def assert_bright_is_found(localization: Localization) -> None:
-    """The box lies around the bright rectangle, by less than a patch on each side."""
+    """Assert that the box encloses the bright rectangle with less than a patch on each side."""
     assert (localization.width, localization.height, localization.status) == (160, 80, "ok")
     box = localization.objects[0].box
     distances = [sign * (edge - of) for sign, edge, of in zip((-1, -1, 1, 1), box, BRIGHT, strict=True)]

@@ -24,7 +24,7 @@ _LOOKED_AT = 10  # Files that say if a folder of text is YOLO's.
 
 @dataclass(frozen=True, kw_only=True)
 class BoxEntry:
-    """What a file says of one picture.
+    """The entry of one picture in a file of boxes.
 
     Attributes:
         name: path of the picture as the file spells it; without its suffix where `BoxFiles.by_stem`.
@@ -161,7 +161,7 @@ def _entry(picture: AnnotatedPicture, name: str) -> BoxEntry:
 
 
 def _voc(root: Path, files: Iterable[str]) -> BoxFiles:
-    """Read XML files that lie beside their pictures."""
+    """Read XML files beside their pictures."""
     entries, categories = [], set[str | None]()
     for file in files:
         (picture,) = formats["voc"].read(root / file).pictures

@@ -1,4 +1,4 @@
-"""Hashes of what is read of a dataset, so that work on it goes on only while it is the same."""
+"""Hashes of the files that are read from a dataset, so that work on it is resumed only if they are unchanged."""
 
 import hashlib
 import json

@@ -1,6 +1,6 @@
-"""Judged pictures in a file, a line each: for several passes over more than memory takes, and for a run that goes on.
+"""Judged pictures in a file, a line each: more than memory can take, read several times, and kept for a resumed run.
 
-The file holds numbers alone, so that nothing in it is ever run.
+The file contains only numbers and text, so that nothing in it is ever run.
 """
 
 import base64

@@ -135,7 +135,7 @@ class WordPicture(DeepPicture):
 
     @cached_property
     def span(self) -> ValueSpan:
-        """As of any deep picture, but the highest value may be up to 255 too high, which changes no power of two."""
+        """The span of the values; the highest may be up to 255 too high, which changes no power of two."""
         highest = int(_without_opacity(self._high).max())
         return ValueSpan(low=0.0, high=float(highest * 256 + 255), is_unsigned=True)
 

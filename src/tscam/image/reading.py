@@ -205,7 +205,7 @@ def _assembled(size_wh: tuple[int, int], pieces: Iterator[tuple[int, Image.Image
     upright = Image.new("RGB", size_wh[::-1] if is_turned else size_wh)
     for top, strip in chain([first], pieces):
         rgb = _opaque(strip)
-        # The rows come to lie at the other end where the turn exchanges first and last.
+        # A turn that exchanges the first and the last row moves the strip to the other end.
         start = height - top - strip.height if orientation in (3, 4, 6, 7) else top
         upright.paste(rgb if turn is None else rgb.transpose(turn), (start, 0) if is_turned else (0, start))
     return upright

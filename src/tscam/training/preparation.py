@@ -1,4 +1,4 @@
-"""What a method takes from the training pictures before the first step, such as the mean of each channel."""
+"""Statistics of the training pictures that a method needs before the first step, such as the mean of each channel."""
 
 from collections.abc import Iterator
 from contextlib import closing

@@ -39,7 +39,7 @@ def train(config: TrainConfig, *, on_progress: OnProgress = lambda _: None, on_n
         TscamError: settings, data, weights or the output folder cannot be used; nothing is written.
         TrainingError: the loss is not finite, memory ran out, or a process died; the last good state and weights are in
             the run folder.
-        StoppedError: SIGTERM or SIGINT came; the state is saved, and `resume` goes on.
+        StoppedError: SIGTERM or SIGINT came; the state is saved, and `resume` continues the run.
     """
     if config.process_count > 1 and not is_member():
         on_message = _dispatch(on_progress, on_note)

@@ -63,7 +63,7 @@ def little_endian_tiff(values: np.ndarray) -> bytes:
 
 
 def bands_tiff(values: np.ndarray) -> bytes:
-    """As GDAL writes three bands of 16 bits: grey with two further bands."""
+    """Return a TIFF file as GDAL writes three bands of 16 bits: grey with two further bands."""
     return tiff(values)
 
 
@@ -213,7 +213,7 @@ def test_deep_pictures_are_turned_as_others(mode: str, bits: int, orientation: i
     file = io.BytesIO()
     Image.fromarray(levels).save(file, "PNG", exif=exif)
     expected = pixels_of(file.getvalue())
-    # The chunk of EXIF lies before the pixels; it is taken into the file of 16 bits.
+    # The chunk of EXIF is before the pixels; it is copied into the file of 16 bits.
     content = file.getvalue()
     start = content.find(b"eXIf") - 4
     exif_chunk = content[start : start + 12 + int.from_bytes(content[start : start + 4])]

@@ -149,7 +149,7 @@ def test_a_run_with_little_memory_ends_as_a_run_with_enough(tmp_path: Path, gree
     for ours, theirs in zip(rows(tight), rows(roomy), strict=True):
         assert ours | {"train_loss": ""} == theirs | {"train_loss": ""}
     position = SavedPosition.from_json(load_state(tight / "state").facts["position"])
-    assert position.accumulate == 4  # A run that goes on remembers.
+    assert position.accumulate == 4  # A resumed run keeps it.
     with pytest.raises(TrainingError, match=r"^out of memory with 5 pictures at once, 2 fit; set `accumulate: 3` or"):
         train(replace(short, auto_batch=False, out=tmp_path / "refused"))
     settings_there = tmp_path / "refused" / "config.yaml"

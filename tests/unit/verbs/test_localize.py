@@ -160,7 +160,7 @@ def test_lines_of_other_pictures_are_not_resumed(
 
 
 def test_resume_and_overwrite_exclude_one_another(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="--resume beside --overwrite: one goes on with a run, the other removes it"):
+    with pytest.raises(ConfigError, match="--resume beside --overwrite: one continues a run, the other removes it"):
         LocalizeConfig(out=tmp_path, resume=True, overwrite=True)
 
 

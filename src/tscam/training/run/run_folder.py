@@ -25,7 +25,7 @@ CONFIG_FILE = "config.yaml"
 
 _RECORDED_PACKAGES = ("tscam", "torch", "timm", "accelerate", "numpy", "opencv-python-headless", "pillow")
 
-# Packages whose change a person is told of when a run is resumed.
+# Packages whose changed version is reported when a run is resumed.
 _REPORTED_PACKAGES = ("tscam", "torch", "timm")
 
 # Files of a run that has not saved its first state, in its folder and in `state`.
@@ -127,7 +127,7 @@ class RunFolder:
 
     @contextmanager
     def reopen(self) -> Generator[None]:
-        """Lock the folder of a run that goes on; remove partial files that a killed process left.
+        """Lock the folder of a resumed run; remove partial files that a killed process left.
 
         Raises:
             OutputError: another process has locked the folder, or it cannot be written.

@@ -67,7 +67,7 @@ def test_a_resumed_run_continues_at_its_steps(tmp_path: Path) -> None:
 
 
 class Recording(GeneralTracker):  # type: ignore[misc]
-    """A backend that records what it is told, prints, and fails at step 5."""
+    """A backend that records its calls, prints, and fails at step 5."""
 
     name = "recording"
     requires_logging_directory = True
