@@ -21,6 +21,7 @@ _AT_MOST = {
     "accumulate": 1_000_000, "freeze_blocks": 1000, "warmup_epochs": 1_000_000, "learning_rate_steps": 1_000_000,
     "learning_rate": 1e30, "head_learning_rate": 1e30, "weight_decay": 1_000_000, "clip_norm": 1e30, "processes": 1024,
     "workers": 1024, "save_minutes": 1e9, "samples_every": 1_000_000, "top_k": 1_000_000,
+    "max_pixels": 10_000_000_000,
 }  # fmt: skip
 
 # Characters of a text, bits of an integer, items of a list.

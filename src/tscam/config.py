@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from tscam.bounds import require_architecture, require_at_most, require_options, require_short
+from tscam.decoding import MAX_PIXELS
 from tscam.errors import ConfigError, quoted
 from tscam.registry import MethodArgs
 from tscam.system.resources import Precision
@@ -20,7 +21,7 @@ Selection = Literal["val", "last", "oracle"]
 CHANGEABLE_ON_RESUME = frozenset(
     {
         "data", "out", "overwrite", "device", "devices", "processes", "workers", "cache", "accumulate", "auto_batch",
-        "save_minutes", "samples_every", "tracker",
+        "save_minutes", "samples_every", "tracker", "max_pixels",
     }
 )  # fmt: skip
 
@@ -70,6 +71,7 @@ class TrainConfig:
         devices: GPUs to train on, one process each: 0,1.
         processes: processes to train with; they take the GPUs in turn, or the CPU.
         workers: processes that read pictures, for each training process.
+        max_pixels: pixels of the largest picture that is read.
         cache: `ram` keeps the resized training pictures in memory.
         fast_decode: decode JPEGs at a smaller size if it suffices; pixels differ slightly from the exact ones.
         save_minutes: minutes between saved states, beside the state of every epoch.
@@ -116,6 +118,7 @@ class TrainConfig:
     devices: str | None = None
     processes: int = 1
     workers: int = 2
+    max_pixels: int = MAX_PIXELS
     cache: Literal["none", "ram"] = "none"
     fast_decode: bool = False
     save_minutes: float = 10.0
@@ -133,7 +136,10 @@ class TrainConfig:
         self._require_consistency()
 
     def _require_bounds(self) -> None:
-        for name in ("image_size", "epochs", "batch_size", "accumulate", "learning_rate", "processes", "save_minutes"):
+        for name in (
+            "image_size", "epochs", "batch_size", "accumulate", "learning_rate", "processes", "save_minutes",
+            "max_pixels",
+        ):  # fmt: skip
             _require(0 < getattr(self, name) < math.inf, f"{name} {getattr(self, name)}; expected more than 0")
         for name in ("head_learning_rate", "clip_norm"):
             value = getattr(self, name)
@@ -200,12 +206,14 @@ class EvaluateConfig:
         threshold: fraction of the map's maximum above which is object, or how it is chosen: `model` (its own), `val` or
             `pseudo` (best on held-out pictures, with true or pseudo boxes), `otsu` or `percentile:80` (of each map),
             `oracle` (best on the scored pictures); each protocol's own choice by default.
-        allow_missing: count pictures without a map or mask as wrong; by default they are refused.
+        allow_missing: count pictures without a map or mask, and those that cannot be read, as wrong; by default they
+            are refused.
         save_maps: write the maps and the metadata that wsolevaluation reads.
         batch_size: pictures that are computed together.
         precision: precision of the matrix products.
         device: device by PyTorch's name; a GPU by default, if there is one.
         workers: threads that read pictures, and processes that judge many of them.
+        max_pixels: pixels of the largest picture that is read.
         overwrite: replace the content of `out`.
         resume: go on with an interrupted run in `out`, given the same data, model and settings.
     """
@@ -225,6 +233,7 @@ class EvaluateConfig:
     precision: Precision = "fp32"
     device: str | None = None
     workers: int = 2
+    max_pixels: int = MAX_PIXELS
     overwrite: bool = False
     resume: bool = False
 
@@ -237,6 +246,7 @@ class EvaluateConfig:
         _require(len(self.protocol) > 0, "protocol: none; expected one or more, such as ts-cam max-box-acc-v2")
         _require(self.batch_size > 0, f"batch_size {self.batch_size}; expected more than 0")
         _require(self.workers >= 0, f"workers {self.workers}; expected 0 or more")
+        _require(self.max_pixels > 0, f"max_pixels {self.max_pixels}; expected more than 0")
         require_at_most(self)
 
 
@@ -258,6 +268,7 @@ class LocalizeConfig:
         precision: precision of the matrix products.
         device: device by PyTorch's name; a GPU by default, if there is one.
         workers: threads that read pictures.
+        max_pixels: pixels of the largest picture that is read.
         overwrite: replace the content of `out`.
         resume: go on with an interrupted run in `out`, given the same pictures, model and settings.
     """
@@ -275,6 +286,7 @@ class LocalizeConfig:
     precision: Precision = "fp32"
     device: str | None = None
     workers: int = 2
+    max_pixels: int = MAX_PIXELS
     overwrite: bool = False
     resume: bool = False
 
@@ -290,6 +302,7 @@ class LocalizeConfig:
         _require(self.top_k > 0, f"top_k {self.top_k}; expected 1 or more")
         _require(self.batch_size > 0, f"batch_size {self.batch_size}; expected more than 0")
         _require(self.workers >= 0, f"workers {self.workers}; expected 0 or more")
+        _require(self.max_pixels > 0, f"max_pixels {self.max_pixels}; expected more than 0")
         require_at_most(self)
 
 
@@ -303,6 +316,7 @@ class ExplainConfig:
         methods: names of the methods to compare; by default all that can read the model.
         threshold: fraction of the map's maximum above which is object; the model's own by default.
         device: device by PyTorch's name; a GPU by default, if there is one.
+        max_pixels: pixels of the largest picture that is read.
         overwrite: replace the content of `out`.
     """
 
@@ -311,11 +325,14 @@ class ExplainConfig:
     methods: tuple[str, ...] = ()
     threshold: float | None = None
     device: str | None = None
+    max_pixels: int = MAX_PIXELS
     overwrite: bool = False
 
     def __post_init__(self) -> None:
         require_short(self)
         _require_threshold(self.threshold)
+        _require(self.max_pixels > 0, f"max_pixels {self.max_pixels}; expected more than 0")
+        require_at_most(self)
 
 
 def _require_one_start(*, resume: bool, overwrite: bool) -> None:

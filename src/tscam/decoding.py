@@ -28,6 +28,27 @@ class PixelRange:
         if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
             raise ConfigError(f"pixel range {self.low:g} to {self.high:g}; expected low < high")
 
+    @classmethod
+    def from_json(cls, value: object) -> "PixelRange | None":
+        """Return the range that `to_json` made JSON of; None for null, and for a key that is not there.
+
+        Raises:
+            ValueError: not such a range.
+        """
+        if value is None:
+            return None
+        if not isinstance(value, list) or len(value) != 2:
+            raise ValueError(f"pixel range {value!r:.80}; expected two numbers")
+        try:
+            low, high = (float(number) for number in value)
+            return cls(low=low, high=high)
+        except (TypeError, ValueError, OverflowError, ConfigError) as fault:
+            raise ValueError(f"pixel range {value!r:.80}; expected two numbers, low < high") from fault
+
+    def to_json(self) -> list[float]:
+        """Return both values as JSON has them."""
+        return [self.low, self.high]
+
     def __str__(self) -> str:
         return f"{self.low:g} to {self.high:g}"
 

@@ -156,7 +156,7 @@ def _picture_of(localization: Localization, picture: Picture | None) -> Image.Im
             return _empty_plate()
     if picture is None and not localization.image:
         raise DataError("a localization of a picture in memory has no file to draw; give draw the picture, picture=…")
-    shown = read_image(localization.image if picture is None else picture)
+    shown = read_image(localization.image if picture is None else picture, settings=localization.decode)
     stated = (localization.width, localization.height)
     if shown.size != stated:
         raise DataError(

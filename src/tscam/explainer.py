@@ -14,10 +14,11 @@ from tscam.backbones.features import Features, Record, Request
 from tscam.boxes import find_boxes, require_threshold
 from tscam.checkpoints.loader import load_model
 from tscam.checkpoints.source import resolve
+from tscam.decoding import MAX_PIXELS, DecodeSettings, PixelRange
 from tscam.drawing import CLASS_COLOURS, draw_panel, percent, sheet
 from tscam.errors import ConfigError, WeightsError, did_you_mean
 from tscam.geometry import Box, View, scale_box, scale_boxes, to_box
-from tscam.image import Picture, preprocess, read_image
+from tscam.image import Picture, decode_picture, preprocess
 from tscam.localization import grid_map
 from tscam.localizer import Label, find_class
 from tscam.methods import Method, create_method, methods, supported_methods
@@ -58,6 +59,7 @@ class Explanation:
     Attributes:
         name: name of the picture's file; `picture` for a picture in memory.
         picture: as displayed, RGB.
+        pixel_range: the range that the picture's values were scaled by; None for a picture of eight bits.
         class_id, label: the class that is explained, by number and by name.
         threshold: fraction of a map's maximum above which is object.
         layers: attention map of each layer, their sum, and the rollout; empty for a backbone without a class token.
@@ -69,6 +71,7 @@ class Explanation:
 
     name: str
     picture: Image.Image
+    pixel_range: PixelRange | None
     class_id: int
     label: str
     threshold: float
@@ -139,6 +142,7 @@ class Explainer:
         methods: names of the methods to compare; by default all that can read the model.
         threshold: fraction of a map's maximum above which is object; the model's own by default.
         device: as PyTorch names it; None takes the GPU where there is one.
+        max_pixels: pixels of the largest picture that is read.
 
     Raises:
         WeightsError: the model cannot be read.
@@ -152,6 +156,7 @@ class Explainer:
         methods: Sequence[str] = (),
         threshold: float | None = None,
         device: str | None = None,
+        max_pixels: int = MAX_PIXELS,
     ) -> None:
         require_threshold(threshold)
         if isinstance(model, LocalizationModel):
@@ -161,7 +166,13 @@ class Explainer:
             self._model_name, network = source.name, load_model(source)
         self._network = network.to(find_device(device)).eval()
         self._methods = _methods_reading(self._network, methods)
+        self._max_pixels = max_pixels
         self.threshold = threshold or self._network.spec.threshold
+
+    @property
+    def has_pixel_range(self) -> bool:
+        """True if the model states the range of values that pictures of more than eight bits are scaled by."""
+        return self._network.spec.pixel_range is not None
 
     def __call__(self, picture: Picture, *, label: Label | None = None) -> Explanation:
         """Explain what the model sees in a picture.
@@ -176,8 +187,9 @@ class Explainer:
             ConfigError: no such class.
         """
         network, names = self._network, self._network.spec.label_names
-        upright = read_image(picture)
-        array, view = preprocess(upright, to=network.input_format)
+        decode = DecodeSettings(pixel_range=network.input_format.pixel_range, max_pixels=self._max_pixels)
+        decoded = decode_picture(picture, settings=decode)
+        array, view = preprocess(decoded.image, to=network.input_format)
         pixels = torch.from_numpy(array)[None].to(next(network.parameters()).device)
         known = None if label is None else find_class(label, names)
         with torch.no_grad():
@@ -191,7 +203,8 @@ class Explainer:
         probabilities = logits[0].detach().softmax(dim=0).tolist()
         return Explanation(
             name=Path(picture).name if isinstance(picture, str | Path) else "picture",
-            picture=upright,
+            picture=decoded.image,
+            pixel_range=decoded.pixel_range,
             class_id=class_id,
             label=names[class_id],
             threshold=self.threshold,

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
+from tscam.decoding import MAX_PIXELS, DecodeSettings, PixelRange
 from tscam.errors import DataError, one_line
 from tscam.geometry import Box, to_box
 
@@ -72,6 +73,7 @@ class Localization:
         maps: by class id, the map from which the boxes of that class come.
         threshold: fraction of a map's maximum above which is object; None where that is not known.
         objectness: probability that there is an object at all, in [0, 1]; None where the model does not tell.
+        pixel_range: the range that the picture's values were scaled by; None for a picture of eight bits.
     """
 
     image: str
@@ -83,6 +85,12 @@ class Localization:
     maps: Mapping[int, StoredMap] = field(default_factory=dict)
     threshold: float | None = None
     objectness: float | None = None
+    pixel_range: PixelRange | None = None
+
+    @property
+    def decode(self) -> DecodeSettings:
+        """How the picture was decoded, for reading it once more."""
+        return DecodeSettings(pixel_range=self.pixel_range, max_pixels=max(MAX_PIXELS, self.width * self.height))
 
     def to_json(self) -> str:
         """One line of JSON, ASCII, without the line's end."""
@@ -105,6 +113,7 @@ class Localization:
             "threshold": self.threshold,
             "objectness": None if self.objectness is None else round(self.objectness, 6),
             "objects": objects,
+            **({} if self.pixel_range is None else {"pixel_range": self.pixel_range.to_json()}),
             "maps": {
                 str(class_id): {"low": stored.low, "high": stored.high, **encode_levels(stored.levels)}
                 for class_id, stored in self.maps.items()
@@ -179,6 +188,7 @@ def _from_fields(fields: Mapping[str, Any]) -> Localization:
         maps=_maps(fields),
         threshold=_finite_or_none(fields.get("threshold")),
         objectness=_finite_or_none(fields.get("objectness")),
+        pixel_range=PixelRange.from_json(fields.get("pixel_range")),
     )
 
 

@@ -12,9 +12,10 @@ import numpy as np
 from jaxtyping import Float
 
 from tscam.boxes import Objects, find_regions, require_threshold
+from tscam.decoding import MAX_PIXELS, DecodeSettings, PixelRange
 from tscam.errors import ConfigError, DataError, ImageError, did_you_mean
 from tscam.geometry import View, to_box
-from tscam.image import PICTURE_SUFFIXES, Picture, preprocess, read_image, require_picture
+from tscam.image import PICTURE_SUFFIXES, Picture, decode_picture, preprocess, require_picture
 from tscam.localization import Localization, LocalizedObject, StoredMap
 from tscam.names import nfc
 from tscam.picture_files import count_endings, describe_passed_over, walk
@@ -38,12 +39,16 @@ class Localizer:
         predictor: makes maps from pixels.
         batch_size: pictures a batch.
         workers: threads that read pictures.
+        max_pixels: pixels of the largest picture that is read.
     """
 
-    def __init__(self, predictor: Predictor, *, batch_size: int = 16, workers: int = 2) -> None:
+    def __init__(
+        self, predictor: Predictor, *, batch_size: int = 16, workers: int = 2, max_pixels: int = MAX_PIXELS
+    ) -> None:
         self.predictor = predictor
         self.batch_size = batch_size
         self.workers = workers
+        self._decode = DecodeSettings(pixel_range=predictor.input_format.pixel_range, max_pixels=max_pixels)
 
     # A string is an iterable of strings, too; it is one path, as the first overload says.
     @overload
@@ -169,10 +174,11 @@ class Localizer:
         picture, class_id = request
         image = str(picture) if isinstance(picture, str | Path) else ""
         try:
-            pixels, view = preprocess(read_image(picture), to=self.predictor.input_format)
+            decoded = decode_picture(picture, settings=self._decode)
+            pixels, view = preprocess(decoded.image, to=self.predictor.input_format)
         except ImageError as fault:
             return Localization(image=image, width=0, height=0, status="bad_image", reason=str(fault), objects=())
-        return _View(image=image, class_id=class_id, pixels=pixels, view=view)
+        return _View(image=image, class_id=class_id, pixels=pixels, view=view, pixel_range=decoded.pixel_range)
 
     def _predict(self, views: Sequence["_View"], *, top_k: int) -> list[Prediction]:
         if not views:
@@ -204,7 +210,7 @@ class Localizer:
         width, height = view.view.picture_wh
         return Localization(
             image=view.image, width=width, height=height, status="ok", reason=reason, objects=tuple(objects), maps=maps,
-            threshold=criteria.threshold, objectness=objectness,
+            threshold=criteria.threshold, objectness=objectness, pixel_range=view.pixel_range,
         )  # fmt: skip
 
 
@@ -238,12 +244,13 @@ class _Criteria:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _View:
-    """A picture as the network sees it, and the id of its class where that is known."""
+    """A picture as the network sees it, the id of its class where that is known, and how its values were scaled."""
 
     image: str
     class_id: int | None
     pixels: Float[np.ndarray, "3 H W"]
     view: View
+    pixel_range: PixelRange | None
 
 
 def find_class(label: object, label_names: Sequence[str]) -> int:

@@ -11,6 +11,7 @@ from tscam.backbones import create_backbone
 from tscam.backbones.base import StartWeights
 from tscam.backbones.features import Features
 from tscam.backbones.tensors import require_same_layout
+from tscam.decoding import PixelRange
 from tscam.errors import ConfigError, WeightsError
 from tscam.image import InputFormat
 from tscam.methods import create_method, methods, supported_methods
@@ -28,6 +29,8 @@ class ModelSpec:
         backbone_args: changes to the backbone's architecture.
         method_args: options of the method.
         threshold: fraction of a map's maximum above which is object.
+        pixel_range: the range of values that pictures of more than eight bits are scaled by; None if the model was
+            trained on none.
     """
 
     backbone: str
@@ -37,6 +40,7 @@ class ModelSpec:
     backbone_args: ModelArgs = field(default_factory=dict)
     method_args: MethodArgs = field(default_factory=dict)
     threshold: float = 0.10
+    pixel_range: PixelRange | None = None
 
 
 class LocalizationModel(nn.Module):
@@ -58,8 +62,11 @@ class LocalizationModel(nn.Module):
 
     @property
     def input_format(self) -> InputFormat:
-        """View size of the model, and the normalization of its backbone."""
-        return InputFormat(size_hw=self.spec.image_hw, mean=self.backbone.mean, std=self.backbone.std)
+        """View size and range of values of the model, and the normalization of its backbone."""
+        return InputFormat(
+            size_hw=self.spec.image_hw, mean=self.backbone.mean, std=self.backbone.std,
+            pixel_range=self.spec.pixel_range,
+        )  # fmt: skip
 
     def forward(
         self, pixels: Float[Tensor, "b 3 H W"], *, draws: Float[Tensor, "b branches"] | None = None

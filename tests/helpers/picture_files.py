@@ -4,6 +4,7 @@ import io
 from pathlib import Path
 from typing import Literal
 
+import cv2
 import numpy as np
 import tifffile
 from jaxtyping import Shaped
@@ -52,3 +53,11 @@ def tiff(
         file, values, photometric=photometric, byteorder=byteorder, planarconfig=planes, metadata=None, extratags=tags
     )
     return file.getvalue()
+
+
+def deepen(folder: Path, *, bits: int) -> None:
+    """Turn the PNG files in a folder into colours of so many bits, in 16-bit files."""
+    for path in folder.rglob("*.png"):
+        with Image.open(path) as picture:
+            levels = np.asarray(picture.convert("RGB")).astype(np.float64)
+        cv2.imwrite(str(path), np.rint(levels[..., ::-1] / 255 * (2**bits - 1)).astype(np.uint16))

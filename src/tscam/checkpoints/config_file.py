@@ -14,6 +14,7 @@ from tscam.bounds import MAX_VIEW_SIDE, require_architecture, require_options
 from tscam.boxes import require_threshold
 from tscam.checkpoints.authors_layout import read_authors_layout
 from tscam.checkpoints.source import ModelSource
+from tscam.decoding import PixelRange
 from tscam.errors import ConfigError, WeightsError, one_line, quoted
 from tscam.registry import MethodArgs, ModelArgs
 from tscam.system.documents import read_json
@@ -33,7 +34,8 @@ class StoredConfig:
     """Contents of a config.
 
     Attributes:
-        backbone, backbone_args, method, method_args, label_names, image_hw, threshold: as in `ModelSpec`.
+        backbone, backbone_args, method, method_args, label_names, image_hw, threshold, pixel_range: as in
+            `ModelSpec`.
         view: mean, std, interpolation and crop_pct of the view, and head of the method, as they are stated.
         num_classes: as it is stated.
         metrics: scores of the model, with how they were measured and how the epoch was chosen.
@@ -46,6 +48,7 @@ class StoredConfig:
     label_names: tuple[str, ...]
     image_hw: tuple[int, int]
     threshold: float
+    pixel_range: PixelRange | None
     view: Mapping[str, object]
     num_classes: object
     metrics: Mapping[str, object]
@@ -127,6 +130,7 @@ def _stored(config: Any) -> StoredConfig:
         label_names=tuple(str(name) for name in config["label_names"]),
         image_hw=(int(height), int(width)),
         threshold=float(section["threshold"]),
+        pixel_range=PixelRange.from_json(section.get("pixel_range")),
         view={
             "mean": view.get("mean"), "std": view.get("std"), "interpolation": view.get("interpolation"),
             "crop_pct": view.get("crop_pct"), "head": section.get("head"),

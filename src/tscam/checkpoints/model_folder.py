@@ -77,7 +77,7 @@ def save_model(
 
 
 def _to_config(model: LocalizationModel, metrics: Mapping[str, object]) -> dict[str, object]:
-    spec, input_format = model.spec, model.input_format
+    spec, input_format, pixel_range = model.spec, model.input_format, model.spec.pixel_range
     return {
         "architecture": spec.backbone,
         "num_classes": len(spec.label_names),
@@ -98,6 +98,7 @@ def _to_config(model: LocalizationModel, metrics: Mapping[str, object]) -> dict[
             "method_args": dict(spec.method_args),
             "head": model.method.head_name(model.backbone),
             "threshold": spec.threshold,
+            **({} if pixel_range is None else {"pixel_range": pixel_range.to_json()}),
             "metrics": dict(metrics),
         },
     }
@@ -121,4 +122,5 @@ def _to_spec(config: StoredConfig) -> ModelSpec:
         backbone_args=config.backbone_args,
         method_args=config.method_args,
         threshold=config.threshold,
+        pixel_range=config.pixel_range,
     )

@@ -12,6 +12,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 from tscam.cli.flags import Flags, RecipeFlags, fill_from_recipe, refuse_ambiguous_values
 from tscam.config import EvaluateConfig, ExplainConfig, LocalizeConfig, TrainConfig
+from tscam.decoding import MAX_PIXELS
 from tscam.errors import StoppedError, TscamError, one_message
 from tscam.recipe import to_yaml
 from tscam.system.resources import Precision
@@ -53,7 +54,7 @@ def demo(*, out: Path | None = None) -> None:
 
 
 @app.command
-def check(data: Path, /, *, dataset: str | None = None) -> None:
+def check(data: Path, /, *, dataset: str | None = None, max_pixels: int = MAX_PIXELS) -> None:
     """Check a dataset: counts, unreadable and missing files by name, boxes outside pictures, files in two splits.
 
     Parameters
@@ -62,12 +63,14 @@ def check(data: Path, /, *, dataset: str | None = None) -> None:
         Folder of the dataset.
     dataset
         Name of the dataset reader; detected from the folder by default.
+    max_pixels
+        Pixels of the largest picture that is read.
     """
     from tscam.cli.terminal import counting
     from tscam.verbs.check import check
 
     with counting("pictures") as on_progress:
-        checked = check(data, dataset=dataset, on_progress=on_progress)
+        checked = check(data, dataset=dataset, max_pixels=max_pixels, on_progress=on_progress)
     print(checked.describe())
     if not checked.usable:
         raise TscamError(f"{data}: not usable as it is; fix the problems listed above")
@@ -211,7 +214,8 @@ def explain(picture: Path, /, *, model: str, config: Annotated[ExplainConfig, Fl
     print(
         explain(
             picture, model=model, out=config.out, label=config.label, methods=config.methods,
-            threshold=config.threshold, device=config.device, overwrite=config.overwrite,
+            threshold=config.threshold, device=config.device, max_pixels=config.max_pixels,
+            overwrite=config.overwrite, on_note=print,
         )
     )  # fmt: skip
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from tscam.datasets.mask_files import Masks
 from tscam.datasets.splits import split_name
-from tscam.decoding import DECODE_DEFAULTS, DecodeSettings
+from tscam.decoding import DECODE_DEFAULTS, DecodeSettings, PixelRange
 from tscam.errors import DataError, first_names
 from tscam.image import read_image
 from tscam.names import NameTable
@@ -75,6 +75,10 @@ class Dataset:
             ImageError: it cannot be read.
         """
         return read_image(self.path(index), settings=self.decode, least_side=least_side)
+
+    def scaled_by(self, pixel_range: PixelRange | None) -> "Dataset":
+        """Return the data set with another range for pictures of more than eight bits."""
+        return replace(self, decode=replace(self.decode, pixel_range=pixel_range))
 
     def describe_gaps(self) -> list[str]:
         """Return what reading left out, and how many pictures have an object where not all have, a line each."""

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 
 from tscam.datasets.base import Dataset
 from tscam.decoding import PixelRange
-from tscam.errors import DataError, ImageError, first_names
+from tscam.errors import DataError, ImageError
 from tscam.image import PictureFacts, ValueSpan, inspect_picture, printable
 from tscam.system.loading import Progress, read_ahead
 
@@ -97,8 +97,11 @@ def verify_pictures(dataset: Dataset, *, workers: int) -> list[tuple[str, str]]:
     return _unreadable(dataset, inspect_split(dataset, workers=workers))
 
 
-def require_usable(dataset: Dataset, *, workers: int) -> ValueSpan | None:
+def require_usable(dataset: Dataset, *, workers: int, allow_unreadable: bool = False) -> ValueSpan | None:
     """Refuse a split with pictures that cannot be read, before hours of work end at one of them.
+
+    Args:
+        allow_unreadable: refuse a split only if none of its pictures can be read.
 
     Returns:
         Smallest and largest value of all pictures of more than eight bits; None without such pictures.
@@ -107,11 +110,13 @@ def require_usable(dataset: Dataset, *, workers: int) -> ValueSpan | None:
         DataError: names the first of the pictures that cannot be read, and their number.
     """
     inspection = inspect_split(dataset, workers=workers)
-    if bad := _unreadable(dataset, inspection):
-        names = first_names([f"{image_id!r} ({reason})" for image_id, reason in bad], at_most=_MAX_NAMED)
+    bad = _unreadable(dataset, inspection)
+    if len(bad) > (len(dataset) - 1 if allow_unreadable else 0):
+        named = ", ".join(f"{image_id!r} ({reason})" for image_id, reason in bad[:_MAX_NAMED])
+        more = f" and {len(bad) - _MAX_NAMED} more" if len(bad) > _MAX_NAMED else ""
         raise DataError(
             f"{dataset.root}: {len(bad)} of {len(dataset)} pictures of the split {dataset.split!r} cannot be read: "
-            f"{names}; replace or remove them (tscam check lists all)"
+            f"{named}{more}; replace or remove them (tscam check lists all)"
         )
     return inspection.span
 

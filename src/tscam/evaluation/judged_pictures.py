@@ -108,6 +108,7 @@ def _fields(picture: JudgedPicture) -> dict[str, object]:
         "map_levels": dict(picture.map_levels),
         "small_map": _encoded(picture.small_map),
         "fault": picture.fault,
+        "is_unclassified": picture.is_unclassified,
     }
 
 
@@ -140,6 +141,7 @@ def _picture(fields: Mapping[str, Any]) -> JudgedPicture:
         map_levels=fields["map_levels"],
         small_map=_decoded(fields["small_map"]),
         fault=fields["fault"],
+        is_unclassified=fields["is_unclassified"],
     )
 
 

@@ -41,6 +41,9 @@ Protocols = tuple[BoxProtocol | PixelProtocol, ...]
 # Why a picture is not judged pixel by pixel.
 NO_MASK = "no mask"
 
+# Why a picture is not judged at all.
+UNREADABLE = "the picture cannot be read"
+
 # Side of the small map of a picture whose map is not on a patch grid.
 _SMALL_SIDE = 28
 
@@ -59,6 +62,7 @@ class Task:
         map: the raw map of its class on the patch grid, or the path of a localization map's file.
         top_classes: its most likely classes, best first; empty without class scores.
         fault: why it counts as wrong, else empty.
+        is_unclassified: True if its class counts as wrong since the model could not see it.
     """
 
     image: str
@@ -72,6 +76,7 @@ class Task:
     masks_scaled: bool = False
     top_classes: tuple[int, ...] = ()
     fault: str = ""
+    is_unclassified: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +124,7 @@ class Judge:
             map_levels=map_levels,
             small_map=maps.small(),
             fault=task.fault,
+            is_unclassified=task.is_unclassified,
         )
 
 
@@ -202,7 +208,7 @@ def _judge_pixels(task: Task, maps: _Maps, protocol: PixelProtocol) -> PixelScor
         raise DataError(f"{task.image}: no mask; the protocol {protocol.name!r} compares with masks")
     side = protocol.view
     size_wh = (side, side) if side is not None else (task.view_wh or maps.in_view(protocol).shape[::-1])
-    if NO_MASK in task.fault:
+    if NO_MASK in task.fault or UNREADABLE in task.fault:
         unknown = np.ones(size_wh[::-1], dtype=bool)
         return judge_empty_map(foreground=~unknown, ignored=unknown, protocol=protocol)
     foreground, ignored = read_masks(task.masks, size_wh=size_wh, picture_wh=task.picture_wh, scaled=task.masks_scaled)

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
@@ -13,14 +13,16 @@ import numpy as np
 from jaxtyping import Float
 
 from tscam.datasets import Dataset
-from tscam.errors import DataError
-from tscam.evaluation.judging import Task
+from tscam.datasets.inspection import reason_of
+from tscam.decoding import PixelRange
+from tscam.errors import DataError, ImageError
+from tscam.evaluation.judging import UNREADABLE, Task
 from tscam.evaluation.score_maps import map_path
 from tscam.geometry import View
-from tscam.image import image_size_wh, preprocess, read_image
+from tscam.image import image_size_wh, preprocess
 from tscam.metrics.threshold import Threshold, ThresholdPolicy
 from tscam.names import OnDisk
-from tscam.predictor import Predictor
+from tscam.predictor import Prediction, Predictor
 from tscam.system.loading import batches, read_ahead
 
 TOP_K = 5
@@ -53,11 +55,19 @@ class MapSource(Protocol):
         """The threshold under the policy `model`: stored with the model, or published for the data set."""
         ...
 
-    def tasks(self, dataset: Dataset, indices: Sequence[int], *, faults: Mapping[int, str]) -> Iterator[Task]:
+    @property
+    def pixel_range(self) -> PixelRange | None:
+        """The range of values of pictures of more than eight bits that the model was trained with, if there was one."""
+        ...
+
+    def tasks(
+        self, dataset: Dataset, indices: Sequence[int], *, faults: Mapping[int, str], allow_unreadable: bool
+    ) -> Iterator[Task]:
         """The tasks of these pictures, in their order.
 
         Args:
             faults: by index, why a picture counts as wrong without being judged.
+            allow_unreadable: a picture that cannot be read counts as wrong; otherwise it raises its `ImageError`.
         """
         ...
 
@@ -72,15 +82,21 @@ class MappedSplit:
 
     Attributes:
         faults: by index, why a picture counts as wrong without being judged.
+        allow_unreadable: a picture that cannot be read counts as wrong, too.
     """
 
     dataset: Dataset
     maps: MapSource
     faults: Mapping[int, str] = field(default_factory=dict)
+    allow_unreadable: bool = False
 
     def tasks(self, indices: Sequence[int]) -> Iterator[Task]:
         """The tasks of these pictures, in their order."""
-        return self.maps.tasks(self.dataset, indices, faults=self.faults)
+        return self.maps.tasks(self.dataset, indices, faults=self.faults, allow_unreadable=self.allow_unreadable)
+
+    def scaled_by(self, pixel_range: PixelRange | None) -> "MappedSplit":
+        """Return the split with another range for pictures of more than eight bits."""
+        return replace(self, dataset=self.dataset.scaled_by(pixel_range))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,25 +127,46 @@ class PredictedMaps:
         policy = ThresholdPolicy(name="model")
         return Threshold(policy=policy, value=self.predictor.threshold, explained=policy.explained)
 
-    def tasks(self, dataset: Dataset, indices: Sequence[int], *, faults: Mapping[int, str]) -> Iterator[Task]:
-        def load(index: int) -> tuple[int, Float[np.ndarray, "3 H W"], View]:
-            pixels, view = preprocess(read_image(dataset.path(index)), to=self.predictor.input_format)
-            return index, pixels, view
+    @property
+    def pixel_range(self) -> PixelRange | None:
+        return self.predictor.input_format.pixel_range
+
+    def tasks(
+        self, dataset: Dataset, indices: Sequence[int], *, faults: Mapping[int, str], allow_unreadable: bool
+    ) -> Iterator[Task]:
+        input_format = self.predictor.input_format
+
+        def load(index: int) -> "_Seen | Task":
+            try:
+                pixels, view = preprocess(dataset.read(index), to=input_format)
+            except ImageError as fault:
+                if not allow_unreadable:
+                    raise
+                unread = _unread_task(dataset, index, fault, view_wh=input_format.size_wh)
+                return replace(unread, is_unclassified=self.has_classifier)
+            return _Seen(index, pixels, view)
 
         loaded = read_ahead(indices, load, workers=max(self.workers, 1), depth=2 * self.batch_size)
         with closing(loaded):
             for batch in batches(loaded, self.batch_size):
-                numbers, pixels, views = zip(*batch, strict=True)
-                labels = (
-                    dataset.labels[list(numbers)] if self.has_classifier else np.zeros(len(numbers), dtype=np.int64)
-                )
-                predictions = self.predictor.predict(np.stack(pixels), top_k=0, labels=labels)
-                for index, view, prediction in zip(numbers, views, predictions, strict=True):
+                predictions = iter(self._predict(dataset, [each for each in batch if isinstance(each, _Seen)]))
+                for each in batch:
+                    if isinstance(each, Task):
+                        yield each
+                        continue
+                    prediction = next(predictions)
                     top = np.argsort(-prediction.logits, kind="stable")[:TOP_K] if self.has_classifier else ()
                     yield _task(
-                        dataset, index, view.picture_wh, map_=prediction.maps[-1], view_wh=view.view_wh,
-                        top_classes=tuple(map(int, top)), fault=faults.get(index, ""),
+                        dataset, each.index, each.view.picture_wh, map_=prediction.maps[-1],
+                        view_wh=each.view.view_wh, top_classes=tuple(map(int, top)), fault=faults.get(each.index, ""),
                     )  # fmt: skip
+
+    def _predict(self, dataset: Dataset, seen: Sequence["_Seen"]) -> list[Prediction]:
+        if not seen:
+            return []
+        indices = [each.index for each in seen]
+        labels = dataset.labels[indices] if self.has_classifier else np.zeros(len(indices), dtype=np.int64)
+        return self.predictor.predict(np.stack([each.pixels for each in seen]), top_k=0, labels=labels)
 
     def missing(self, dataset: Dataset) -> Mapping[int, str]:  # noqa: ARG002  A predictor leaves none out.
         return {}
@@ -172,10 +209,23 @@ class SavedMaps:
         explained = f"published for data sets like {dataset.name}"
         return Threshold(policy=ThresholdPolicy(name="model"), value=dataset.threshold, explained=explained)
 
-    def tasks(self, dataset: Dataset, indices: Sequence[int], *, faults: Mapping[int, str]) -> Iterator[Task]:
+    @property
+    def pixel_range(self) -> PixelRange | None:
+        return None
+
+    def tasks(
+        self, dataset: Dataset, indices: Sequence[int], *, faults: Mapping[int, str], allow_unreadable: bool
+    ) -> Iterator[Task]:
         for index in indices:
+            try:
+                picture_wh = picture_size_wh(dataset, index)
+            except ImageError as fault:
+                if not allow_unreadable:
+                    raise
+                yield _unread_task(dataset, index, fault)
+                continue
             file = self.file(dataset.image_ids[index])
-            yield _task(dataset, index, picture_size_wh(dataset, index), map_=file, fault=faults.get(index, ""))
+            yield _task(dataset, index, picture_wh, map_=file, fault=faults.get(index, ""))
 
     def missing(self, dataset: Dataset) -> Mapping[int, str]:
         if not self.folder.is_dir():
@@ -195,9 +245,29 @@ def may_scale_masks(dataset: Dataset) -> bool:
 def picture_size_wh(dataset: Dataset, index: int) -> tuple[int, int]:
     """Width and height of a picture as the data set's list states them, else as the picture itself does."""
     if dataset.sizes_wh is None:
-        return image_size_wh(dataset.path(index))
+        return image_size_wh(dataset.path(index), max_pixels=dataset.decode.max_pixels)
     width, height = dataset.sizes_wh[index].tolist()
     return width, height
+
+
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """A picture as the network sees it."""
+
+    index: int
+    pixels: Float[np.ndarray, "3 H W"]
+    view: View
+
+
+def _unread_task(dataset: Dataset, index: int, fault: ImageError, *, view_wh: tuple[int, int] | None = None) -> Task:
+    """Return the task of a picture that cannot be read and counts as wrong; its size is the stated or a possible."""
+    if dataset.sizes_wh is not None:
+        width, height = dataset.sizes_wh[index].tolist()
+    else:
+        boxes = np.empty((0, 4)) if dataset.boxes is None else dataset.boxes[index]
+        width, height = (max(1, *np.ceil(boxes[:, edge]).astype(int).tolist()) if len(boxes) else 1 for edge in (2, 3))
+    reason = f"{UNREADABLE}: {reason_of(fault, dataset.path(index))}"
+    return _task(dataset, index, (width, height), map_=np.zeros((1, 1)), view_wh=view_wh, fault=reason)
 
 
 def _task(

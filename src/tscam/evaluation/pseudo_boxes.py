@@ -16,7 +16,6 @@ from tscam.evaluation.judging import Task
 from tscam.evaluation.map_sources import MappedSplit
 from tscam.evaluation.score_maps import read_map
 from tscam.geometry import View
-from tscam.image import read_image
 
 _SIDE = 224  # of the square in which object and background are separated
 _SURE, _LIKELY, _UNLIKELY = 0.5, 0.2, 0.05  # of the map; docs/evaluation.md says how they were chosen
@@ -32,7 +31,7 @@ def with_pseudo_boxes(split: MappedSplit, *, start: int = 0) -> MappedSplit:
     dataset = split.dataset
     indices = range(start, len(dataset))
     tasks = zip(indices, split.tasks(indices), strict=True)
-    boxes = (_box(task, read_image(dataset.path(index))) for index, task in tasks)
+    boxes = (_box(task, dataset.read(index)) for index, task in tasks)
     return replace(split, dataset=replace(dataset, boxes=(*[np.empty((0, 4))] * start, *boxes)))
 
 

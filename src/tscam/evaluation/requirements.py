@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from tscam.datasets import Dataset, require_usable
 from tscam.datasets.mask_files import read_masks
-from tscam.errors import DataError, first_names
+from tscam.errors import DataError, ImageError, first_names
 from tscam.evaluation.judging import NO_MASK, Protocols, read_localization_map
 from tscam.evaluation.map_sources import (
     MappedSplit,
@@ -14,7 +14,7 @@ from tscam.evaluation.map_sources import (
     may_scale_masks,
     picture_size_wh,
 )
-from tscam.image import image_size_wh
+from tscam.image import ValueSpan, image_size_wh, printable
 from tscam.metrics.protocol import BoxProtocol, PixelProtocol
 from tscam.names import nfc
 from tscam.predictor import Predictor
@@ -29,7 +29,7 @@ def require_scorable(dataset: Dataset, maps: MapSource, protocols: Protocols, *,
     A picture without a box has no object: it counts for classification, not for localization.
 
     Args:
-        allow_missing: count such pictures as wrong; by default they are refused.
+        allow_missing: count such pictures as wrong, and those that cannot be read; by default they are refused.
 
     Raises:
         DataError: there are such pictures and they are not allowed; or no picture has what a protocol compares with.
@@ -51,38 +51,52 @@ def require_scorable(dataset: Dataset, maps: MapSource, protocols: Protocols, *,
             "nothing is left to judge" if allow_missing else "add them, or count them as wrong with --allow-missing"
         )
         raise DataError(f"{split}: {'; '.join(counts)}; {way_out}")
-    return MappedSplit(dataset=dataset, maps=maps, faults=dict(sorted(faults.items())))
+    return MappedSplit(dataset=dataset, maps=maps, faults=dict(sorted(faults.items())), allow_unreadable=allow_missing)
 
 
-def require_readable(split: MappedSplit, protocols: Protocols, *, workers: int, with_pictures: bool = False) -> None:
+def require_readable(
+    split: MappedSplit, protocols: Protocols, *, workers: int, with_pictures: bool = False
+) -> ValueSpan | None:
     """Refuse pictures, maps and masks that cannot be judged.
 
     Args:
         workers: threads that read.
         with_pictures: read pictures even where their maps are saved.
 
+    Returns:
+        Smallest and largest value of the pictures of more than eight bits; None if there are none, or none were read.
+
     Raises:
         DataError: names the first one that cannot be read or has another size.
     """
     dataset, maps, faults = split.dataset, split.maps, split.faults
+    span = None
     if with_pictures or isinstance(maps, PredictedMaps):
-        require_usable(dataset, workers=workers)
+        span = require_usable(dataset, workers=workers, allow_unreadable=split.allow_unreadable)
     by_masks = any(isinstance(protocol, PixelProtocol) for protocol in protocols)
     side = next((protocol.view for protocol in protocols if protocol.view is not None), None)
 
     def read(index: int) -> None:
+        try:
+            read_judged(index)
+        except ImageError as fault:
+            if not (split.allow_unreadable and str(fault).startswith(printable(dataset.path(index)))):
+                raise
+
+    def read_judged(index: int) -> None:
         if isinstance(maps, SavedMaps):
             picture_wh = picture_size_wh(dataset, index)
             if index not in faults:
                 read_localization_map(maps.file(dataset.image_ids[index]), side=side)
         else:
-            picture_wh = image_size_wh(dataset.path(index))
+            picture_wh = image_size_wh(dataset.path(index), max_pixels=dataset.decode.max_pixels)
         if by_masks and dataset.masks is not None and NO_MASK not in faults.get(index, ""):
             read_masks(dataset.masks[index], size_wh=(1, 1), picture_wh=picture_wh, scaled=may_scale_masks(dataset))
 
     if by_masks or isinstance(maps, SavedMaps):
         for _ in read_ahead(range(len(dataset)), read, workers=workers, depth=4 * workers):
             pass
+    return span
 
 
 def require_same_classes(predictor: Predictor, dataset: Dataset) -> None:

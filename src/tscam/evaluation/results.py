@@ -57,6 +57,7 @@ def write_results(
         "pictures": len(dataset),
         "class_names": list(dataset.class_names),
         "not_judged": len(faults),
+        **({} if dataset.decode.pixel_range is None else {"pixel_range": dataset.decode.pixel_range.to_json()}),
         "protocols": {name: result.to_json() for name, result in results.items()},
     }
     write_json(out / METRICS, metrics, indent=1)

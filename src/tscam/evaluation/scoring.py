@@ -82,7 +82,6 @@ def score(
         out.mkdir(parents=True, exist_ok=True)
     per_map = next((threshold.policy for threshold in thresholds.values() if threshold.policy.is_per_map), None)
     judge = Judge(protocols=tuple(thresholds), per_map=per_map, save_to=out / "scoremaps" if save_maps else None)
-    faults = {dataset.image_ids[index]: reason for index, reason in split.faults.items()}
     with JudgedPictures(keep_in / "pictures.jsonl" if keep_in is not None else None) as pictures:
         pictures.keep(dataset.image_ids, batch_size=split.maps.batch_size)
         _share(pictures, processes)
@@ -90,6 +89,7 @@ def score(
             split, judge, start=len(pictures), workers=workers, processes=processes, on_progress=on_progress
         ):
             pictures.append(picture)
+        faults = {picture.image: picture.fault for picture in pictures if picture.fault}
         results = {
             protocol.name: summarize(
                 pictures, protocol, threshold, published=dataset.threshold, class_names=dataset.class_names

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tscam.datasets import Dataset, find_reader, has_boxes, hold_out, read_dataset
+from tscam.decoding import PixelRange
 from tscam.errors import ConfigError, DataError
 from tscam.evaluation.judged_pictures import JudgedPictures
 from tscam.evaluation.judging import Judge, Protocols
@@ -12,6 +13,7 @@ from tscam.evaluation.map_sources import MappedSplit, MapSource
 from tscam.evaluation.pseudo_boxes import with_pseudo_boxes
 from tscam.evaluation.requirements import require_readable
 from tscam.evaluation.scoring import Thresholds, judge_pictures
+from tscam.image import ValueSpan
 from tscam.metrics.curves import curve_of
 from tscam.metrics.protocol import REALISTIC, BoxProtocol, PixelProtocol
 from tscam.metrics.threshold import Threshold, ThresholdPolicy, best_threshold, threshold_policy
@@ -31,6 +33,10 @@ class ThresholdPlan:
     thresholds: Thresholds
     held_out: MappedSplit | None = None
     chosen_by: Mapping[BoxProtocol | PixelProtocol, BoxProtocol | PixelProtocol] = field(default_factory=dict)
+
+    def scaled_by(self, pixel_range: PixelRange | None) -> "ThresholdPlan":
+        """Return the plan with another range for held-out pictures of more than eight bits."""
+        return self if self.held_out is None else replace(self, held_out=self.held_out.scaled_by(pixel_range))
 
     @property
     def uses_pseudo_boxes(self) -> bool:
@@ -104,17 +110,23 @@ def plan_thresholds(
     return plan
 
 
-def require_plan_readable(plan: ThresholdPlan, *, workers: int) -> None:
+def require_plan_readable(plan: ThresholdPlan, *, workers: int) -> ValueSpan | None:
     """Refuse held-out pictures, maps and masks that cannot be read.
 
     Args:
         workers: threads that read.
 
+    Returns:
+        As `require_readable`, of the held-out pictures.
+
     Raises:
         DataError: names the first of them.
     """
-    if plan.held_out is not None:
-        require_readable(plan.held_out, plan.judging_protocols, workers=workers, with_pictures=plan.uses_pseudo_boxes)
+    if plan.held_out is None:
+        return None
+    return require_readable(
+        plan.held_out, plan.judging_protocols, workers=workers, with_pictures=plan.uses_pseudo_boxes
+    )
 
 
 def choose_thresholds(plan: ThresholdPlan, *, keep_in: Path | None, workers: int) -> Thresholds:
@@ -168,14 +180,16 @@ def _held_out(dataset: Dataset, *, fraction: float, seed: int) -> Dataset:
     root, name = dataset.root, dataset.name
     splits = find_reader(root, name=name).splits(root)
     if "val" in splits and dataset.split != "val":
-        return read_dataset(root, name=name, split="val")
+        return read_dataset(root, name=name, split="val", decode=dataset.decode)
     if "train" not in splits or dataset.split == "train":
         raise DataError(
             f"{root}: no pictures beside the split {dataset.split!r} to choose a threshold on; it holds "
             f"{', '.join(splits)}. Give a number, otsu or oracle as --threshold"
         )
     try:
-        _, held_out = hold_out(read_dataset(root, name=name, split="train"), fraction=fraction, seed=seed)
+        _, held_out = hold_out(
+            read_dataset(root, name=name, split="train", decode=dataset.decode), fraction=fraction, seed=seed
+        )
     except DataError as fault:
         raise DataError(
             f"{root}: the split 'train' has too few pictures to hold any out; give a number, otsu or oracle as "

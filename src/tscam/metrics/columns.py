@@ -69,7 +69,7 @@ def columns_of(
             if not picture.has_object:
                 values, ious[-1] = dict.fromkeys(values, math.nan), math.nan
                 outcomes[-1:] = [-1] * len(outcomes[-1:])
-        if picture.top_classes and not isinstance(protocol, PixelProtocol) and protocol.threshold != "best":
+        if picture.has_classes and not isinstance(protocol, PixelProtocol) and protocol.threshold != "best":
             values = {"top1_cls": float(picture.top1_cls), "top5_cls": float(picture.top5_cls)} | values
         for name, value in values.items():
             measures.setdefault(name, []).append(value)

@@ -45,7 +45,7 @@ def measures_at_levels(
     if protocol.threshold == "best":
         return {_max_box_acc_name(limit, protocol): each for limit, each in hits.items()}
     measures = {"gt_known_loc": np.mean(list(hits.values()), axis=0)}
-    if picture.top_classes:
+    if picture.has_classes:
         top_k_hits = [_hits(iou, limit, at_least=protocol.top_k_at_least) for limit in protocol.ious]
         measures["top1_loc"] = picture.top1_cls * np.mean(top_k_hits, axis=0)
         measures["top5_loc"] = picture.top5_cls * np.mean(top_k_hits, axis=0)
@@ -58,7 +58,7 @@ def outcomes_at_levels(
     """Outcomes at levels of a picture's map, as indices into `OUTCOMES`; without class scores its class is right."""
     outcomes = picture.boxes[protocol.name].outcomes
     assert outcomes is not None
-    if picture.top_classes and not picture.top1_cls:
+    if picture.has_classes and not picture.top1_cls:
         return np.full(len(levels), CLS_WRONG)
     return outcomes[levels].astype(np.int64)
 

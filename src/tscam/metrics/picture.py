@@ -25,6 +25,7 @@ class JudgedPicture:
         map_levels: under a policy that gives every map its own threshold, the level of this map, by protocol.
         small_map: the judged map, small, min-max scaled to 0…255.
         fault: why it counts as wrong without being judged, else empty.
+        is_unclassified: True if a model tells classes apart, but could not see this picture: its class counts as wrong.
     """
 
     image: str
@@ -37,6 +38,12 @@ class JudgedPicture:
     map_levels: Mapping[str, int]
     small_map: UInt8[np.ndarray, "h w"]
     fault: str = ""
+    is_unclassified: bool = False
+
+    @property
+    def has_classes(self) -> bool:
+        """True if it counts for classification."""
+        return bool(self.top_classes) or self.is_unclassified
 
     @property
     def has_object(self) -> bool:

@@ -6,13 +6,14 @@ many parts each process computes its share in. Knows nothing of epochs, files an
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
 from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor
 
+from tscam.decoding import PixelRange
 from tscam.errors import TrainingError
 from tscam.model import LocalizationModel
 from tscam.predictors.pytorch import autocast
@@ -89,6 +90,11 @@ class Learner:
     def evaluated_model(self) -> LocalizationModel:
         """The model that is evaluated and saved: the averaged weights where there is an average."""
         return self.model if self._average is None else self._average.module
+
+    def keep_pixel_range(self, pixel_range: PixelRange | None) -> None:
+        """Keep with the model the range that the values of its pictures are scaled by."""
+        for model in (self.model, self.evaluated_model):
+            model.spec = replace(model.spec, pixel_range=pixel_range)
 
     def begin_training(self) -> None:
         """Put the model into training mode, except for batch norms whose weights are frozen."""

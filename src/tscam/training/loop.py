@@ -10,11 +10,13 @@ import torch
 
 from tscam.backbones.base import StartWeights
 from tscam.backbones.creation import pretrained_source
-from tscam.datasets import Dataset, require_usable
+from tscam.datasets import Dataset, common_range, require_usable
+from tscam.decoding import PixelRange
+from tscam.image import ValueSpan
 from tscam.methods import OBJECT, methods
 from tscam.model import LocalizationModel, ModelSpec
 from tscam.registry import MethodArgs, ModelArgs
-from tscam.system.processes import find_device, joined
+from tscam.system.processes import Processes, find_device, joined
 from tscam.system.resources import Resources
 from tscam.system.stopping import stop_requests
 from tscam.training.epochs import Epochs
@@ -109,7 +111,13 @@ def run_training(settings: TrainingSettings, *, start: Start, on_progress: OnPro
             run.require_same_data()
         if is_new and processes.is_main:
             run.require_free()  # now, not after all pictures have been read
-            _require_readable(splits, workers=settings.resources.workers, on_note=on_note)
+        if is_new:
+            pixel_range = _read_once(splits, processes, workers=settings.resources.workers, on_note=on_note)
+            run.facts = replace(run.facts, pixel_range=pixel_range)
+        else:
+            pixel_range = run.recorded_pixel_range()
+        learner.keep_pixel_range(pixel_range)
+        splits = splits.scaled_by(pixel_range)
         if is_new:
             prepare_model(learner.model, splits.training, settings.resources, processes)
         pictures = _create_pictures(settings, splits.training, model)
@@ -179,16 +187,23 @@ def _facts(settings: ModelSettings, splits: Splits) -> RunFacts:
     )
 
 
-def _require_readable(splits: Splits, *, workers: int, on_note: OnNote) -> None:
-    """Decode all pictures of a new run once, so that none stops it later.
+def _read_once(splits: Splits, processes: Processes, *, workers: int, on_note: OnNote) -> PixelRange | None:
+    """Decode all pictures of a new run once, so that none stops it later; the main process does so for all.
+
+    Returns:
+        One range for all pictures of more than eight bits; None if there are none.
 
     Raises:
         DataError: pictures cannot be read.
     """
-    by_id = {id(split): split for split in (splits.training, splits.choosing, splits.test) if split is not None}
-    on_note(f"reading all {sum(map(len, by_id.values()))} pictures once")
-    for split in by_id.values():
-        require_usable(split, workers=max(workers, 1))
+    spans: list[ValueSpan | None] = []
+    if processes.is_main:
+        on_note(f"reading all {sum(map(len, splits.all))} pictures once")
+        spans = [require_usable(split, workers=max(workers, 1)) for split in splits.all]
+    [pixel_range, *_] = processes.gather([common_range(spans)])
+    if pixel_range is not None:
+        on_note(f"pictures of more than 8 bits: values from {pixel_range} are black to white; the model keeps this")
+    return pixel_range
 
 
 def _create_pictures(settings: TrainingSettings, dataset: Dataset, model: LocalizationModel) -> TrainingPictures:

@@ -21,7 +21,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from tscam.datasets import Dataset
 from tscam.errors import ConfigError, ImageError, TrainingError, one_line
-from tscam.image import InputFormat, read_image
+from tscam.image import InputFormat
 from tscam.system.loading import read_ahead
 from tscam.training.augmentation import resized, training_view
 
@@ -120,7 +120,7 @@ class TrainingPictures(TorchDataset["Batch | ImageError"]):
             return self._squares[index]
         side = self.settings.resize_size
         least_side = side if self.settings.fast_decode else None
-        return resized(read_image(self.dataset.path(index), least_side=least_side), side=side)
+        return resized(self.dataset.read(index, least_side=least_side), side=side)
 
 
 class EpochOrder(Sampler[tuple[int, list[int]]]):

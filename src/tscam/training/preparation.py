@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from tscam.datasets import Dataset
-from tscam.image import preprocess, read_image
+from tscam.image import preprocess
 from tscam.model import LocalizationModel
 from tscam.predictors.pytorch import autocast
 from tscam.system.loading import batches, read_ahead
@@ -45,7 +45,7 @@ def _views(
     """Yield the views of all pictures, batch by batch."""
 
     def load(index: int) -> Float[np.ndarray, "3 H W"]:
-        return preprocess(read_image(dataset.path(index)), to=model.input_format)[0]
+        return preprocess(dataset.read(index), to=model.input_format)[0]
 
     loaded = read_ahead(range(len(dataset)), load, workers=max(resources.workers, 1), depth=2 * resources.batch_size)
     with closing(loaded):

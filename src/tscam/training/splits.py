@@ -1,11 +1,12 @@
 """The splits of a training run: for training, for choosing the best epoch, and for testing the result."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from tscam.datasets import Dataset, find_reader, has_boxes, hold_out, read_dataset
 from tscam.datasets.fingerprint import hash_datasets
+from tscam.decoding import MAX_PIXELS, DecodeSettings, PixelRange
 from tscam.errors import DataError
 
 
@@ -19,6 +20,7 @@ class SplitSettings:
         select: split that the best epoch is chosen on: `val`, `oracle` (the test split), or none (`last`).
         val_fraction: fraction of each class's training pictures that is held out for `val` if there is no such split.
         seed: seed of what is held out.
+        max_pixels: pixels of the largest picture that is read.
         has_classifier: False if the model tells no classes apart, so that it is scored by boxes alone.
     """
 
@@ -27,6 +29,7 @@ class SplitSettings:
     select: Literal["val", "last", "oracle"]
     val_fraction: float
     seed: int
+    max_pixels: int = MAX_PIXELS
     has_classifier: bool = True
 
 
@@ -48,6 +51,19 @@ class Splits:
     selection: str
     chooses_threshold: bool
 
+    @property
+    def all(self) -> tuple[Dataset, ...]:
+        """The splits that there are, each once: an oracle chooses on the test split."""
+        by_id = {id(split): split for split in (self.training, self.choosing, self.test) if split is not None}
+        return tuple(by_id.values())
+
+    def scaled_by(self, pixel_range: PixelRange | None) -> "Splits":
+        """Return the splits with a range for pictures of more than eight bits."""
+        scaled = {id(split): split.scaled_by(pixel_range) for split in self.all}
+        choosing = None if self.choosing is None else scaled[id(self.choosing)]
+        test = None if self.test is None else scaled[id(self.test)]
+        return replace(self, training=scaled[id(self.training)], choosing=choosing, test=test)
+
     def notes(self) -> list[str]:
         """Messages about what reading left out, and about splits of which not all pictures have an object."""
         notes = [*self.training.notes]
@@ -68,9 +84,9 @@ def read_splits(settings: SplitSettings) -> Splits:
         DataError: the dataset cannot be read or has a single class, nothing can be held out, or `oracle` has no test
             split; or a model without a classifier has no boxes to choose an epoch by.
     """
-    root, name = settings.data, settings.dataset
+    root, name, decode = settings.data, settings.dataset, DecodeSettings(max_pixels=settings.max_pixels)
     reader = find_reader(root, name=name)
-    training = read_dataset(root, name=name, split=reader.training_split(root))
+    training = read_dataset(root, name=name, split=reader.training_split(root), decode=decode)
     if settings.has_classifier and len(training.class_names) < 2:
         raise DataError(
             f"{root}: one class, {training.class_names[0]!r}, and so nothing to tell apart; add pictures of another one"
@@ -78,7 +94,7 @@ def read_splits(settings: SplitSettings) -> Splits:
     split_names = reader.splits(root)
     test, test_name = None, next((split for split in ("test", "val") if split in split_names), None)
     if test_name is not None:
-        test = read_dataset(root, name=name, split=test_name)
+        test = read_dataset(root, name=name, split=test_name, decode=decode)
     if settings.select == "last":
         choosing, selection = None, "last epoch"
     elif settings.select == "oracle":
@@ -86,7 +102,7 @@ def read_splits(settings: SplitSettings) -> Splits:
             raise DataError(f"{root}: no test split for --select oracle; take --select val or last")
         choosing, selection = test, f"oracle (epoch of best {_measure(test)} on split {test.split!r})"
     elif test_name == "test" and "val" in split_names:
-        choosing = read_dataset(root, name=name, split="val")
+        choosing = read_dataset(root, name=name, split="val", decode=decode)
         selection = f"val (epoch of best {_measure(choosing)} on split 'val')"
     else:
         training, choosing = hold_out(training, fraction=settings.val_fraction, seed=settings.seed)

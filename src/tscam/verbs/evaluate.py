@@ -9,8 +9,9 @@ from pathlib import Path
 
 from tscam.checkpoints.source import ModelSource, resolve
 from tscam.config import EvaluateConfig, TrainConfig
-from tscam.datasets import Dataset, read_dataset
+from tscam.datasets import Dataset, common_range, read_dataset
 from tscam.datasets.fingerprint import hash_datasets, hash_masks
+from tscam.decoding import DecodeSettings, PixelRange
 from tscam.errors import ConfigError
 from tscam.evaluation.map_sources import MappedSplit, MapSource, PredictedMaps, SavedMaps
 from tscam.evaluation.report import write_report
@@ -23,6 +24,7 @@ from tscam.evaluation.thresholds import (
     requested_policy,
     require_plan_readable,
 )
+from tscam.image import ValueSpan
 from tscam.metrics.protocol import protocols
 from tscam.predictors import ModelLike, open_predictor
 from tscam.system.loading import Progress
@@ -55,14 +57,22 @@ def evaluate(
     """
     selected = tuple(protocols[name] for name in dict.fromkeys(config.protocol))
     requested = requested_policy(config.threshold, selected)
-    dataset = read_dataset(config.data, name=config.dataset, split=config.split)
+    decode = DecodeSettings(max_pixels=config.max_pixels)
+    dataset = read_dataset(config.data, name=config.dataset, split=config.split, decode=decode)
     with joined(own_device(config.device)) as processes:
         maps, inputs = _open_maps(model, config, dataset)
+        dataset = dataset.scaled_by(maps.pixel_range)
         plan = plan_thresholds(
             dataset, maps, selected, requested=requested, fraction=TrainConfig.val_fraction, seed=TrainConfig.seed
         )
         split = require_scorable(dataset, maps, selected, allow_missing=config.allow_missing)
-        with _output(config, split, plan, inputs=inputs, processes=processes) as out:
+        job = _job(config, split, plan) if processes.is_main else None
+        if job is not None:  # Everything that can be refused is refused before the folder is touched.
+            require_resumable(config.out, job, overwrite=config.overwrite, resume=config.resume, inputs=inputs)
+        measured = _measure_range(split, plan, workers=max(config.workers, 1), processes=processes)
+        if maps.pixel_range is None:
+            split, plan = split.scaled_by(measured), plan.scaled_by(measured)
+        with _output(config, job, inputs=inputs, processes=processes) as out:
             keep_in = out / _UNFINISHED if processes.is_main else None
             thresholds = choose_thresholds(plan, keep_in=keep_in, workers=config.workers)
             evaluation = score(
@@ -71,8 +81,28 @@ def evaluate(
             )  # fmt: skip
             if processes.is_main:
                 write_report(out, image_root=dataset.image_root)
-    held_out = plan.held_out.dataset.describe_gaps() if plan.held_out is not None else []
-    return replace(evaluation, notes=tuple(dict.fromkeys([*dataset.describe_gaps(), *held_out])))
+    notes = dataset.describe_gaps()
+    notes += plan.held_out.dataset.describe_gaps() if plan.held_out is not None else []
+    if maps.pixel_range is None and measured is not None:
+        notes.append(
+            "pictures of more than 8 bits: the model states no range of values, and so those of these pictures, "
+            f"{measured}, are black to white"
+        )
+    return replace(evaluation, notes=tuple(dict.fromkeys(notes)))
+
+
+def _measure_range(split: MappedSplit, plan: ThresholdPlan, *, workers: int, processes: Processes) -> PixelRange | None:
+    """Read everything once in the main process, and return one range for all pictures of more than eight bits.
+
+    Raises:
+        DataError: a picture, map or mask cannot be judged.
+    """
+    spans: list[ValueSpan | None] = []
+    if processes.is_main:
+        spans.append(require_plan_readable(plan, workers=workers))
+        spans.append(require_readable(split, tuple(plan.thresholds), workers=workers))
+    [pixel_range, *_] = processes.gather([common_range(spans)])
+    return pixel_range
 
 
 def _open_maps(model: ModelLike | None, config: EvaluateConfig, dataset: Dataset) -> tuple[MapSource, Sequence[Path]]:
@@ -101,20 +131,17 @@ def _open_maps(model: ModelLike | None, config: EvaluateConfig, dataset: Dataset
 
 @contextmanager
 def _output(
-    config: EvaluateConfig, split: MappedSplit, plan: ThresholdPlan, *, inputs: Sequence[Path], processes: Processes
+    config: EvaluateConfig, job: Job | None, *, inputs: Sequence[Path], processes: Processes
 ) -> Generator[Path]:
     """Claim or resume the folder of the result in the main process, until the block ends; the others wait for it.
 
-    All that can be refused is refused before the folder is touched.
+    Args:
+        job: everything that decides the result; None in other processes than the main one.
     """
-    if not processes.is_main:
+    if job is None:
         processes.wait()
         yield literal(config.out)
         return
-    job = _job(config, split, plan)
-    require_resumable(config.out, job, overwrite=config.overwrite, resume=config.resume, inputs=inputs)
-    require_plan_readable(plan, workers=max(config.workers, 1))
-    require_readable(split, tuple(plan.thresholds), workers=max(config.workers, 1))
     with resumable_output(config.out, job, overwrite=config.overwrite, resume=config.resume, inputs=inputs) as out:
         processes.wait()
         yield out
@@ -129,6 +156,7 @@ def _job(config: EvaluateConfig, split: MappedSplit, plan: ThresholdPlan) -> Job
         "method": config.method, "method_args": dict(config.method_args), "protocol": config.protocol,
         "threshold": config.threshold, "allow_missing": config.allow_missing, "save_maps": config.save_maps,
         "batch_size": config.batch_size, "precision": config.precision,
+        "max_pixels": config.max_pixels,
     }  # fmt: skip
     maps = "the model" if config.maps is None else "the folder of maps"
     inputs = {

@@ -1,10 +1,11 @@
 """One picture → pages that show what a model sees in it."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tscam.checkpoints.source import ModelSource, resolve
+from tscam.decoding import MAX_PIXELS
 from tscam.explainer import Explainer
 from tscam.image import Picture
 from tscam.localizer import Label
@@ -26,7 +27,9 @@ def explain(
     methods: Sequence[str] = (),
     threshold: float | None = None,
     device: str | None = None,
+    max_pixels: int = MAX_PIXELS,
     overwrite: bool = False,
+    on_note: Callable[[str], None] = lambda _: None,
 ) -> Path:
     """Draw what a model sees in a picture, as pages in a folder.
 
@@ -37,9 +40,10 @@ def explain(
 
     Args:
         picture, label: as `Explainer` takes them when it is called.
-        model, methods, threshold, device: as `Explainer` takes them.
+        model, methods, threshold, device, max_pixels: as `Explainer` takes them.
         out: folder of the result, new.
         overwrite: replace the content of `out`.
+        on_note: called with messages for people, a line of text each.
 
     Returns:
         The absolute path of the output folder.
@@ -48,8 +52,13 @@ def explain(
         TscamError: the picture, model, label, a method or the output folder does not fit; nothing is written then.
     """
     opened = model if isinstance(model, LocalizationModel) else resolve(model)
-    explainer = Explainer(opened, methods=methods, threshold=threshold, device=device)
+    explainer = Explainer(opened, methods=methods, threshold=threshold, device=device, max_pixels=max_pixels)
     explanation = explainer(picture, label=label)
+    if explanation.pixel_range is not None and not explainer.has_pixel_range:
+        on_note(
+            "the picture has more than 8 bits, and the model states no range of values: those from "
+            f"{explanation.pixel_range} are black to white"
+        )
     inputs = [Path(picture)] if isinstance(picture, str | Path) else []
     inputs += [opened.path] if isinstance(opened, ModelSource) else []
     with claimed_output(Path(out), overwrite=overwrite, inputs=inputs) as folder:

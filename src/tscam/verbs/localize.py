@@ -10,6 +10,7 @@ from pathlib import Path
 from tscam.checkpoints.source import ModelSource, resolve
 from tscam.config import LocalizeConfig
 from tscam.datasets.fingerprint import byte_count
+from tscam.decoding import MAX_PIXELS
 from tscam.formats import formats, write_annotations
 from tscam.localization import Localization
 from tscam.localizer import Localizer, find_pictures
@@ -30,6 +31,7 @@ def load(
     precision: Precision = "fp32",
     batch_size: int = 16,
     workers: int = 2,
+    max_pixels: int = MAX_PIXELS,
 ) -> Localizer:
     """Return a localizer that uses a model.
 
@@ -42,13 +44,14 @@ def load(
         precision: of the matrix products.
         batch_size: pictures a batch.
         workers: threads that read pictures.
+        max_pixels: pixels of the largest picture that is read.
 
     Raises:
         WeightsError: the model cannot be read.
         ConfigError: no such method, option or device.
     """
     predictor = open_predictor(model, method=method, method_args=method_args, device=device, precision=precision)
-    return Localizer(predictor, batch_size=batch_size, workers=workers)
+    return Localizer(predictor, batch_size=batch_size, workers=workers, max_pixels=max_pixels)
 
 
 def localize(
@@ -84,21 +87,30 @@ def localize(
     source = resolve(model) if isinstance(model, str | Path | ModelSource) else model
     localizer = load(
         source, method=config.method, method_args=config.method_args, device=config.device, precision=config.precision,
-        batch_size=config.batch_size, workers=config.workers,
+        batch_size=config.batch_size, workers=config.workers, max_pixels=config.max_pixels,
     )  # fmt: skip
     _stream(localizer, [], config)  # Settings that the model cannot meet are refused before anything is written.
     inputs = [*paths, source.path] if isinstance(source, ModelSource) else paths
     job = _job(config, localizer, paths)
+    scaled_alone, scaled_first = 0, ""
     with (
         resumable_output(config.out, job, overwrite=config.overwrite, resume=config.resume, inputs=inputs) as out,
         LocalizationFolder(out, paths, with_drawings=config.draw) as folder,
     ):
         for localization in _remaining(localizer, paths, config, done=len(folder)):
             folder.add(localization)
+            if localization.pixel_range is not None and localizer.predictor.input_format.pixel_range is None:
+                scaled_alone += 1
+                scaled_first = scaled_first or f"{localization.image} by {localization.pixel_range}"
             if on_progress is not None:
                 on_progress(len(folder), len(paths))
         for name in config.to:
             write_annotations(folder.localizations, out, to=name, class_names=localizer.predictor.label_names)
+    if scaled_alone:
+        on_note(
+            f"{scaled_alone} pictures of more than 8 bits are each scaled by the range of their own values, since the "
+            f"model states none: the first, {scaled_first}"
+        )
     return out
 
 
@@ -131,6 +143,7 @@ def _job(config: LocalizeConfig, localizer: Localizer, paths: Sequence[Path]) ->
         "tscam": version("tscam"), "top_k": config.top_k, "threshold": config.threshold, "objects": config.objects,
         "min_objectness": config.min_objectness, "method": config.method, "method_args": dict(config.method_args),
         "to": config.to, "draw": config.draw, "batch_size": config.batch_size, "precision": config.precision,
+        "max_pixels": config.max_pixels,
     }  # fmt: skip
     inputs = {"the model": localizer.predictor.fingerprint(), "the list of pictures": digest.hexdigest()}
     return Job(verb="localize", settings=settings, inputs=inputs)

@@ -104,6 +104,7 @@ def training_settings(config: TrainConfig) -> TrainingSettings:
             select=config.select,
             val_fraction=config.val_fraction,
             seed=config.seed,
+            max_pixels=config.max_pixels,
             has_classifier=methods[config.method].has_classifier,
         ),
         pictures=PictureSettings(

@@ -64,6 +64,7 @@ class AnyMaps:
     batch_size = 1
     facts: Mapping[str, object] = {}
     has_classifier = False
+    pixel_range = None
 
     def fingerprint(self, datasets: Iterable[Dataset]) -> str:  # noqa: ARG002
         return "any"
@@ -71,7 +72,9 @@ class AnyMaps:
     def default_threshold(self, dataset: Dataset) -> Threshold:  # noqa: ARG002
         return Threshold(policy=threshold_policy("model"), value=0.27, explained="stored with the model")
 
-    def tasks(self, dataset: Dataset, indices: Sequence[int], *, faults: Mapping[int, str]) -> Iterator[Task]:
+    def tasks(
+        self, dataset: Dataset, indices: Sequence[int], *, faults: Mapping[int, str], allow_unreadable: bool
+    ) -> Iterator[Task]:
         raise NotImplementedError
 
     def missing(self, dataset: Dataset) -> Mapping[int, str]:  # noqa: ARG002

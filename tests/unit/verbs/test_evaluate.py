@@ -1,5 +1,6 @@
 """The files of an evaluation contain every number unrounded and every picture; unusable data leave no files."""
 
+import csv
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -7,13 +8,14 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from data_sets import write_folder, write_imagenet
-from tiny_models import add_second_boxes, naive_iou, tiny_model
+from data_sets import write_cub, write_folder, write_imagenet
+from tiny_models import add_second_boxes, naive_iou, save_ramps, tiny_model
 from tscam.checkpoints.loader import load_model
 from tscam.checkpoints.model_folder import save_model
 from tscam.config import EvaluateConfig
 from tscam.datasets import read_dataset
-from tscam.errors import DataError, OutputError
+from tscam.errors import DataError, ImageError, OutputError
+from tscam.evaluation.scoring import Evaluation
 from tscam.verbs.evaluate import evaluate
 
 
@@ -162,3 +164,73 @@ def test_unusable_data_do_not_empty_a_folder_that_may_be_overwritten(tmp_path: P
     with pytest.raises(DataError, match="no boxes"):
         evaluate(model, EvaluateConfig(data=tmp_path / "data", out=tmp_path / "out", overwrite=True))
     assert (tmp_path / "out" / "metrics.json").read_text() == "{}"
+
+
+def scores_of(evaluation: Evaluation) -> dict[str, float]:
+    return {name: score.value for name, score in evaluation.results["ts-cam"].scores.items()}
+
+
+def reasons_of(out: Path) -> dict[str, str]:
+    with (out / "missing.csv").open(newline="") as file:
+        return {row["image"]: row["reason"] for row in csv.DictReader(file)}
+
+
+def test_pictures_that_cannot_be_read_count_as_wrong_where_that_is_allowed(tmp_path: Path) -> None:
+    write_folder(tmp_path / "data", splits={"test": 4})
+    model = tiny_model(tmp_path / "model")
+    config = EvaluateConfig(data=tmp_path / "data", out=tmp_path / "out", batch_size=2)
+    whole = evaluate(model, config)
+    cut, gone = "test/cat/cat_0_0.png", "test/emu/emu_0_2.png"
+    (tmp_path / "data" / cut).write_bytes((tmp_path / "data" / cut).read_bytes()[:-99])
+    (tmp_path / "data" / gone).unlink()
+    (tmp_path / "data" / gone).symlink_to(tmp_path / "nowhere")
+    with pytest.raises(DataError, match=r"2 of 12 pictures of the split 'test' cannot be read: 'test/cat/"):
+        evaluate(model, replace(config, out=tmp_path / "refused"))
+    allowed = evaluate(model, replace(config, out=tmp_path / "allowed", allow_missing=True))
+    reasons = reasons_of(allowed.out)
+    assert list(reasons) == [cut, gone]
+    assert reasons[cut].startswith("the picture cannot be read: not a readable picture (OSError: image file is trunc")
+    assert reasons[gone] == "the picture cannot be read: no such file"
+    assert json.loads((allowed.out / "metrics.json").read_text())["not_judged"] == 2
+    lines = {}
+    for evaluation in (whole, allowed):
+        content = (evaluation.out / "per_image.jsonl").read_text().splitlines()
+        lines[evaluation.out.name] = {line["image"]: line for line in map(json.loads, content)}
+    same = [image for image in whole.images if lines["out"][image] == lines["allowed"][image]]
+    assert set(whole.images) - set(same) == {cut, gone}
+    wrong = sum(lines["out"][image]["protocols"]["ts-cam"]["iou"] > 0.5 for image in (cut, gone))
+    assert scores_of(allowed)["gt_known_loc"] == pytest.approx(scores_of(whole)["gt_known_loc"] - 100 * wrong / 12)
+
+
+@pytest.mark.parametrize("allow_missing", [True, False])
+def test_a_picture_that_vanishes_during_the_evaluation_is_named(tmp_path: Path, *, allow_missing: bool) -> None:
+    write_folder(tmp_path / "data", splits={"test": 4})
+    last = tmp_path / "data" / "test" / "emu" / "emu_0_3.png"
+    config = EvaluateConfig(
+        data=tmp_path / "data", out=tmp_path / "out", batch_size=1, workers=1, allow_missing=allow_missing
+    )
+
+    def remove(done: int, _count: int) -> None:
+        if done == 1:
+            last.unlink()
+
+    if not allow_missing:
+        with pytest.raises(ImageError, match=r"emu_0_3\.png: cannot be opened \(FileNotFoundError"):
+            evaluate(tiny_model(tmp_path / "model"), config, on_progress=remove)
+        return
+    evaluation = evaluate(tiny_model(tmp_path / "model"), config, on_progress=remove)
+    assert evaluation.faults == {"test/emu/emu_0_3.png": "the picture cannot be read: no such file"}
+    assert reasons_of(tmp_path / "out") == evaluation.faults
+
+
+@pytest.mark.parametrize("protocol", ["pxap", "max-box-acc"])
+def test_saved_maps_of_a_picture_that_cannot_be_read_count_as_wrong(tmp_path: Path, protocol: str) -> None:
+    root = write_cub(tmp_path / "data", masks=True)
+    dataset = read_dataset(root)
+    save_ramps(root, tmp_path / "maps", dataset.split)
+    (root / "images" / dataset.image_ids[1]).unlink()
+    config = EvaluateConfig(data=root, out=tmp_path / "out", maps=tmp_path / "maps", protocol=(protocol,))
+    with pytest.raises(DataError):
+        evaluate(None, config)
+    evaluation = evaluate(None, replace(config, allow_missing=True))
+    assert evaluation.faults == {dataset.image_ids[1]: "the picture cannot be read: no such file"}

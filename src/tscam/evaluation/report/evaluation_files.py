@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
+from tscam.decoding import PixelRange
 from tscam.errors import DataError
 from tscam.evaluation.results import METRICS, PICTURES
 from tscam.geometry import Box, to_box
@@ -85,6 +86,7 @@ class EvaluationSummary:
         subject: short name of the model, or of the maps.
         facts: about model and data, as shown to readers.
         not_judged: number of pictures that count as wrong without being judged.
+        pixel_range: the range that the values of pictures of more than eight bits were scaled by; None without it.
     """
 
     subject: str
@@ -95,6 +97,7 @@ class EvaluationSummary:
     class_names: tuple[str, ...]
     not_judged: int
     protocols: tuple[ProtocolSummary, ...]
+    pixel_range: PixelRange | None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -139,6 +142,7 @@ def read_evaluation(folder: Path) -> EvaluationSummary:
             pictures=metrics["pictures"],
             class_names=tuple(metrics["class_names"]),
             not_judged=metrics["not_judged"],
+            pixel_range=PixelRange.from_json(metrics.get("pixel_range")),
             protocols=tuple(
                 _protocol(name, result, metrics.get("view")) for name, result in metrics["protocols"].items()
             ),
@@ -175,6 +179,8 @@ def _facts(metrics: dict[str, Any]) -> dict[str, str]:
     facts = {title: _text(metrics[key]) for key, title in _FACTS.items() if metrics.get(key)}
     if "view" in metrics:
         facts["View"] = " × ".join(map(str, metrics["view"]))
+    if (pixel_range := PixelRange.from_json(metrics.get("pixel_range"))) is not None:
+        facts["Range of values"] = str(pixel_range)
     return facts
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from tscam.decoding import MAX_PIXELS, DecodeSettings, PixelRange
 from tscam.drawing import CLASS_COLOURS, draw_panel
 from tscam.errors import ImageError
 from tscam.evaluation.report.evaluation_files import PictureRecord, ProtocolSummary
@@ -118,8 +119,13 @@ def choose_pictures(
     protocol: ProtocolSummary,
     image_root: Path,
     class_names: Sequence[str],
+    pixel_range: PixelRange | None = None,
 ) -> Gallery:
-    """Return the best and the worst pictures by IoU; memory does not grow with the number of pictures."""
+    """Return the best and the worst pictures by IoU; memory does not grow with the number of pictures.
+
+    Args:
+        pixel_range: the range that the values of pictures of more than eight bits were scaled by.
+    """
     outcomes = [outcome.value for outcome in OUTCOMES] if protocol.errors else [_HIT, _MISSED, _ALL]
     rankings = {outcome: _Ranking() for outcome in outcomes}
     not_judged: list[tuple[str, str]] = []
@@ -136,7 +142,7 @@ def choose_pictures(
             meaning=_MEANINGS[outcome],
             pictures=ranking.pictures,
             rows={
-                title: [_card(picture, protocol, image_root, class_names) for picture in row]
+                title: [_card(picture, protocol, image_root, class_names, pixel_range) for picture in row]
                 for title, row in ranking.rows().items()
             },
         )
@@ -162,12 +168,16 @@ def _outcome(picture: PictureRecord, protocol: ProtocolSummary) -> str:
 
 
 def _card(
-    picture: PictureRecord, protocol: ProtocolSummary, image_root: Path, class_names: Sequence[str]
+    picture: PictureRecord,
+    protocol: ProtocolSummary,
+    image_root: Path,
+    class_names: Sequence[str],
+    pixel_range: PixelRange | None,
 ) -> PictureCard:
     is_mistaken = picture.top_class is not None and picture.top_class != picture.label
     path, panel, problem = image_root / picture.image, None, ""
     try:
-        panel = _panel(path, picture, protocol)
+        panel = _panel(path, picture, protocol, pixel_range)
     except ImageError as fault:
         problem = str(fault).removeprefix(f"{printable(path)}: ")
     return PictureCard(
@@ -180,13 +190,17 @@ def _card(
     )
 
 
-def _panel(path: Path, picture: PictureRecord, protocol: ProtocolSummary) -> Image.Image:
+def _panel(
+    path: Path, picture: PictureRecord, protocol: ProtocolSummary, pixel_range: PixelRange | None
+) -> Image.Image:
     """Draw the picture, small, with its map and boxes.
 
     Raises:
         ImageError: the picture cannot be read.
     """
-    small = read_image(path, least_side=_SIDE)
+    width, height = picture.picture_wh
+    decode = DecodeSettings(pixel_range=pixel_range, max_pixels=max(MAX_PIXELS, width * height))
+    small = read_image(path, settings=decode, least_side=_SIDE)
     small.thumbnail((_SIDE, _SIDE), Image.Resampling.LANCZOS)
     view_wh = protocol.view_wh
     is_correct = picture.outcome == Outcome.RIGHT if picture.outcome else picture.lead >= 0.5

@@ -37,6 +37,7 @@ def write_report(out: Path, *, image_root: Path) -> Path:
     gallery = choose_pictures(
         read_pictures(out, protocol=protocol),
         protocol=protocol, image_root=image_root, class_names=evaluation.class_names,
+        pixel_range=evaluation.pixel_range,
     )  # fmt: skip
     write_text_atomically(out / REPORT, _render(evaluation, gallery))
     return out / REPORT

@@ -14,6 +14,7 @@ from typing import cast
 from torch import Tensor
 
 from tscam.checkpoints.model_folder import save_model
+from tscam.decoding import PixelRange
 from tscam.errors import TrainingError
 from tscam.model import LocalizationModel
 from tscam.system.output_folder import LOCK, claimed_output, locked, require_claimable
@@ -78,12 +79,14 @@ class RunFacts:
         dataset: name of the dataset reader.
         data_hash: hash of everything that is read of the dataset except pixels.
         base_model: source of pretrained weights, for the model card; empty if the weights are of another origin.
+        pixel_range: the range that pictures of more than eight bits are scaled by; None if there are none.
     """
 
     selection: str
     dataset: str
     data_hash: str
     base_model: str = ""
+    pixel_range: PixelRange | None = None
 
 
 class RunFolder:
@@ -118,6 +121,17 @@ class RunFolder:
         if self._read_record().get("data", self.facts.data_hash) != self.facts.data_hash:
             raise TrainingError(f"{self.settings.data}: {_OTHER_DATA}")
 
+    def recorded_pixel_range(self) -> PixelRange | None:
+        """The range that the run began with; None if its pictures have eight bits.
+
+        Raises:
+            TrainingError: `run.json` states something else.
+        """
+        try:
+            return PixelRange.from_json(self._read_record().get("pixel_range"))
+        except ValueError as fault:
+            raise TrainingError(f"{self.path / 'run.json'}: {fault}; put it back") from fault
+
     def changed_versions(self) -> list[str]:
         """Packages whose version has changed since the run began, each with both; empty if that is not known."""
         recorded = self._read_record().get("versions")
@@ -145,7 +159,7 @@ class RunFolder:
         """
         with claimed_output(self.path, overwrite=self.settings.overwrite, inputs=self.settings.inputs):
             write_text_atomically(self.path / CONFIG_FILE, self.settings.recipe)
-            record = {
+            record: dict[str, object] = {
                 "versions": {name: version(name) for name in _RECORDED_PACKAGES},
                 "python": platform.python_version(),
                 "platform": platform.platform(),
@@ -154,6 +168,8 @@ class RunFolder:
                 "data": self.facts.data_hash,
                 "selection": self.facts.selection,
             }
+            if self.facts.pixel_range is not None:
+                record["pixel_range"] = self.facts.pixel_range.to_json()
             write_json(self.path / "run.json", record, indent=2)
             yield
 

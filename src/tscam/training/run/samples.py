@@ -39,7 +39,7 @@ def write_samples(path: Path, predictor: Predictor, dataset: Dataset, *, thresho
         OutputError: the disk refuses.
     """
     indices = spread(dataset, count=_PICTURES)
-    localizer = Localizer(predictor, batch_size=len(indices))
+    localizer = Localizer(predictor, batch_size=len(indices), max_pixels=dataset.decode.max_pixels)
     localizations = localizer([dataset.path(index) for index in indices], top_k=1, threshold=threshold)
     has_classifier = predictor.facts.has_classifier
     tiles = [
@@ -120,7 +120,7 @@ def _captioned(panel: Image.Image, caption: str, *, is_right: bool) -> Image.Ima
 def _thumbnail(localization: Localization) -> Image.Image:
     """The picture, its longer side that of a tile; an empty tile for a picture that cannot be read."""
     try:
-        picture = read_image(Path(localization.image), least_side=_SIDE)
+        picture = read_image(Path(localization.image), settings=localization.decode, least_side=_SIDE)
     except ImageError:  # Its localization has the reason.
         return Image.new("RGB", (_SIDE, _SIDE), _BACKGROUND)
     scale = _SIDE / max(picture.size)
