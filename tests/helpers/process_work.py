@@ -1,10 +1,14 @@
 """Functions that tests run in other processes, which import this module."""
 
+import itertools
 import os
 import signal
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 
+from faults import kill
 from tscam.errors import DataError
+from tscam.system.loading import in_processes
 
 ModelChoice = tuple[str, str, Mapping[str, int]]  # backbone, method, arguments of the backbone
 
@@ -48,3 +52,14 @@ def compiled_and_plain_losses(models: Sequence[ModelChoice]) -> list[tuple[float
         both = (loss(pixels, labels, draws=draws, label_smoothing=0.1).item() for loss in (compiled, model.loss))
         losses.append((next(both), next(both)))
     return losses
+
+
+def work_and_be_killed() -> None:
+    """Work for a child: write the ids of three processes that work for it, and be killed while they do."""
+    with closing(in_processes(itertools.count(), square, processes=3, depth=9)) as results:
+        pids: set[int] = set()
+        for _, pid in results:
+            pids.add(pid)
+            if len(pids) == 3:
+                os.write(1, " ".join(map(str, pids)).encode() + b"\n")
+                kill()

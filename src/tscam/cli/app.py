@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from cyclopts import App, CycloptsError, Parameter
 
 from tscam.cli.flags import Flags, RecipeFlags, fill_from_recipe, refuse_ambiguous_values
+from tscam.cli.output import checked_output
 from tscam.config import EvaluateConfig, ExplainConfig, LocalizeConfig, TrainConfig
 from tscam.decoding import MAX_PIXELS
 from tscam.errors import StoppedError, TscamError, one_message
@@ -325,7 +326,8 @@ def main() -> None:
     arguments = sys.argv[1:]
     debug = "--debug" in arguments
     try:
-        app([argument for argument in arguments if argument != "--debug"], exit_on_error=False, print_error=False)
+        with checked_output():
+            app([argument for argument in arguments if argument != "--debug"], exit_on_error=False, print_error=False)
     except (TscamError, CycloptsError) as fault:
         if debug:
             sys.excepthook(type(fault), fault, fault.__traceback__)

@@ -1,10 +1,13 @@
 """Work ahead: threads or processes work on the next items while the caller uses the ones before."""
 
 import multiprocessing
+import os
+import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import wait
 from typing import TypeVar
 
 from tscam.errors import TscamError
@@ -52,10 +55,24 @@ def in_processes(
         yield from map(work, items)
         return
     try:
-        with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
+        with ProcessPoolExecutor(
+            processes, mp_context=multiprocessing.get_context("spawn"), initializer=_end_with_parent
+        ) as pool:
             yield from _ahead(pool, items, work, depth=depth)
     except BrokenProcessPool as fault:
         raise TscamError("a worker process was killed, perhaps because memory ran out; take fewer workers") from fault
+
+
+def _end_with_parent() -> None:
+    """Let this process end when the one that started it was killed; it would wait for work for ever."""
+
+    def watch() -> None:
+        parent = multiprocessing.parent_process()
+        assert parent is not None
+        wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _ahead(

@@ -32,3 +32,21 @@ def require_path(path: str | Path, *, name: str) -> None:
         raise ConfigError(f"{name}: a name of more than {_LONGEST_NAME} bytes; choose a shorter one")
     if len(encoded) > _LONGEST_PATH:
         raise ConfigError(f"{name}: a path of more than {_LONGEST_PATH} bytes; choose a shorter one")
+
+
+def require_utf8(path: Path, *, name: str) -> None:
+    """Refuse a path for weights that is not UTF-8: safetensors opens no file there.
+
+    Args:
+        path: a path of the user's.
+        name: name of the flag or setting, for the message.
+
+    Raises:
+        ConfigError: it is not UTF-8.
+    """
+    try:
+        str(path.absolute()).encode()
+    except UnicodeEncodeError as fault:
+        raise ConfigError(
+            f"{name} {str(path)!r}: not UTF-8, so weights cannot be read there; choose another name"
+        ) from fault

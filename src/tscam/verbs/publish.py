@@ -10,6 +10,7 @@ from tscam.checkpoints.model_folder import read_model_folder, save_model
 from tscam.checkpoints.source import ModelSource, resolve
 from tscam.errors import ConfigError, WeightsError, one_line
 from tscam.system.output_folder import claimed_output
+from tscam.system.paths import require_utf8
 
 
 def push_to_hub(model: str | Path, repo: str, *, private: bool = False, license: str | None = None) -> str:
@@ -58,6 +59,7 @@ def convert_weights(
         ConfigError: the labels cannot be read, or there are more or fewer of them than classes.
         OutputError: the folder is in use or cannot be written.
     """
+    require_utf8(out, name="--out")
     source = resolve(model)
     network = load_model(source)
     if labels is not None:

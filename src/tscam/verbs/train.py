@@ -10,6 +10,7 @@ from tscam.errors import TrainingError
 from tscam.methods import methods
 from tscam.recipe import to_plain, to_yaml, train_config
 from tscam.system.launch import launch
+from tscam.system.paths import require_utf8
 from tscam.system.processes import is_member, own_device
 from tscam.system.resources import Resources
 from tscam.system.writing import literal
@@ -41,6 +42,7 @@ def train(config: TrainConfig, *, on_progress: OnProgress = lambda _: None, on_n
             the run folder.
         StoppedError: SIGTERM or SIGINT came; the state is saved, and `resume` continues the run.
     """
+    require_utf8(config.out, name="--out")
     if config.process_count > 1 and not is_member():
         on_message = _dispatch(on_progress, on_note)
         return launch(_train_in_member, config, processes=config.process_count, on_message=on_message)

@@ -2,11 +2,14 @@
 
 import itertools
 import os
+import signal
 from collections.abc import Iterator
 
+import psutil
 import pytest
 
-from process_work import inverse, killed_at_three, refused_at_two, square
+from faults import in_child, until
+from process_work import inverse, killed_at_three, refused_at_two, square, work_and_be_killed
 from tscam.errors import DataError, TscamError
 from tscam.system.loading import in_processes
 
@@ -79,6 +82,21 @@ def test_a_killed_process_is_told_in_one_line() -> None:
         match=r"^a worker process was killed, perhaps because memory ran out; take fewer workers$",
     ):
         next(results)
+
+
+def test_processes_end_when_the_one_that_started_them_is_killed() -> None:
+    ended = in_child(work_and_be_killed)
+    assert ended.code == -signal.SIGKILL, ended
+    pids = [int(pid) for pid in ended.err.splitlines()[0].split()]
+    assert len(pids) == 3
+    until(lambda: not any(map(is_running, pids)))
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def test_no_items_give_no_results() -> None:
