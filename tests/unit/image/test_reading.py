@@ -12,6 +12,7 @@ import pytest
 from PIL import Image, ImageOps
 from torchvision import transforms
 
+from damaged_pictures import damaged, formats, is_refused
 from picture_files import ENDINGS, write_picture
 from tscam.errors import ImageError
 from tscam.image import (
@@ -384,46 +385,15 @@ def test_normalize_keeps_the_size() -> None:
     np.testing.assert_allclose(pixels, np.broadcast_to([[[1.0]], [[1.0]], [[0.0]]], (3, 2, 3)))
 
 
-def picture_bytes(suffix: str) -> bytes:
-    noise = np.random.default_rng(3).integers(0, 256, size=(40, 56, 3), dtype=np.uint8)
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    file = io.BytesIO()
-    Image.fromarray(noise).save(file, suffix, **({} if suffix in ("GIF", "BMP") else {"exif": exif}))
-    return file.getvalue()
-
-
-def mutated(content: bytes, random: np.random.Generator) -> bytes:
-    """Bytes changed (in the header more often), cut off, doubled or left out."""
-    damaged = bytearray(content)
-    reach = len(damaged) if random.random() < 0.5 else min(len(damaged), 120)
-    for position in random.integers(0, reach, size=random.integers(1, 9)):
-        damaged[position] = random.integers(0, 256)
-    start, stop = sorted(random.integers(0, len(damaged), size=2).tolist())
-    match random.integers(0, 5):
-        case 0:
-            del damaged[start:]
-        case 1:
-            del damaged[start:stop]
-        case 2:
-            damaged[start:start] = damaged[start:stop]
-    return bytes(damaged)
-
-
-@pytest.mark.parametrize("suffix", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"])
-def test_damaged_files_are_read_or_refused_and_nothing_else(tmp_path: Path, suffix: str) -> None:
-    random = np.random.default_rng(list(suffix.encode()))
-    content = picture_bytes(suffix)
+@pytest.mark.parametrize("name", formats())
+def test_damaged_files_are_read_or_refused_and_nothing_else(
+    tmp_path: Path, name: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    random = np.random.default_rng(list(name.encode()))
+    path, content = tmp_path / "x.jpg", formats()[name]
     refused = 0
     for _ in range(60):
-        path = tmp_path / "x.jpg"
-        path.write_bytes(mutated(content, random))
-        before = time.perf_counter()
-        for function in (read_image, image_size_wh, inspect_picture):
-            try:
-                result = function(path)
-                assert not isinstance(result, Image.Image) or result.mode == "RGB"
-            except ImageError:
-                refused += 1
-        assert time.perf_counter() - before < 2
+        path.write_bytes(damaged(content, random))
+        refused += is_refused(path)
     assert refused > 0
+    assert capfd.readouterr() == ("", "")
