@@ -23,6 +23,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from cyclopts import App
+from tscam.system.spool import Spool
 
 from tscam.datasets import Dataset
 from tscam.evaluation.judging import Judge
@@ -34,7 +35,6 @@ from tscam.metrics.curves import curve_of
 from tscam.metrics.levels import judge_levels, level_map, truths_in_view
 from tscam.metrics.picture import JudgedPicture
 from tscam.metrics.protocol import BoxProtocol, protocols
-from tscam.system.spool import Spool
 
 SIDE, GRID = 224, 14
 PICTURE_WH = (500, 375)

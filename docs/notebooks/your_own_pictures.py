@@ -114,7 +114,7 @@ for path in tscam.write_annotations(localizations, OUT / "coco", to="coco"):
 # %%
 config = tscam.LocalizeConfig(out=OUT / "found", to=("coco",), draw=True, overwrite=True)
 folder = tscam.localize([NEW], model=run, config=config)
-for path in sorted(folder.rglob("*.*"))[:8]:
+for path in sorted(folder.rglob("[!.]*.*"))[:8]:
     print(path.relative_to(folder))
 
 # %% [markdown]

@@ -62,7 +62,8 @@ def test_several_protocols_come_from_one_pass_each_with_its_threshold(
             assert value == round(scores[keys.get(row, row.replace("-", "").replace(" ", "_"))]["value"], 2)
     # No number stands outside a block that begins with a protocol and its threshold.
     assert answer.out.count(" %  [") == sum(map(len, printed.values())) == 5 + 1 + 4 + 5
-    assert sorted(path.name for path in out.iterdir()) == [".lock", "metrics.json", "per_image.jsonl", "report.html"]
+    names = sorted(path.name for path in out.iterdir())
+    assert names == [".lock", "metrics.json", "per_image.jsonl", "report.html", "run.json"]
 
 
 def test_an_oracle_is_called_so_wherever_it_stands(studio: Path, tmp_path: Path, tscam: Call) -> None:
@@ -113,7 +114,7 @@ def test_saved_maps_score_as_the_model_that_made_them_on_what_was_written_beside
     )
     assert answer.code == 0, answer
     assert sorted(path.name for path in made.iterdir()) == [
-        ".lock", "metadata", "metrics.json", "per_image.jsonl", "report.html", "scoremaps",
+        ".lock", "metadata", "metrics.json", "per_image.jsonl", "report.html", "run.json", "scoremaps",
     ]  # fmt: skip
     for image_id in read_dataset(studio / "data").image_ids:
         assert read_map(map_path(made / "scoremaps", image_id)).shape == (224, 224)

@@ -113,7 +113,7 @@ MISTAKES: dict[str, tuple[tuple[str, ...], str]] = {
         "split 'test' has no masks; the protocol pxap compare",
     ),
     "boxes that are not there": (("MODEL", "--data", "MASKED"), "no boxes for split 'test'; evaluation compares with"),
-    "no such split": (("MODEL", "--split", "validation"), "no split 'validation'; available: train, val, test"),
+    "no such split": (("MODEL", "--split", "holdout"), "no split 'holdout'; available: train, val, test"),
     "maps of another split": (("--maps", "MAPS", "--split", "train"), "6 of 6 pictures have no map ("),
     "no protocol": (("MODEL", "--protocol"), "protocol: none; expected one or more, such as ts-cam max-box-acc-v2"),
 }
