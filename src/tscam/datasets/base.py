@@ -84,7 +84,12 @@ class Dataset:
         """Return what reading left out, and how many pictures have an object where not all have, a line each."""
         lines = list(self.notes)
         with_object = sum(len(boxes) > 0 for boxes in self.boxes or ())
-        if self.boxes is not None and with_object < len(self):
+        if self.boxes is not None and not with_object:
+            lines.append(
+                f"split {self.split!r}: no picture has a box, which training does not need; it counts for classification "
+                "alone"
+            )
+        elif self.boxes is not None and with_object < len(self):
             lines.append(
                 f"split {self.split!r}: {with_object} of {len(self)} pictures have an object; the others count for "
                 "classification, not for localization"

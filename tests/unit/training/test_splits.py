@@ -198,7 +198,9 @@ def test_splits_with_boxes_for_some_pictures_are_noted(tmp_path: Path) -> None:
     assert notes("test/emu", "val/dog/dog_1_0") == [
         "split 'val': 8 of 9 pictures", "split 'test': 4 of 6 pictures",
     ]  # fmt: skip
-    assert notes("test/", "val/") == ["split 'test': 0 of 6 pictures"]  # Few data sets have boxes to choose by.
+    assert notes("test/", "val/") == [  # Few data sets have boxes to choose by.
+        "split 'test': no picture has a box, which training does not need; it counts for classification alone"
+    ]
 
 
 def test_a_dataset_of_one_class_is_refused(tmp_path: Path) -> None:
