@@ -15,7 +15,7 @@ from tscam.datasets.copies import Copy
 from tscam.datasets.hold_out import hold_out
 from tscam.datasets.inspection import common_range, require_usable, verify_pictures
 from tscam.datasets.mask_files import Masks, read_masks
-from tscam.datasets.wsol import write_wsol_metadata
+from tscam.datasets.wsol import require_writable, write_wsol_metadata
 
 __all__ = [
     "Copy",
@@ -37,6 +37,7 @@ __all__ = [
     "read_masks",
     "recognize",
     "require_usable",
+    "require_writable",
     "verify_pictures",
     "write_wsol_metadata",
     "wsol",

@@ -11,16 +11,19 @@ from jaxtyping import Float, Int
 from tscam.datasets.base import Dataset, find_reader, recognize, same_names
 from tscam.datasets.copies import Copy, copies_in
 from tscam.datasets.inspection import MISSING, Inspection, common_range, inspect_split, reason_of
+from tscam.datasets.links import outside_pictures
 from tscam.datasets.mask_files import Masks
 from tscam.datasets.unread import unlisted_files
 from tscam.decoding import MAX_PIXELS, DecodeSettings, PixelRange
-from tscam.errors import ImageError
+from tscam.errors import ImageError, first_names
 from tscam.geometry import box_area
 from tscam.image import printable, read_grey_levels
 from tscam.system.loading import Progress, read_ahead
 
 # Annotators count the last pixel as inside, or not: neither is an error.
 _EDGE_TOLERANCE = 1.0
+
+_MAX_NAMED = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +45,7 @@ class SplitCheck:
         other_sizes: pictures that have another size than their list states, in a data set that states sizes.
         deep: number of pictures of more than eight bits.
         dark: pictures that look nearly black: 99 of 100 pixels are below level 16 of 255.
+        outside: pictures behind links out of the data set.
         notes: what reading left out, and how many pictures have an object where not all have, a line of text each.
     """
 
@@ -59,6 +63,7 @@ class SplitCheck:
     other_sizes: tuple[str, ...]
     deep: int
     dark: tuple[str, ...]
+    outside: tuple[str, ...]
     notes: tuple[str, ...]
 
     def describe(self) -> list[str]:
@@ -77,6 +82,9 @@ class SplitCheck:
             "warning: looks dark, nearly all pixels are black": self.dark,
         }
         lines = [f"{self.split}: {counts}, {boxes}", *self.notes]
+        if self.outside:
+            named = first_names(self.outside, at_most=_MAX_NAMED)
+            lines.append(f"{self.split}: {len(self.outside)} pictures are behind links out of the data set: {named}")
         return lines + [f"{self.split}: {message}: {image_id}" for message, ids in messages.items() for image_id in ids]
 
 
@@ -200,6 +208,7 @@ def _check_split(dataset: Dataset, inspection: Inspection, pixel_range: PixelRan
         ),
         deep=len(inspection.deep),
         dark=tuple(ids[index] for index in inspection.dark(pixel_range)),
+        outside=tuple(outside_pictures(dataset)),
         notes=tuple(dataset.describe_gaps()),
     )
 

@@ -1,12 +1,13 @@
 """CUB-200-2011, and data sets laid out like it: five list files beside `images/`."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 import numpy as np
 
 from tscam.datasets.base import Dataset, DatasetReader, dataset_readers
+from tscam.datasets.links import Inside
 from tscam.datasets.listings import box_array, list_lines
 from tscam.datasets.mask_files import Masks
 from tscam.errors import DataError
@@ -33,7 +34,7 @@ def _read(root: Path, split: str) -> Dataset:
     """
     folder = _folder(root) or root
     class_names = _class_names(folder / "classes.txt")
-    pictures = _pictures(folder / "images.txt", OnDisk(folder / "images"))
+    pictures = _pictures(folder / "images.txt", OnDisk(folder / "images"), Inside(root, folder / "images"))
 
     def label(text: str, source: str) -> int:
         number = whole_number(text, source)
@@ -51,10 +52,7 @@ def _read(root: Path, split: str) -> Dataset:
         boxes = tuple(box_array([column[number]] if number in column else []) for number in numbers)
     masks = None
     if (folder / "segmentations").is_dir():
-        mask_root = folder / "segmentations"
-        on_disk = OnDisk(mask_root)
-        files = (PurePosixPath(image_id).with_suffix(".png") for image_id in image_ids)
-        masks = tuple(Masks((mask_root / on_disk(str(file)),)) for file in files)
+        masks = tuple(_masks(root, folder / "segmentations", image_ids))
     return Dataset(
         name="cub",
         split=split,
@@ -69,6 +67,15 @@ def _read(root: Path, split: str) -> Dataset:
         masks=masks,
         is_listed=True,
     )
+
+
+def _masks(root: Path, folder: Path, image_ids: Iterable[str]) -> Iterator[Masks]:
+    """Yield the mask of each picture, which may be missing."""
+    on_disk, inside = OnDisk(folder), Inside(root, folder)
+    for image_id in image_ids:
+        name = on_disk(str(PurePosixPath(image_id).with_suffix(".png")))
+        inside.require(name, str(folder))
+        yield Masks((folder / name,))
 
 
 def _folder(root: Path) -> Path | None:
@@ -88,12 +95,13 @@ def _rows(path: Path) -> Iterator[tuple[str, str, str]]:
         yield source, number, rest[0]
 
 
-def _pictures(path: Path, on_disk: OnDisk) -> dict[str, str]:
+def _pictures(path: Path, on_disk: OnDisk, inside: Inside) -> dict[str, str]:
     """Return the path of each picture by its number, as the disk spells it."""
     pictures: dict[str, str] = {}
     image_ids: set[str] = set()
     for source, number, text in _rows(path):
         image_id = on_disk(picture_id(text, source))
+        inside.require(image_id, source)
         if number in pictures:
             raise DataError(f"{source}: image {number} is listed twice")
         if image_id in image_ids:

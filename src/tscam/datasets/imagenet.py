@@ -2,7 +2,7 @@
 
 import os
 from array import array
-from collections.abc import Callable, Mapping, MutableSequence, Sequence
+from collections.abc import Mapping, MutableSequence, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from tscam.datasets.imagenet_labels import (
     find_validation_labels,
     has_validation_labels,
 )
+from tscam.datasets.links import Inside
 from tscam.datasets.listings import box_array, folder_names, list_lines, picture_names
 from tscam.datasets.splits import split_folders
 from tscam.datasets.unread import describe_unread
@@ -93,7 +94,11 @@ def _read(root: Path, split: str) -> Dataset:
     is_listed = (root / _LISTS[split]).exists()
     if is_listed:
         class_names = None if split == "train" else _class_names(root)
-        columns, class_names = _read_list(root / _LISTS[split], class_names, on_disk=OnDisk(folder))
+        columns, class_names = _read_list(root / _LISTS[split], class_names)
+        columns.ids[:] = map(OnDisk(folder), columns.ids)
+        inside = Inside(root, folder)
+        for image_id in columns.ids:
+            inside.require(image_id, str(root / _LISTS[split]))
     else:
         class_names = _class_names(root)
         annotations = read_annotations(root) if split == "val" else {}
@@ -157,14 +162,8 @@ def _class_names(root: Path) -> tuple[str, ...]:
     return labels.class_names if labels else ()
 
 
-def _read_list(
-    path: Path, class_names: Sequence[str] | None, *, on_disk: Callable[[str], str] = nfc
-) -> tuple[_Columns, tuple[str, ...]]:
-    """Read the pictures of a list, and its class names: `class_names`, or else numbered by the list itself.
-
-    Args:
-        on_disk: gives the path of a picture as the disk spells it; not needed for the names of classes.
-    """
+def _read_list(path: Path, class_names: Sequence[str] | None) -> tuple[_Columns, tuple[str, ...]]:
+    """Read the pictures of a list, and its class names: `class_names`, or else numbered by the list itself."""
     columns = _Columns()
     names = dict(enumerate(class_names)) if class_names is not None else {}
     labels = {name: label for label, name in names.items()}
@@ -190,7 +189,7 @@ def _read_list(
         if nfc(image_id) in image_ids:
             raise DataError(f"{source}: {image_id!r} is listed twice")
         image_ids.add(nfc(image_id))
-        columns.ids.append(on_disk(image_id))
+        columns.ids.append(image_id)
         columns.labels.append(label)
         columns.boxes.append(_parse_boxes(values[2:], source))
     if sorted(names) != list(range(len(names))):

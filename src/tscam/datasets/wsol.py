@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from tscam.datasets.base import Dataset, DatasetReader, dataset_readers
+from tscam.datasets.links import Inside
 from tscam.datasets.listings import box_array, folder_names, list_lines
 from tscam.datasets.mask_files import Masks
 from tscam.datasets.splits import split_folders
@@ -54,14 +55,18 @@ def _read(root: Path, split: str) -> Dataset:
     indices = _read_indices(lists / "image_ids.txt")
     labels = _read_columns(lists / "class_labels.txt", "path,class", indices=indices, least=0)
     sizes = lists / "image_sizes.txt"
-    boxes, masks = _localization(lists / "localization.txt", indices, pictures)
+    image_ids = tuple(map(OnDisk(pictures), indices))
+    inside = Inside(root, pictures)
+    for image_id in image_ids:
+        inside.require(image_id, str(lists / "image_ids.txt"))
+    boxes, masks = _localization(lists / "localization.txt", indices, pictures, inside)
     return Dataset(
         name="wsol",
         split=split,
         root=root,
         image_root=pictures,
         class_names=_class_names(metadata),
-        image_ids=tuple(map(OnDisk(pictures), indices)),
+        image_ids=image_ids,
         labels=labels[:, 0],
         boxes=boxes,
         box_rule="ilsvrc",
@@ -105,6 +110,18 @@ def write_wsol_metadata(
         lists["localization"] = list(_box_lines(dataset))
     for name, lines in lists.items():
         write_text_atomically(folder / f"{name}.txt", "".join(f"{line}\n" for line in lines))
+
+
+def require_writable(dataset: Dataset, *, mask_root: Path | None = None) -> None:
+    """Refuse what `write_wsol_metadata` refuses, but for the disk.
+
+    Raises:
+        DataError: as `write_wsol_metadata`.
+    """
+    for image_id in dataset.image_ids:
+        _require_writable(image_id)
+    for _ in _mask_lines(dataset, mask_root) if mask_root is not None else _box_lines(dataset):
+        pass
 
 
 def _metadata(root: Path) -> Path:
@@ -208,14 +225,14 @@ def _class_names(metadata: Path) -> tuple[str, ...]:
 
 
 def _localization(
-    path: Path, indices: Mapping[str, int], mask_root: Path
+    path: Path, indices: Mapping[str, int], mask_root: Path, inside: Inside
 ) -> tuple[tuple[Float[np.ndarray, "_ 4"], ...] | None, tuple[Masks, ...] | None]:
     """Read the boxes, or else the masks, of each picture; None for what the list does not contain."""
     first = next(list_lines(path), None) if path.exists() else None
     if first is None:
         return None, None
     if first[1].count(",") == 2:
-        return None, _masks(path, indices, mask_root)
+        return None, _masks(path, indices, mask_root, inside)
     boxes: dict[int, list[Box]] = {}
     for source, image_id, values in _rows(path, "path,x0,y0,x1,y1"):
         edges = [finite_number(value, source) for value in values]
@@ -223,20 +240,26 @@ def _localization(
     return tuple(box_array(boxes[index]) if index in boxes else _NO_BOXES for index in indices.values()), None
 
 
-def _masks(path: Path, indices: Mapping[str, int], mask_root: Path) -> tuple[Masks, ...]:
+def _masks(path: Path, indices: Mapping[str, int], mask_root: Path, inside: Inside) -> tuple[Masks, ...]:
     on_disk = OnDisk(mask_root)
+
+    def file_of(name: str, source: str) -> Path:
+        relative = on_disk(picture_id(name, source))
+        inside.require(relative, source)
+        return mask_root / relative
+
     objects: dict[int, list[Path]] = {}
     ignored: dict[int, Path] = {}
     for source, image_id, (mask, ignore) in _rows(path, "path,mask,ignore"):
         index = _index(image_id, indices, source)
-        file = mask_root / on_disk(picture_id(mask, source))
+        file = file_of(mask, source)
         if file in objects.setdefault(index, []):
             raise DataError(f"{source}: the mask {mask!r} is listed twice")
         if ignore and objects[index]:
             raise DataError(f"{source}: {ignore!r} in a further line of {image_id!r}; the first names its ignore mask")
         objects[index].append(file)
         if ignore:
-            ignored[index] = mask_root / on_disk(picture_id(ignore, source))
+            ignored[index] = file_of(ignore, source)
     _require_complete(path, indices, missing=set(indices.values()) - set(objects))
     return tuple(
         Masks(tuple(objects[index]), None if ignored.get(index) in objects[index] else ignored.get(index))
@@ -245,7 +268,9 @@ def _masks(path: Path, indices: Mapping[str, int], mask_root: Path) -> tuple[Mas
 
 
 def _box_lines(dataset: Dataset) -> Iterator[str]:
-    for image_id, boxes in zip(dataset.image_ids, dataset.boxes or (), strict=True):
+    if dataset.boxes is None:
+        return
+    for image_id, boxes in zip(dataset.image_ids, dataset.boxes, strict=True):
         for box in np.rint(boxes).astype(np.int64).tolist():
             if min(box) < 0:
                 raise DataError(f"{image_id!r}: box {tuple(box)} leaves the picture; wsolevaluation reads no such box")

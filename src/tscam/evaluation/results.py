@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tscam.datasets import Dataset, write_wsol_metadata
+from tscam.datasets import Dataset, require_writable, write_wsol_metadata
 from tscam.localization import encode_levels
 from tscam.metrics.picture import JudgedPicture
 from tscam.metrics.summary import ProtocolResult
@@ -63,6 +63,15 @@ def write_results(
     write_json(out / METRICS, metrics, indent=1)
 
 
+def require_metadata_writable(dataset: Dataset) -> None:
+    """Refuse a split that `write_metadata` cannot write, before its pictures are judged.
+
+    Raises:
+        DataError: an id or a box that the lists cannot express.
+    """
+    require_writable(dataset, mask_root=_mask_root(dataset))
+
+
 def write_metadata(folder: Path, dataset: Dataset, sizes_wh: Sequence[tuple[int, int]]) -> None:
     """Write a split's metadata as wsolevaluation reads them.
 
@@ -70,8 +79,11 @@ def write_metadata(folder: Path, dataset: Dataset, sizes_wh: Sequence[tuple[int,
         sizes_wh: width and height of every picture, in pixels.
     """
     target = folder / _WSOL_NAMES.get(dataset.name, dataset.name) / dataset.split
-    mask_root = dataset.image_root if dataset.boxes is None else None
-    write_wsol_metadata(dataset, target, sizes_wh=np.array(sizes_wh, dtype=np.int64), mask_root=mask_root)
+    write_wsol_metadata(dataset, target, sizes_wh=np.array(sizes_wh, dtype=np.int64), mask_root=_mask_root(dataset))
+
+
+def _mask_root(dataset: Dataset) -> Path | None:
+    return dataset.image_root if dataset.boxes is None else None
 
 
 def _line(picture: JudgedPicture, index: int, results: Mapping[str, ProtocolResult]) -> dict[str, object]:

@@ -11,6 +11,7 @@ from tscam.formats.base import (
     Records,
     formats,
     read_annotations,
+    require_writable_names,
     write_annotations,
 )
 
@@ -26,6 +27,7 @@ __all__ = [
     "csv",
     "formats",
     "read_annotations",
+    "require_writable_names",
     "voc",
     "write_annotations",
 ]

@@ -4,8 +4,9 @@ A format converts boxes between its own frame and ours in one file. Everywhere e
 half-open pixel edges, 0-based, in the picture as displayed.
 """
 
+import hashlib
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -112,12 +113,13 @@ class Records:
     Attributes:
         folder: the deepest folder that contains all pictures, absolute.
         class_names: name of each class by its id, in the order of ids.
-        pictures: in the order in which they were localized; each has another name.
+        pictures: in the order in which they were localized; each has another name. Every pass over them reads the
+            localizations again, so that memory does not grow with their number.
     """
 
     folder: Path
     class_names: Mapping[int, str]
-    pictures: tuple[PictureRecord, ...]
+    pictures: Iterable[PictureRecord]
 
 
 class Format(Protocol):
@@ -141,7 +143,18 @@ class Format(Protocol):
         """
         ...
 
-    def write(self, records: Records, out: Path) -> list[Path]:
+    def require_names(self, names: Iterable[str]) -> None:
+        """Refuse pictures that the format cannot express together.
+
+        Args:
+            names: as `PictureRecord.name`; several passes are made over them.
+
+        Raises:
+            DataError: there are such pictures.
+        """
+        ...
+
+    def write(self, records: Records, out: Path) -> Sequence[Path]:
         """Write below `out`, nowhere else, and return the files written; the same records give the same bytes.
 
         Raises:
@@ -180,11 +193,12 @@ def read_annotations(path: str | Path, *, format: str | None = None) -> Annotati
 
 def write_annotations(
     localizations: Iterable[Localization], out: str | Path, *, to: str, class_names: Sequence[str] | None = None
-) -> list[Path]:
+) -> Sequence[Path]:
     """Write localizations as annotation files and return the files.
 
     Args:
-        localizations: of one model, each picture once; bad images are left out.
+        localizations: of one model, each picture once; bad images are left out. Several passes are made over them,
+            and those of an iterator are kept in memory; `LocalizationFile` reads a file in each pass.
         out: the folder, made if need be; files of the same names are replaced.
         to: name of a registered format, such as `coco`.
         class_names: all classes, in the order of their ids; None lists the classes that occur.
@@ -197,15 +211,80 @@ def write_annotations(
     return formats[to].write(_records(localizations, class_names=class_names), Path(out))
 
 
+def require_writable_names(images: Sequence[str], *, to: str) -> None:
+    """Refuse pictures that a format cannot express together, before they are localized.
+
+    Args:
+        images: paths of the pictures, as their localizations will name them.
+        to: name of a registered format.
+
+    Raises:
+        ConfigError: no format of that name.
+        DataError: there are such pictures.
+    """
+    records = _records(_EmptyLocalizations(images), class_names=None)
+    formats[to].require_names([picture.name for picture in records.pictures])
+
+
 def occurring_categories(pictures: Iterable[AnnotatedPicture]) -> tuple[str, ...]:
     """The categories of the objects, sorted."""
     names = {annotated.category for picture in pictures for annotated in picture.objects}
     return tuple(sorted(name for name in names if name is not None))
 
 
+@dataclass(frozen=True)
+class _EmptyLocalizations:
+    """Localizations of pictures before anything is localized."""
+
+    images: Sequence[str]
+
+    def __iter__(self) -> Iterator[Localization]:
+        for image in self.images:
+            yield Localization(image=image, width=0, height=0, status="ok", reason="", objects=())
+
+
+@dataclass(frozen=True, kw_only=True)
+class _PictureRecords:
+    """The pictures of localizations, with names relative to a folder."""
+
+    localizations: Iterable[Localization]
+    folder: str
+
+    def __iter__(self) -> Iterator[PictureRecord]:
+        for localization in _readable(self.localizations):
+            name = os.path.relpath(_absolute(localization), self.folder).replace(os.sep, "/")
+            yield _picture_record(localization, name)
+
+
 def _records(localizations: Iterable[Localization], *, class_names: Sequence[str] | None) -> Records:
-    images: list[str] = []
-    pictures: list[PictureRecord] = []
+    """Return the pictures to write, after a pass that refuses what no format can express."""
+    if isinstance(localizations, Iterator):
+        localizations = [replace(localization, maps={}) for localization in localizations]
+    seen: set[bytes] = set()
+    labels: set[tuple[int, str]] = set()
+    folder: str | None = None
+    for localization in _readable(localizations):
+        path = _absolute(localization)
+        digest = hashlib.blake2b(os.fsencode(path), digest_size=16).digest()  # A million paths take much memory.
+        if digest in seen:
+            raise DataError(f"{localization.image}: localized twice; keep one line a picture")
+        seen.add(digest)
+        labels.update((localized.class_id, localized.label) for localized in localization.objects)
+        folder = _common_folder(folder, localization.image, path)
+    folder = folder or os.getcwd()  # noqa: PTH109
+    return Records(
+        folder=Path(folder),
+        class_names=_class_table(labels, class_names=class_names),
+        pictures=_PictureRecords(localizations=localizations, folder=folder),
+    )
+
+
+def _readable(localizations: Iterable[Localization]) -> Iterator[Localization]:
+    """Yield the localizations but those of bad images.
+
+    Raises:
+        DataError: a picture was in memory.
+    """
     for number, localization in enumerate(localizations, start=1):
         if localization.status == "bad_image":
             continue
@@ -214,21 +293,33 @@ def _records(localizations: Iterable[Localization], *, class_names: Sequence[str
                 f"localization {number}: its picture was in memory and has no path; annotation files name pictures, "
                 "set `image` first"
             )
-        images.append(localization.image)
-        pictures.append(_picture_record(localization))
-    folder, names = _relative_names(images)
-    labels = {(record.class_id, record.label) for picture in pictures for record in picture.objects}
-    return Records(
-        folder=folder,
-        class_names=_class_table(labels, class_names=class_names),
-        pictures=tuple(replace(picture, name=name) for picture, name in zip(pictures, names, strict=True)),
-    )
+        yield localization
 
 
-def _picture_record(localization: Localization) -> PictureRecord:
+def _absolute(localization: Localization) -> str:
+    """Return the path of a picture. Links are not followed: a picture keeps the name it was given."""
+    return os.path.abspath(localization.image)  # noqa: PTH100  `Path.absolute` keeps `..`.
+
+
+def _common_folder(folder: str | None, image: str, path: str) -> str:
+    """Return the deepest folder that contains a folder and a picture; None stands for no picture so far.
+
+    Raises:
+        DataError: they are on two drives.
+    """
+    parent = os.path.dirname(path)  # noqa: PTH120
+    if folder is None or folder == parent:
+        return parent
+    try:
+        return os.path.commonpath([folder, parent])
+    except ValueError as fault:
+        raise DataError(f"{image}: not on the drive of all other pictures; write one drive at a time") from fault
+
+
+def _picture_record(localization: Localization, name: str) -> PictureRecord:
     size_wh = localization.width, localization.height
     return PictureRecord(
-        name=localization.image,
+        name=name,
         width=localization.width,
         height=localization.height,
         status=localization.status,
@@ -267,24 +358,3 @@ def _class_table(labels: Iterable[tuple[int, str]], *, class_names: Sequence[str
                 "the class names of that model"
             )
     return table
-
-
-def _relative_names(images: Sequence[str]) -> tuple[Path, list[str]]:
-    """Return the deepest folder that contains all pictures, absolute, and each picture's path in it.
-
-    Links are not followed: a picture keeps the name it was given.
-
-    Raises:
-        DataError: the same picture twice, or pictures on two drives.
-    """
-    paths = [os.path.abspath(image) for image in images]  # noqa: PTH100  `Path.absolute` keeps `..`.
-    seen: set[str] = set()
-    for image, path in zip(images, paths, strict=True):
-        if path in seen:
-            raise DataError(f"{image}: localized twice; keep one line a picture")
-        seen.add(path)
-    try:
-        folder = Path(os.path.commonpath({os.path.dirname(path) for path in paths} or {os.getcwd()}))  # noqa: PTH109, PTH120
-    except ValueError as fault:
-        raise DataError(f"{images[0]}: not on the drive of all other pictures; write one drive at a time") from fault
-    return folder, [Path(path).relative_to(folder).as_posix() for path in paths]

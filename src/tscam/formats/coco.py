@@ -1,6 +1,8 @@
 """COCO's data set file, read and written: JSON with `[x, y, width, height]` boxes, 0-based pixel edges."""
 
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import count
 from pathlib import Path
 
 from tscam.errors import DataError
@@ -14,7 +16,7 @@ from tscam.formats.base import (
     occurring_categories,
 )
 from tscam.formats.parsing import box_of_edges, finite_number, flag, picture_id, read_json, stated_size
-from tscam.system.writing import write_json
+from tscam.system.writing import written_atomically
 
 _EXPECTED = "COCO annotations"
 
@@ -70,38 +72,48 @@ class Coco:
         names = tuple(categories.values()) or occurring_categories(pictures)
         return Annotations(format="coco", categories=names, pictures=pictures)
 
+    def require_names(self, names: Iterable[str]) -> None:
+        """Every picture can be named."""
+
     def write(self, records: Records, out: Path) -> list[Path]:
         """Write `annotations/instances_localized.json`, whose ids count from 1; a category's id is its class id + 1.
 
         Pictures without objects are listed. File names are relative to the folder that `info` names. `iscrowd` is
-        always 0: evaluators pass over crowds.
+        always 0: evaluators pass over crowds. `segmentation` is the box as a polygon: readers fail without the key.
 
         Raises:
             OutputError: the file cannot be written.
         """
-        images: list[dict[str, object]] = []
-        annotations: list[dict[str, object]] = []
-        for image_id, picture in enumerate(records.pictures, start=1):
-            size = {"width": picture.width, "height": picture.height}
-            images.append({"id": image_id, "file_name": picture.name, **size})
-            for record in picture.objects:
-                ids = {"id": len(annotations) + 1, "image_id": image_id}
-                annotations.append({**ids, **_annotation(record)})
         path = out / "annotations" / "instances_localized.json"
-        write_json(
-            path,
-            {
-                "info": {"description": "Objects localized by tscam", "image_folder": records.folder.as_posix()},
-                "licenses": [],
-                "categories": [
-                    {"id": class_id + 1, "name": name, "supercategory": ""}
-                    for class_id, name in records.class_names.items()
-                ],
-                "images": images,
-                "annotations": annotations,
-            },
-        )
+        head = {
+            "info": {"description": "Objects localized by tscam", "image_folder": records.folder.as_posix()},
+            "licenses": [],
+            "categories": [
+                {"id": class_id + 1, "name": name, "supercategory": ""}
+                for class_id, name in records.class_names.items()
+            ],
+        }
+        with written_atomically(path) as file:
+            file.write(json.dumps(head)[:-1].encode())
+            for key, entries in (("images", _images(records)), ("annotations", _annotations(records))):
+                file.write(f', "{key}": ['.encode())
+                for number, entry in enumerate(entries):
+                    file.write(f"{', ' if number else ''}{json.dumps(entry, allow_nan=False)}".encode())
+                file.write(b"]")
+            file.write(b"}\n")
         return [path]
+
+
+def _images(records: Records) -> Iterator[dict[str, object]]:
+    for image_id, picture in enumerate(records.pictures, start=1):
+        yield {"id": image_id, "file_name": picture.name, "width": picture.width, "height": picture.height}
+
+
+def _annotations(records: Records) -> Iterator[dict[str, object]]:
+    numbers = count(1)
+    for image_id, picture in enumerate(records.pictures, start=1):
+        for record in picture.objects:
+            yield {"id": next(numbers), "image_id": image_id, **_annotation(record)}
 
 
 def _annotation(record: ObjectRecord) -> dict[str, object]:
@@ -111,6 +123,7 @@ def _annotation(record: ObjectRecord) -> dict[str, object]:
         "category_id": record.class_id + 1,
         "bbox": [x0, y0, width, height],
         "area": width * height,
+        "segmentation": [[x0, y0, x1, y0, x1, y1, x0, y1]],
         "iscrowd": 0,
         "score": record.score,
     }

@@ -1,6 +1,6 @@
 """A CSV table of boxes, read and written: a row an object, half-open 0-based pixel edges as in `Annotations`."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tscam.errors import DataError
@@ -59,14 +59,16 @@ class Csv:
         )
         return Annotations(format="csv", categories=occurring_categories(annotated), pictures=annotated)
 
+    def require_names(self, names: Iterable[str]) -> None:
+        """Every picture can be named."""
+
     def write(self, records: Records, out: Path) -> list[Path]:
         """Write `boxes.csv` with all columns; names of pictures are relative to their common folder.
 
         Raises:
             OutputError: the file cannot be written.
         """
-        rows = [cells for picture in records.pictures for cells in _cells(picture)]
-        write_csv(out / _NAME, _COLUMNS, rows)
+        write_csv(out / _NAME, _COLUMNS, (cells for picture in records.pictures for cells in _cells(picture)))
         return [out / _NAME]
 
 

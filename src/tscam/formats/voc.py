@@ -3,12 +3,14 @@
 Pixel 1 is the one whose left edge is 0: `x0 = xmin - 1` and `x1 = xmax`, and the same for y.
 """
 
+import hashlib
 import math
+import posixpath
 import re
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import overload
 from xml.etree.ElementTree import Element
 from xml.sax.saxutils import escape
 
@@ -26,7 +28,7 @@ from tscam.formats.base import (
 from tscam.formats.parsing import box_of_edges, finite_number, flag, read_xml, stated_size
 from tscam.geometry import Box
 from tscam.image import has_picture_suffix
-from tscam.system.writing import write_text_atomically
+from tscam.system.writing import unflushed_writes
 
 _FOLDER = "Annotations"
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
@@ -69,7 +71,15 @@ class Voc:
         pictures = tuple(_picture(file, folder) for file in files)
         return Annotations(format="voc", categories=occurring_categories(pictures), pictures=pictures)
 
-    def write(self, records: Records, out: Path) -> list[Path]:
+    def require_names(self, names: Iterable[str]) -> None:
+        """Refuse two pictures that would share an XML file.
+
+        Raises:
+            DataError: there are two.
+        """
+        _FileNames(names)
+
+    def write(self, records: Records, out: Path) -> Sequence[Path]:
         """Write `Annotations/<stem>.xml` for each picture, with or without objects.
 
         Edges are rounded to whole pixels, and a box has at least one. Pictures that share a stem are written by their
@@ -80,10 +90,13 @@ class Voc:
             DataError: two pictures would share a file all the same.
             OutputError: a file cannot be written.
         """
-        files = [out / _FOLDER / name for name in _file_names([picture.name for picture in records.pictures])]
-        for file, picture in zip(files, records.pictures, strict=True):
-            write_text_atomically(file, _xml(picture))
-        return files
+        file_names = _FileNames(_Names(records))
+        names = []
+        with unflushed_writes() as write_text:
+            for picture in records.pictures:
+                names.append(file_names.of_picture(picture.name))
+                write_text(out / _FOLDER / names[-1], _xml(picture))
+        return _Files(out / _FOLDER, names)
 
 
 def voc_objects(root: Element, source: str) -> list[VocObject]:
@@ -146,25 +159,94 @@ def _pixels(low: float, high: float, *, length: int) -> tuple[int, int]:
     return pixel, pixel
 
 
-def _file_names(names: Sequence[str]) -> list[str]:
-    """Return the XML file of each picture: the shortest name that is its alone.
+class _Files(Sequence[Path]):
+    """Files in a folder, kept as their names, which take a third of the memory of paths."""
+
+    def __init__(self, folder: Path, names: Sequence[str]) -> None:
+        self._folder, self._names = folder, names
+
+    @overload
+    def __getitem__(self, index: int) -> Path: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Path]: ...
+
+    def __getitem__(self, index: int | slice) -> Path | Sequence[Path]:
+        if isinstance(index, slice):
+            return _Files(self._folder, self._names[index])
+        return self._folder / self._names[index]
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+@dataclass(frozen=True)
+class _Names:
+    """Names of the pictures; every pass reads the records again."""
+
+    records: Records
+
+    def __iter__(self) -> Iterator[str]:
+        return (picture.name for picture in self.records.pictures)
+
+
+class _FileNames:
+    """Names the XML file of each picture: the shortest name that is its alone. Memory holds a number for each picture.
+
+    Args:
+        names: of all pictures; several passes are made over them.
 
     Raises:
         DataError: two pictures would share a file all the same.
     """
-    stems = Counter(PurePosixPath(name).stem.casefold() for name in names)  # Some disks do not tell A from a.
-    paths = Counter(PurePosixPath(name).with_suffix("") for name in names)
-    pictures: dict[str, str] = {}
-    for name in names:
-        path = PurePosixPath(name)
-        if stems[path.stem.casefold()] == 1:
-            file = f"{path.stem}.xml"
-        else:
-            file = f"{path.with_suffix('') if paths[path.with_suffix('')] == 1 else path}.xml"
-        if file in pictures:
-            raise DataError(f"{pictures[file]} and {name}: both are annotated in {_FOLDER}/{file}; rename one of them")
-        pictures[file] = name
-    return list(pictures)
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._shared_stems = _shared(map(_stem, names))
+        is_of_shared_stem = (name for name in names if _number(_stem(name)) in self._shared_stems)
+        self._shared_paths = _shared(map(_without_suffix, is_of_shared_stem))
+        shared_files = _shared(map(self.of_picture, names))
+        if shared_files:
+            self._refuse_shared(names, shared_files)
+
+    def of_picture(self, name: str) -> str:
+        """Return the XML file of a picture."""
+        if _number(_stem(name)) not in self._shared_stems:
+            return f"{posixpath.basename(_without_suffix(name))}.xml"
+        path = _without_suffix(name)
+        return f"{name if _number(path) in self._shared_paths else path}.xml"
+
+    def _refuse_shared(self, names: Iterable[str], shared_files: set[int]) -> None:
+        pictures: dict[str, str] = {}
+        for name in names:
+            file = self.of_picture(name)
+            if _number(file) not in shared_files:
+                continue
+            if file in pictures:
+                raise DataError(
+                    f"{pictures[file]} and {name}: both are annotated in {_FOLDER}/{file}; rename one of them"
+                )
+            pictures[file] = name
+
+
+def _shared(texts: Iterable[str]) -> set[int]:
+    """Return the numbers of the texts that occur more than once."""
+    seen, shared = set[int](), set[int]()
+    for number in map(_number, texts):
+        (shared if number in seen else seen).add(number)
+    return shared
+
+
+def _number(text: str) -> int:
+    """Return a number that hardly any other text has; it takes less memory than the text."""
+    return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")
+
+
+def _stem(name: str) -> str:
+    return posixpath.basename(_without_suffix(name)).casefold()  # Some disks do not tell A from a.
+
+
+def _without_suffix(name: str) -> str:
+    return posixpath.splitext(name)[0]  # No path objects: Python keeps a table of all their parts.
 
 
 def _xml(picture: PictureRecord) -> str:

@@ -16,6 +16,7 @@ from tscam.errors import ConfigError
 from tscam.evaluation.map_sources import MappedSplit, MapSource, PredictedMaps, SavedMaps
 from tscam.evaluation.report import write_report
 from tscam.evaluation.requirements import require_readable, require_same_classes, require_scorable
+from tscam.evaluation.results import require_metadata_writable
 from tscam.evaluation.scoring import Evaluation, score
 from tscam.evaluation.thresholds import (
     ThresholdPlan,
@@ -66,6 +67,8 @@ def evaluate(
             dataset, maps, selected, requested=requested, fraction=TrainConfig.val_fraction, seed=TrainConfig.seed
         )
         split = require_scorable(dataset, maps, selected, allow_missing=config.allow_missing)
+        if config.save_maps:
+            require_metadata_writable(dataset)
         job = _job(config, split, plan) if processes.is_main else None
         if job is not None:  # Everything that can be refused is refused before the folder is touched.
             require_resumable(config.out, job, overwrite=config.overwrite, resume=config.resume, inputs=inputs)

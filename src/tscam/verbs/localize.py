@@ -11,7 +11,7 @@ from tscam.checkpoints.source import ModelSource, resolve
 from tscam.config import LocalizeConfig
 from tscam.datasets.fingerprint import byte_count
 from tscam.decoding import MAX_PIXELS
-from tscam.formats import formats, write_annotations
+from tscam.formats import formats, require_writable_names, write_annotations
 from tscam.localization import Localization
 from tscam.localizer import Localizer, find_pictures
 from tscam.predictors import ModelLike, open_predictor
@@ -84,6 +84,8 @@ def localize(
     for name in config.to:
         formats[name]
     paths = find_pictures(pictures, on_note=on_note)
+    for name in config.to:
+        require_writable_names([str(path) for path in paths], to=name)
     source = resolve(model) if isinstance(model, str | Path | ModelSource) else model
     localizer = load(
         source, method=config.method, method_args=config.method_args, device=config.device, precision=config.precision,

@@ -101,6 +101,7 @@ def test_the_file_is_what_the_format_says_to_the_field(tmp_path: Path) -> None:
                 "score": 0.75,
                 "bbox": [1, 2, 3, 5.5],
                 "area": 16.5,
+                "segmentation": [[1, 2, 4, 2, 4, 7.5, 1, 7.5]],
             },
             {
                 "id": 2,
@@ -110,6 +111,7 @@ def test_the_file_is_what_the_format_says_to_the_field(tmp_path: Path) -> None:
                 "score": 0.5,
                 "bbox": [0, 190, 310, 10],
                 "area": 3100,
+                "segmentation": [[0, 190, 310, 190, 310, 200, 0, 200]],
             },
             {
                 "id": 3,
@@ -119,9 +121,20 @@ def test_the_file_is_what_the_format_says_to_the_field(tmp_path: Path) -> None:
                 "score": 0.75,
                 "bbox": [1, 2, 3, 5.5],
                 "area": 16.5,
+                "segmentation": [[1, 2, 4, 2, 4, 7.5, 1, 7.5]],
             },
         ],
     }
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of pycocotools
+def test_the_polygon_of_a_box_fills_the_box(tmp_path: Path) -> None:
+    coco = COCO(str(write([localized("a.jpg", localized_object(box=(10.0, 20.0, 40.0, 75.0)))], tmp_path)))
+    ((row,),) = [coco.loadAnns(coco.getAnnIds())]
+    mask = coco.annToMask(row)
+    expected = np.zeros((HEIGHT, WIDTH), dtype=np.uint8)
+    expected[20:75, 10:40] = 1
+    assert (mask & expected).sum() / (mask | expected).sum() >= 0.95  # pycocotools rounds the edges of polygons.
 
 
 def test_all_class_names_are_listed_with_ids_from_one(tmp_path: Path) -> None:
