@@ -86,8 +86,8 @@ class Dataset:
         with_object = sum(len(boxes) > 0 for boxes in self.boxes or ())
         if self.boxes is not None and not with_object:
             lines.append(
-                f"split {self.split!r}: no picture has a box, which training does not need; it counts for classification "
-                "alone"
+                f"split {self.split!r}: no picture has a box, which training does not need; it counts for "
+                "classification alone"
             )
         elif self.boxes is not None and with_object < len(self):
             lines.append(
