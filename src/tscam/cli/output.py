@@ -24,7 +24,8 @@ def checked_output() -> Generator[None]:
     """
     codecs.register_error(_escape.__name__, _escape)
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors=_escape.__name__)
+        with suppress(OSError):  # A stream whose file was exchanged for a pipe keeps its own error handler.
+            sys.stdout.reconfigure(errors=_escape.__name__)
     try:
         try:
             yield
