@@ -114,7 +114,7 @@ def _measure_loading(config: TrainConfig, device: torch.device, *, pictures: int
                 batch_size=config.batch_size, resize_size=config.resize_size, seed=0, fast_decode=name == "fast_decode"
             )
             loaded = TrainingPictures(
-                dataset, settings, size_hw=(config.image_size,) * 2, branches=len(learner.model.backbone.drop_rates)
+                dataset, settings, size_hw=config.image_hw, branches=len(learner.model.backbone.drop_rates)
             )
             if name == "cache ram":
                 loaded.keep_in_memory(workers=config.workers)
@@ -142,13 +142,13 @@ def _epoch(batches: TrainingBatches, use: Callable[[Batch], object]) -> Pace:
 
 def _learner(config: TrainConfig, classes: int, device: torch.device) -> Learner:
     torch.manual_seed(0)
-    model = create_model(config.backbone, label_names=classes, image_size=config.image_size, drop_path=config.drop_path)
+    model = create_model(config.backbone, label_names=classes, image_size=config.image_hw, drop_path=config.drop_path)
     return Learner(model, learner_settings(config), device=device, processes=ALONE)
 
 
 def _plain_step(config: TrainConfig, classes: int, device: torch.device, batch: Batch) -> Callable[[], object]:
     model: Any = timm.create_model(
-        config.backbone, num_classes=classes, img_size=config.image_size, drop_path_rate=config.drop_path
+        config.backbone, num_classes=classes, img_size=config.image_hw, drop_path_rate=config.drop_path
     )
     model = model.to(device).train()
     return _step_of(model, torch.compile(model) if config.compile else model, config, device, batch)
@@ -157,7 +157,7 @@ def _plain_step(config: TrainConfig, classes: int, device: torch.device, batch: 
 def _dense_step(config: TrainConfig, classes: int, device: torch.device, batch: Batch) -> Callable[[], object]:
     """Return a step that keeps every layer's softmax matrix and scores every cell of the grid for every class."""
     model: Any = timm.create_model(
-        config.backbone, num_classes=0, img_size=config.image_size, drop_path_rate=config.drop_path
+        config.backbone, num_classes=0, img_size=config.image_hw, drop_path_rate=config.drop_path
     )
     model.head = nn.Conv2d(model.num_features, classes, kernel_size=3, padding=1)
     kept: list[Tensor] = []
@@ -198,13 +198,13 @@ def _step_of(
 
 
 def _input_format(config: TrainConfig) -> Any:
-    tiny: LocalizationModel = create_model(config.backbone, label_names=2, image_size=config.image_size)
+    tiny: LocalizationModel = create_model(config.backbone, label_names=2, image_size=config.image_hw)
     return tiny.input_format
 
 
 def _random_batch(config: TrainConfig, classes: int) -> Batch:
     random = torch.Generator().manual_seed(0)
-    count, side = config.batch_size, config.image_size
+    count, side = config.batch_size, config.image_hw[0]
     branches = len(create_model(config.backbone, label_names=2, image_size=side).backbone.drop_rates)
     return Batch(
         indices=torch.arange(count),

@@ -1,6 +1,7 @@
 """Bounds of settings. Recipes and the configs of models come from strangers: nothing is built before these hold."""
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -17,7 +18,7 @@ MAX_VIEW_SIDE, MAX_CLASSES = 16_384, 1_000_000
 
 # The largest value of each number; larger ones only overflow: memory, time or a float32.
 _AT_MOST = {
-    "image_size": MAX_VIEW_SIDE, "resize_size": MAX_VIEW_SIDE, "epochs": 1_000_000, "batch_size": 1_000_000,
+    "resize_size": MAX_VIEW_SIDE, "epochs": 1_000_000, "batch_size": 1_000_000,
     "accumulate": 1_000_000, "freeze_blocks": 1000, "warmup_epochs": 1_000_000, "learning_rate_steps": 1_000_000,
     "learning_rate": 1e30, "head_learning_rate": 1e30, "weight_decay": 1_000_000, "clip_norm": 1e30, "processes": 1024,
     "workers": 1024, "save_minutes": 1e9, "samples_every": 1_000_000, "top_k": 1_000_000,
@@ -70,6 +71,21 @@ def require_at_most(config: "DataclassInstance") -> None:
         for item in value if isinstance(value, tuple) else (value,):
             if name in _AT_MOST and item is not None:
                 _require(item <= _AT_MOST[name], f"{name} {item}; expected at most {_AT_MOST[name]:,}")
+
+
+def view_hw(size: int | str, *, name: str) -> tuple[int, int]:
+    """Return height and width of a view from its side, or from text such as `48x96`.
+
+    Raises:
+        ConfigError: names the setting; another text, or a side outside 1 to 16,384 pixels.
+    """
+    match = re.fullmatch(r"(\d{1,9})\s*[x×]\s*(\d{1,9})|(\d{1,9})", str(size).strip(), re.ASCII)
+    if match is None and isinstance(size, str):
+        raise ConfigError(f"{name} {quoted(size)}; expected a number such as 224, or height x width, such as 48x96")
+    sides = [int(group) for group in match.groups() if group] if match else [int(size)]
+    _require(min(sides) > 0, f"{name} {size}; expected more than 0")
+    _require(max(sides) <= MAX_VIEW_SIDE, f"{name} {size}; expected at most {MAX_VIEW_SIDE:,}")
+    return sides[0], sides[-1]
 
 
 def require_architecture(args: Mapping[str, object]) -> None:

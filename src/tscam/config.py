@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from tscam.bounds import require_architecture, require_at_most, require_options, require_short
+from tscam.bounds import require_architecture, require_at_most, require_options, require_short, view_hw
 from tscam.decoding import MAX_PIXELS
 from tscam.errors import ConfigError, quoted
 from tscam.registry import MethodArgs
@@ -41,8 +41,9 @@ class TrainConfig:
         weights: initial weights: `pretrained` (from timm's hub), `none` (random), or a file.
         freeze_backbone: train only the method's own weights.
         freeze_blocks: first blocks to freeze, together with the embedding; 0 trains all.
-        image_size: side of the view, in pixels.
-        resize_size: side of the square that training crops are taken from, in pixels.
+        image_size: side of the view, in pixels; or its height and width, such as 48x96.
+        resize_size: side of the square that training crops are taken from, in pixels; with a view that is not square,
+            the longer side, and the pictures have the view's proportions.
         rand_augment: magnitude of RandAugment, 1 to 30. Off by default.
         label_smoothing: share of the target that is spread over all classes.
         epochs: passes over the training pictures.
@@ -91,7 +92,7 @@ class TrainConfig:
     weights: str = "pretrained"
     freeze_backbone: bool = False
     freeze_blocks: int = 0
-    image_size: int = 224
+    image_size: int | str = 224
     resize_size: int = 256
     rand_augment: int | None = None
     label_smoothing: float = 0.0
@@ -132,13 +133,14 @@ class TrainConfig:
         integers = {key: int(value) for key, value in self.backbone_args.items() if _is_integer(value)}
         object.__setattr__(self, "backbone_args", {**self.backbone_args, **integers})
         require_architecture(self.backbone_args)
+        height, width = self.image_hw
+        object.__setattr__(self, "image_size", height if height == width else f"{height}x{width}")
         self._require_bounds()
         self._require_consistency()
 
     def _require_bounds(self) -> None:
         for name in (
-            "image_size", "epochs", "batch_size", "accumulate", "learning_rate", "processes", "save_minutes",
-            "max_pixels",
+            "epochs", "batch_size", "accumulate", "learning_rate", "processes", "save_minutes", "max_pixels",
         ):  # fmt: skip
             _require(0 < getattr(self, name) < math.inf, f"{name} {getattr(self, name)}; expected more than 0")
         for name in ("head_learning_rate", "clip_norm"):
@@ -158,7 +160,7 @@ class TrainConfig:
 
     def _require_consistency(self) -> None:
         _require(
-            self.resize_size >= self.image_size,
+            self.resize_size >= max(self.image_hw),
             f"resize_size {self.resize_size} is below image_size {self.image_size}; crops are taken from the former",
         )
         _require(
@@ -178,6 +180,11 @@ class TrainConfig:
             not numbers or (self.device is None and self.processes in (1, len(numbers))),
             f"devices {self.devices} beside device {self.device} and processes {self.processes}; give one of them",
         )
+
+    @property
+    def image_hw(self) -> tuple[int, int]:
+        """Height and width of the view, in pixels."""
+        return view_hw(self.image_size, name="image_size")
 
     @property
     def gpus(self) -> tuple[int, ...]:

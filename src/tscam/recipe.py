@@ -12,6 +12,8 @@ from tscam.config import TrainConfig
 from tscam.errors import ConfigError, did_you_mean, first_names, one_line, quoted
 from tscam.system.documents import MAX_YAML, parse_yaml, read_small
 
+_LONGEST_INTEGER = 128  # bits; Python refuses to write much longer ones
+
 
 @cache
 def list_recipes() -> tuple[str, ...]:
@@ -98,11 +100,22 @@ def _type_name(type_: Any) -> str:
         return " or ".join(get_args(type_))
     if get_origin(type_) is tuple:
         return f"a list: [{_type_name(get_args(type_)[0])}, …]"
-    if type(None) in get_args(type_):
-        return " or ".join(_type_name(part) for part in get_args(type_) if part is not NoneType) + ", or null"
+    if get_origin(type_) in (Union, UnionType):
+        names = " or ".join(_type_name(part) for part in get_args(type_) if part is not NoneType)
+        return f"{names}, or null" if NoneType in get_args(type_) else names
     if get_origin(type_) is Mapping:
         return "a mapping: {name: value, …}"
     return type_.__name__ if isinstance(type_, type) else str(type_)
+
+
+def _converted_to_any(value: object, types: tuple[Any, ...]) -> object:
+    """A YAML value in the first of several types that it fits."""
+    for type_ in types:
+        try:
+            return _converted(value, type_)
+        except (TypeError, ValueError):
+            continue
+    raise TypeError
 
 
 def _is_option(item: tuple[object, object]) -> bool:
@@ -117,17 +130,19 @@ def _converted(value: object, type_: Any) -> object:
     """A YAML value in the type of its field; raises ValueError or TypeError for a value of another type."""
     origin, parts = get_origin(type_), get_args(type_)
     if origin is Union or origin is UnionType:
-        return None if value is None else _converted(value, next(part for part in parts if part is not NoneType))
+        return None if value is None and NoneType in parts else _converted_to_any(value, parts)
     if origin is tuple and isinstance(value, list | tuple):
         return tuple(_converted(item, parts[0]) for item in value)
     if origin is Mapping and isinstance(value, Mapping) and all(map(_is_option, value.items())):
-        return dict(value)
+        return {name: tuple(option) if isinstance(option, list) else option for name, option in value.items()}
     if origin is Literal and value in parts:
         return value
     if type_ is Path and isinstance(value, str | Path) and str(value).strip():
         return Path(value)
     if type_ is float and isinstance(value, int | float | str) and not isinstance(value, bool):
         return float(value)  # YAML reads 5e-5, which has no point, as text
+    if type_ is int and isinstance(value, int) and value.bit_length() > _LONGEST_INTEGER:
+        raise ValueError
     if type(value) is type_:
         return value
     raise TypeError

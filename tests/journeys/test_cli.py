@@ -161,6 +161,25 @@ def test_flags_override_the_recipe(workshop: Path, tmp_path: Path, tscam: Call) 
     assert "learning_rate: 0.001\n" in settings
 
 
+def test_a_view_that_is_not_square_is_trained_evaluated_localized_and_timed(
+    workshop: Path, tmp_path: Path, tscam: Call
+) -> None:
+    run, data = tmp_path / "wide", workshop / "data"
+    flags = ("--image-size", "24x48", "--resize-size", "56", "--epochs", "1")
+    assert tscam("train", workshop / "tiny.yaml", "--data", data, "--out", run, *flags).code == 0
+    model = json.loads((run / "weights" / "best" / "config.json").read_text())
+    assert model["pretrained_cfg"]["input_size"] == [3, 24, 48]
+    assert tscam("evaluate", run, "--data", data, "--out", tmp_path / "scores").code == 0
+    assert tscam("localize", data / "test", "--model", run, "--out", tmp_path / "boxes").code == 0
+    line = json.loads((tmp_path / "boxes" / "localizations.jsonl").read_text().splitlines()[0])
+    (map_,) = line["maps"].values()
+    assert map_["grid"] == [3, 6]
+    timed = tscam("benchmark", "vit_tiny_patch16_224", "--image-size", "32x64", "--batch-size", "1", "--threads", "1")
+    assert timed.out.startswith("vit_tiny_patch16_224, 32×64, 1000 classes")
+    refused = tscam("benchmark", "vit_tiny_patch16_224", "--image-size", "32x")
+    assert_refused(refused, "image size '32x'; expected a number such as 224, or height x width, such as 48x96")
+
+
 def test_printed_settings_are_a_recipe_of_the_same_run(workshop: Path, tmp_path: Path, tscam: Call) -> None:
     run = workshop / "run"
     printed = tscam("train", workshop / "tiny.yaml", "--data", workshop / "data", "--out", run, "--print-config")

@@ -8,7 +8,7 @@ from typing import Any, get_args, get_type_hints
 
 import pytest
 
-from tscam.bounds import require_architecture
+from tscam.bounds import require_architecture, view_hw
 from tscam.config import EvaluateConfig, ExplainConfig, LocalizeConfig, TrainConfig
 from tscam.errors import ConfigError
 
@@ -96,3 +96,34 @@ def test_arguments_of_an_architecture_pass() -> None:
     require_architecture(
         {"depth": 200, "embed_dim": 65_536, "qkv_bias": False, "init_values": 1e-5, "act_layer": "gelu"}
     )
+
+
+@pytest.mark.parametrize(
+    ("size", "image_hw"),
+    [(224, (224, 224)), ("224", (224, 224)), ("48x96", (48, 96)), ("96 x 48", (96, 48)), ("48×96", (48, 96))],
+)
+def test_the_size_of_a_view_is_its_side_or_height_and_width(size: int | str, image_hw: tuple[int, int]) -> None:
+    assert view_hw(size, name="image_size") == image_hw
+
+
+@pytest.mark.parametrize(
+    ("size", "message"),
+    [
+        (0, "image_size 0; expected more than 0"),
+        (-3, "image_size -3; expected more than 0"),
+        ("0x48", "image_size 0x48; expected more than 0"),
+        ("48x16385", "image_size 48x16385; expected at most 16,384"),
+        (16_385, "image_size 16385; expected at most 16,384"),
+        ("48x", "image_size '48x'; expected a number such as 224, or height x width, such as 48x96"),
+        ("48x96x3", "image_size '48x96x3'; expected a number such as 224"),
+        ("-48x96", "image_size '-48x96'; expected"),
+        ("large", "image_size 'large'; expected"),
+        ("", "image_size ''; expected"),
+        ("9" * 5000, "image_size '999"),
+    ],
+)
+def test_another_size_of_a_view_is_refused(size: int | str, message: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        view_hw(size, name="image_size")
+    assert message in str(refused.value)
+    assert len(str(refused.value)) <= 300

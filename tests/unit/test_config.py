@@ -113,6 +113,7 @@ def test_null_is_none_for_an_optional_setting(tmp_path: Path) -> None:
             "select": "val",
             "cache": "ram",
             "tracker": "tensorboard",
+            "method_args": {"layers": (0, 3), "relu": True},
         },
     ],
 )
@@ -345,3 +346,26 @@ def test_a_setting_of_localization_out_of_its_bounds_is_refused(changes: dict[st
 def test_a_setting_of_evaluation_out_of_its_bounds_is_refused(changes: dict[str, int], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         EvaluateConfig(data=Path("d"), out=Path("o"), **changes)  # type: ignore[arg-type]
+
+
+def test_a_view_that_is_not_square_is_read_from_a_recipe_and_written_again(tmp_path: Path) -> None:
+    config = train_config(recipe(tmp_path, "image_size: 48x96\nresize_size: 110\n"), data="birds", out="run")
+    assert (config.image_size, config.image_hw, config.resize_size) == ("48x96", (48, 96), 110)
+    assert train_config(recipe(tmp_path, to_yaml(config))) == config
+    for square in ("224x224", 224, "224"):
+        assert train_config("cub/deit-small", data="d", out="o", image_size=square).image_size == 224
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"image_size": "48x96", "resize_size": 95}, "resize_size 95 is below image_size 48x96"),
+        ({"image_size": "48x96x2"}, "image_size '48x96x2'; expected a number such as 224, or height x width"),
+        ({"image_size": 2.5}, "train: image_size is 2.5; expected int or str"),
+        ({"image_size": True}, "train: image_size is True; expected int or str"),
+    ],
+)
+def test_a_view_of_another_form_is_refused(changes: dict[str, object], said: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        train_config("cub/deit-small", data="birds", out="run", **changes)
+    assert said in str(refused.value)

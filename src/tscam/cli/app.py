@@ -267,7 +267,7 @@ def benchmark(
     /,
     *,
     batch_size: int = 8,
-    image_size: int = 224,
+    image_size: int | str = 224,
     num_classes: int = 1000,
     device: str | None = None,
     precision: Precision = "fp32",
@@ -282,7 +282,7 @@ def benchmark(
     batch_size
         Pictures that are computed together.
     image_size
-        Side of the view in pixels, for a backbone.
+        Side of the view in pixels, or its height and width, such as 48x96; for a backbone.
     num_classes
         Number of classes, for a backbone.
     device

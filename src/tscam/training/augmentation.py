@@ -7,13 +7,13 @@ from PIL import Image
 from torchvision.transforms.v2 import RandAugment
 
 
-def resized(picture: Image.Image, *, side: int) -> UInt8[np.ndarray, "side side 3"]:
-    """The whole picture as a square of `side` pixels, bilinear with antialiasing, aspect ignored."""
-    return np.asarray(picture.resize((side, side), Image.Resampling.BILINEAR))
+def resized(picture: Image.Image, *, size_hw: tuple[int, int]) -> UInt8[np.ndarray, "h w 3"]:
+    """The whole picture at another height and width, bilinear with antialiasing, aspect ignored."""
+    return np.asarray(picture.resize(size_hw[::-1], Image.Resampling.BILINEAR))
 
 
 def training_view(
-    square: UInt8[np.ndarray, "side side 3"],
+    whole: UInt8[np.ndarray, "h w 3"],
     *,
     size_hw: tuple[int, int],
     random: np.random.Generator,
@@ -30,9 +30,9 @@ def training_view(
         NeurIPS 2020, as torchvision has it.
     """
     height, width = size_hw
-    left = int(random.integers(square.shape[1] - width + 1))
-    top = int(random.integers(square.shape[0] - height + 1))
-    view = square[top : top + height, left : left + width]
+    left = int(random.integers(whole.shape[1] - width + 1))
+    top = int(random.integers(whole.shape[0] - height + 1))
+    view = whole[top : top + height, left : left + width]
     if random.random() < 0.5:
         view = view[:, ::-1]
     return view if rand_augment is None else _rand_augmented(view, rand_augment, seed=int(random.integers(2**63)))

@@ -51,7 +51,7 @@ class ModelSettings:
         backbone_args: changes to the backbone's architecture.
         method_args: options of the method.
         weights: weights that training starts from.
-        image_size: side of the view, in pixels.
+        image_hw: height and width of the view, in pixels.
         drop_path: rate of stochastic depth.
         seed: seed of weights that are not read.
     """
@@ -61,7 +61,7 @@ class ModelSettings:
     method: str
     method_args: MethodArgs
     weights: StartWeights
-    image_size: int
+    image_hw: tuple[int, int]
     drop_path: float
     seed: int
 
@@ -170,7 +170,7 @@ def _create_model(settings: ModelSettings, dataset: Dataset, *, with_weights: bo
         backbone=settings.backbone,
         method=settings.method,
         label_names=dataset.class_names if method.has_classifier else (OBJECT,),
-        image_hw=(settings.image_size, settings.image_size),
+        image_hw=settings.image_hw,
         backbone_args=dict(settings.backbone_args),
         method_args=dict(settings.method_args),
         threshold=method.default_threshold or dataset.threshold,

@@ -32,7 +32,8 @@ class PictureSettings:
 
     Attributes:
         batch_size: pictures of a step, over all processes.
-        resize_size: side of the square that crops are taken from, in pixels.
+        resize_size: longer side of the resized pictures that crops are taken from, in pixels; they have the proportions
+            of the view.
         seed: seed of order, augmentation and stochastic depth.
         rand_augment: magnitude of RandAugment, 1 to 30; None does none.
         fast_decode: decode JPEGs at a smaller size.
@@ -73,7 +74,10 @@ class TrainingPictures(TorchDataset["Batch | ImageError"]):
 
     def __init__(self, dataset: Dataset, settings: PictureSettings, *, size_hw: tuple[int, int], branches: int) -> None:
         self.dataset, self.settings, self.size_hw, self.branches = dataset, settings, size_hw, branches
-        self._squares: UInt8[np.ndarray, "n side side 3"] | None = None
+        longer = max(size_hw)
+        height, width = (round(side * settings.resize_size / longer) for side in size_hw)
+        self.resize_hw = (height, width)
+        self._resized: UInt8[np.ndarray, "n h w 3"] | None = None
 
     def __getitem__(self, key: tuple[int, list[int]]) -> "Batch | ImageError":
         epoch, indices = key
@@ -83,11 +87,11 @@ class TrainingPictures(TorchDataset["Batch | ImageError"]):
         for row, index in enumerate(indices):
             random = np.random.default_rng([self.settings.seed, epoch, index])
             try:
-                square = self._square(index)
+                whole = self._whole(index)
             except ImageError as fault:  # returned: a worker's exception would have its traceback as the message
                 return fault
             pixels[row] = training_view(
-                square, size_hw=self.size_hw, random=random, rand_augment=self.settings.rand_augment
+                whole, size_hw=self.size_hw, random=random, rand_augment=self.settings.rand_augment
             )
             draws[row] = random.random(self.branches, dtype=np.float32)
         labels = self.dataset.labels[indices]
@@ -100,27 +104,26 @@ class TrainingPictures(TorchDataset["Batch | ImageError"]):
             ConfigError: there is not enough memory.
             ImageError: a picture cannot be read.
         """
-        side = self.settings.resize_size
-        shape = (len(self.dataset), side, side, 3)
+        height, width = self.resize_hw
+        shape = (len(self.dataset), height, width, 3)
         needed, free = int(np.prod(shape)), psutil.virtual_memory().available
         if needed > free:
             raise ConfigError(
-                f"cache ram needs {needed / 1e9:.1f} GB for {shape[0]} pictures of {side}×{side} pixels, "
+                f"cache ram needs {needed / 1e9:.1f} GB for {shape[0]} pictures of {height}×{width} pixels, "
                 f"{free / 1e9:.1f} GB are free; train with --cache none"
             )
         # Anonymous and shared: forked workers see it, and /dev/shm does not limit it.
-        squares = np.frombuffer(mmap.mmap(-1, needed), dtype=np.uint8).reshape(shape)
-        loaded = read_ahead(range(len(self.dataset)), self._square, workers=max(workers, 1), depth=64)
-        for index, square in enumerate(loaded):
-            squares[index] = square
-        self._squares = squares
+        pictures = np.frombuffer(mmap.mmap(-1, needed), dtype=np.uint8).reshape(shape)
+        loaded = read_ahead(range(len(self.dataset)), self._whole, workers=max(workers, 1), depth=64)
+        for index, whole in enumerate(loaded):
+            pictures[index] = whole
+        self._resized = pictures
 
-    def _square(self, index: int) -> UInt8[np.ndarray, "side side 3"]:
-        if self._squares is not None:
-            return self._squares[index]
-        side = self.settings.resize_size
-        least_side = side if self.settings.fast_decode else None
-        return resized(self.dataset.read(index, least_side=least_side), side=side)
+    def _whole(self, index: int) -> UInt8[np.ndarray, "h w 3"]:
+        if self._resized is not None:
+            return self._resized[index]
+        least_side = self.settings.resize_size if self.settings.fast_decode else None
+        return resized(self.dataset.read(index, least_side=least_side), size_hw=self.resize_hw)
 
 
 class EpochOrder(Sampler[tuple[int, list[int]]]):

@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import nn
 
 from tscam.backbones import list_backbones
+from tscam.bounds import view_hw
 from tscam.boxes import find_boxes
 from tscam.checkpoints.hub import is_on_hub
 from tscam.checkpoints.loader import load_model
@@ -28,6 +29,7 @@ from tscam.system.resources import Precision
 # Rounds of (a) and (b) in turn. The fastest one counts, as in Python's timeit: other programs can only add time.
 _ROUNDS = 15
 _BOX_ROUNDS = 200
+_MOST = 1_000_000  # pictures, classes or threads
 _TOP_K = 5
 _MAPS = _TOP_K + 1  # maps of an evaluated picture: of the five most likely classes and of the label
 
@@ -77,7 +79,7 @@ def benchmark(
     model: str,
     *,
     batch_size: int = 8,
-    image_size: int = 224,
+    image_size: int | str = 224,
     num_classes: int = 1000,
     device: str | None = None,
     precision: Precision = "fp32",
@@ -88,21 +90,25 @@ def benchmark(
     Args:
         model: name of a backbone, or path or hub name of a model.
         batch_size: pictures that are computed together.
-        image_size, num_classes: view and classes of a backbone; a stored model has its own.
+        image_size: side of a backbone's view in pixels, or its height and width, such as `48x96`; a stored model
+            has its own.
+        num_classes: classes of a backbone; a stored model has its own.
         device: device by PyTorch's name; None takes the GPU if there is one.
         precision: precision of the matrix products.
         threads: CPU threads; None keeps PyTorch's number.
 
     Raises:
-        ConfigError: no such backbone or device, or a number below one.
+        ConfigError: no such backbone or device, or a number outside its bounds.
         WeightsError: the model cannot be read.
     """
-    if min(batch_size, image_size, num_classes, 1 if threads is None else threads) < 1:
-        raise ConfigError("batch size, image size, classes and threads; expected 1 or more of each")
+    counts = (batch_size, num_classes, 1 if threads is None else threads)
+    if min(counts) < 1 or max(counts) > _MOST:
+        raise ConfigError(f"batch size, classes and threads; expected 1 to {_MOST:,} of each")
+    image_hw = view_hw(image_size, name="image size")
     torch_device = find_device(device)
     if threads is not None:
         torch.set_num_threads(threads)
-    localizing = _open(model, image_size=image_size, num_classes=num_classes).to(torch_device).eval()
+    localizing = _open(model, image_hw=image_hw, num_classes=num_classes).to(torch_device).eval()
     spec = localizing.spec
     classifying = _timm_model(spec).to(torch_device).eval()
     classes, (height, width) = len(spec.label_names), spec.image_hw
@@ -131,11 +137,11 @@ def benchmark(
     )
 
 
-def _open(model: str, *, image_size: int, num_classes: int) -> LocalizationModel:
+def _open(model: str, *, image_hw: tuple[int, int], num_classes: int) -> LocalizationModel:
     """The stored model, or a new one on the backbone of that name."""
     is_backbone = model.split(".")[0] in list_backbones()
     if is_backbone or not (is_on_hub(model) or Path(model).exists()):
-        return create_model(model, label_names=num_classes, image_size=image_size)
+        return create_model(model, label_names=num_classes, image_size=image_hw)
     return load_model(model)
 
 

@@ -96,7 +96,7 @@ def training_settings(config: TrainConfig) -> TrainingSettings:
             method=config.method,
             method_args=config.method_args,
             weights=_start_weights(config.weights),
-            image_size=config.image_size,
+            image_hw=config.image_hw,
             drop_path=config.drop_path,
             seed=config.seed,
         ),

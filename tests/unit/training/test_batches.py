@@ -18,7 +18,7 @@ from tscam.training.augmentation import resized, training_view
 from tscam.training.pictures import Batch, EpochOrder, PictureSettings, TrainingPictures, open_batches, read_batches
 from tscam.verbs.train import train
 
-VIEW_HW, SIDE = (20, 36), 48
+VIEW_HW, SIDE, RESIZED_HW = (20, 36), 48, (27, 48)
 
 # The order
 
@@ -157,7 +157,7 @@ def test_exif_turns_a_jpeg_at_a_smaller_size_as_well(tmp_path: Path) -> None:
     turned.save(tmp_path / "a.jpg", exif=exif)
     small, whole = read_image(tmp_path / "a.jpg", least_side=48), read_image(tmp_path / "a.jpg")
     assert (small.size, whole.size) == ((75, 100), (300, 400))
-    assert np.abs(resized(small, side=48).astype(int) - resized(whole, side=48)).max() <= 8
+    assert np.abs(resized(small, size_hw=(48, 48)).astype(int) - resized(whole, size_hw=(48, 48))).max() <= 8
 
 
 @pytest.fixture
@@ -179,7 +179,7 @@ def test_fast_decoding_changes_pixels_only_a_little(photographs: Dataset) -> Non
     assert isinstance(fast, Batch)
     assert isinstance(exact, Batch)
     for index, pixels in enumerate(exact.pixels.numpy()):
-        square = resized(read_image(photographs.path(index)), side=SIDE)
+        square = resized(read_image(photographs.path(index)), size_hw=RESIZED_HW)
         view = training_view(square, size_hw=VIEW_HW, random=np.random.default_rng([5, 1, index]))
         assert np.array_equal(pixels, view)
     difference = (fast.pixels.int() - exact.pixels.int()).abs()

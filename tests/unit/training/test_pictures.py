@@ -16,9 +16,10 @@ from tscam.image import InputFormat, normalize, read_image
 from tscam.training.augmentation import resized, training_view
 from tscam.training.pictures import Batch, PictureSettings, TrainingPictures, normalized, read_batches
 
-# A view of 20 rows and 36 columns, cut from a square of 48.
+# A view of 20 rows and 36 columns, cut from a square of 48, or from a picture of the view's proportions.
 VIEW_HW = (20, 36)
 SIDE = 48
+RESIZED_HW = (27, 48)
 
 
 def view_of(square: np.ndarray, *, seed: int, rand_augment: int | None = None) -> np.ndarray:
@@ -70,7 +71,7 @@ def reseed_everything(seed: int) -> None:
 
 @pytest.mark.parametrize("rand_augment", [None, 9])
 def test_a_view_depends_on_its_generator_alone(rand_augment: int | None) -> None:
-    square = resized(noise_picture(), side=SIDE)
+    square = resized(noise_picture(), size_hw=(SIDE, SIDE))
     views = []
     for seed in range(6):
         reseed_everything(seed)
@@ -81,14 +82,14 @@ def test_a_view_depends_on_its_generator_alone(rand_augment: int | None) -> None
 
 def test_the_whole_picture_is_resized_to_a_square_before_it_is_cropped() -> None:
     picture = noise_picture()
-    view = view_of(resized(picture, side=SIDE), seed=5)
+    view = view_of(resized(picture, size_hw=(SIDE, SIDE)), seed=5)
     square = np.asarray(picture.resize((SIDE, SIDE), Image.Resampling.BILINEAR))
     crops = [square[top : top + 20, left : left + 36] for left in range(SIDE - 36 + 1) for top in range(SIDE - 20 + 1)]
     assert sum(np.array_equal(view, turned) for crop in crops for turned in (crop, crop[:, ::-1])) == 1
 
 
 def test_a_crop_of_the_whole_square_is_the_square_flipped_or_not() -> None:
-    square = resized(noise_picture(), side=SIDE)
+    square = resized(noise_picture(), size_hw=(SIDE, SIDE))
     views = [training_view(square, size_hw=(SIDE, SIDE), random=np.random.default_rng(seed)) for seed in range(12)]
     unflipped = [np.array_equal(view, square) for view in views]
     mirrored = [np.array_equal(view, square[:, ::-1]) for view in views]
@@ -116,7 +117,7 @@ def test_training_normalizes_pixels_to_the_bits_of_localization(seed: int) -> No
 
 @pytest.mark.parametrize("magnitude", [1, 9, 30])
 def test_rand_augment_applies_torchvisions_operations_to_the_plain_crop(magnitude: int) -> None:
-    square = resized(noise_picture(), side=SIDE)
+    square = resized(noise_picture(), size_hw=(SIDE, SIDE))
     for seed in range(10):
         generator = np.random.default_rng(seed)
         plain = training_view(square, size_hw=VIEW_HW, random=generator)
@@ -127,7 +128,7 @@ def test_rand_augment_applies_torchvisions_operations_to_the_plain_crop(magnitud
 
 
 def test_a_higher_magnitude_changes_a_view_more() -> None:
-    square = resized(noise_picture(), side=SIDE)
+    square = resized(noise_picture(), size_hw=(SIDE, SIDE))
 
     def change(magnitude: int) -> float:
         views = [(view_of(square, seed=n), view_of(square, seed=n, rand_augment=magnitude)) for n in range(40)]
@@ -137,7 +138,7 @@ def test_a_higher_magnitude_changes_a_view_more() -> None:
 
 
 def test_rand_augment_leaves_every_generator_unchanged() -> None:
-    square = resized(noise_picture(), side=SIDE)
+    square = resized(noise_picture(), size_hw=(SIDE, SIDE))
     reseed_everything(11)
     states = (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist())  # type: ignore[index]
     for seed in range(20):
@@ -186,8 +187,8 @@ def test_a_training_picture_depends_on_seed_epoch_and_index_alone(dataset: Datas
 def test_a_training_picture_is_a_view_of_its_file(dataset: Dataset) -> None:
     batch = batch_of(pictures_of(dataset), 2, 3)
     generator = np.random.default_rng([5, 2, 3])
-    square = resized(read_image(dataset.path(3)), side=SIDE)
-    assert np.array_equal(batch.pixels[0].numpy(), training_view(square, size_hw=VIEW_HW, random=generator))
+    whole = resized(read_image(dataset.path(3)), size_hw=RESIZED_HW)
+    assert np.array_equal(batch.pixels[0].numpy(), training_view(whole, size_hw=VIEW_HW, random=generator))
     assert np.array_equal(batch.draws[0].numpy(), generator.random(4, dtype=np.float32))
 
 
@@ -203,3 +204,16 @@ def test_the_error_of_an_unreadable_picture_takes_the_place_of_the_batch(dataset
     assert str(dataset.path(2)) in str(fault)
     with pytest.raises(ImageError, match=r"not a readable picture .*, then `tscam resume`$"):
         list(read_batches(iter([fault])))
+
+
+@pytest.mark.parametrize(
+    ("size_hw", "resize_size", "resize_hw"),
+    [((224, 224), 256, (256, 256)), ((48, 96), 110, (55, 110)), ((96, 48), 110, (110, 55)), ((20, 36), 36, (20, 36))],
+)
+def test_pictures_are_resized_to_the_proportions_of_the_view(
+    size_hw: tuple[int, int], resize_size: int, resize_hw: tuple[int, int], dataset: Dataset
+) -> None:
+    settings = PictureSettings(batch_size=4, resize_size=resize_size, seed=5)
+    pictures = TrainingPictures(dataset, settings, size_hw=size_hw, branches=4)
+    assert pictures.resize_hw == resize_hw
+    assert batch_of(pictures, 1, 0).pixels.shape == (1, *size_hw, 3)
