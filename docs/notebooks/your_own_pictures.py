@@ -107,7 +107,7 @@ for path in tscam.write_annotations(localizations, OUT / "coco", to="coco"):
     print(f"{path.relative_to(OUT)}: {path.stat().st_size} bytes")
 
 # %% [markdown]
-# A list is not the way for thousands of pictures. `tscam.localize` writes one line per picture as soon as it is done,
+# Thousands of pictures are too many for a list. `tscam.localize` writes one line per picture as soon as it is done,
 # then the annotation files, and with `draw=True` a drawing of each picture; it lists the pictures that cannot be read.
 # On the command line, the same is `tscam localize`.
 

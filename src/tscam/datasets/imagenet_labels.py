@@ -65,9 +65,9 @@ class ValidationLabels:
         Raises:
             DataError: there is none for it.
         """
-        found = self.find(path.name)
-        if found is not None:
-            return found
+        label = self.find(path.name)
+        if label is not None:
+            return label
         numbered = _NUMBERED.search(path.stem)
         if not self.is_numbered:
             raise DataError(f"{printable(path)}: no label in {self.source}; add a line, or remove the picture")
